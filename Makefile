@@ -1,0 +1,32 @@
+# make env | demo | test | lint | lock; needs Python >= 3.10 and pip.
+PYTHON ?= python3
+VENV := .venv
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+RUN := $(VENV)/bin/python
+
+.PHONY: env demo test lint lock
+
+env: $(VENV)/.synced
+
+demo: env
+	$(RUN) tools/demo.py
+
+test: env
+	$(RUN) -m pytest
+
+lint: env
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+lock: $(UV)
+	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+	  --group dev pyproject.toml -o requirements.lock
+
+$(VENV)/.synced: requirements.lock pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV)
+	VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes requirements.lock
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --editable .
+	touch $@
+
+.uv/bin/uv:
+	$(PYTHON) -m pip install --quiet --target .uv uv

@@ -1,0 +1,19 @@
+_base_ = ['resnet18_digits.py', '../_base_/distill/mi_x_si.py']
+
+# Sized for a demo: narrow critics, a small weight (the paper gives neither).
+head = _base_.head
+head['discrepancy'].update(loss_weight=0.1)
+head['discrepancy']['critic'].update(hidden_channels=128)
+
+model = dict(
+    _delete_=True,
+    type='mmmuse.SelfDistiller',
+    student=_base_.model,
+    taps=dict(
+        modules=['backbone.layer1', 'backbone.layer2', 'backbone.layer3'],
+        last='backbone.layer4',
+        logits='head',
+    ),
+    neck=_base_.neck,
+    head=head,
+)

@@ -1,0 +1,55 @@
+"""Turn errors that a user can mend into one line on stderr and a nonzero exit."""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pickle import UnpicklingError
+
+from mmengine.config.utils import ConfigParsingError
+
+from mmmuse.errors import MMMuseError
+
+_UNKNOWN_ARGUMENT = re.compile(
+    r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
+)
+_UNKNOWN_TYPE = re.compile(r'[\'"]?(\S+ is not in the \S+ registry)')
+
+
+def explanation(error: BaseException) -> str | None:
+    """Return one line for an error that bad input causes; None for any other."""
+    message = ' '.join(str(error).split())
+    if isinstance(error, (MMMuseError, ConfigParsingError)):
+        return message
+    if isinstance(error, FileNotFoundError):
+        return f'no such file: {error.filename}' if error.filename else message
+    if isinstance(error, UnpicklingError):
+        return (
+            'a checkpoint holds more than weights, and loading it could run code; if you '
+            'trust its source, pass --trust-checkpoint'
+        )
+    if isinstance(error, TypeError) and (match := _UNKNOWN_ARGUMENT.search(message)):
+        return f'config: {match[1]} does not read the key {match[2]!r}'
+    if isinstance(error, KeyError) and (match := _UNKNOWN_TYPE.search(message)):
+        return f'config: {match[1]}'
+    return None
+
+
+@contextmanager
+def explained(on_interrupt: str = 'interrupted') -> Iterator[None]:
+    """Exit with 1 and one line on bad input, with 130 on Ctrl-C; other errors pass.
+
+    Args:
+        on_interrupt: What to say on Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f'\n{on_interrupt}', file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        line = explanation(error)
+        if line is None:
+            raise
+        print(f'error: {line}', file=sys.stderr)
+        sys.exit(1)

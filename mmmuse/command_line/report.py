@@ -1,0 +1,44 @@
+"""Tables for people, JSON for programs."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under their columns; the first column is text, the others are figures."""
+    table = Table(title=title, title_justify='left', box=SIMPLE)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify='right' if i else 'left', overflow='fold')
+    for row in rows:
+        table.add_row(*map(str, row))
+    # Into a file or a pipe a row stays on its line.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def write_json(path: str | None, figures: dict) -> None:
+    """Write figures to a file, with the hardware they were measured on."""
+    if path is not None:
+        Path(path).write_text(json.dumps({**figures, 'hardware': hardware()}, indent=2) + '\n')
+
+
+def hardware(device: str = 'cpu') -> str:
+    """Describe the machine in words: processor, threads, torch."""
+    processor = platform.processor() or platform.machine()
+    for line in (
+        Path('/proc/cpuinfo').read_text().splitlines() if os.path.exists('/proc/cpuinfo') else ()
+    ):
+        if line.startswith('model name'):
+            processor = line.partition(':')[2].strip()
+            break
+    if device.startswith('cuda'):
+        processor = torch.cuda.get_device_name(device)
+    return f'{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}'

@@ -1,0 +1,80 @@
+"""Build and run an MMEngine runner, leaving nothing behind if it never took a step."""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+
+class _Steps(Hook):
+    """Counts finished iterations of any kind."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
+        self.done += 1
+
+    after_test_iter = after_train_iter
+
+
+def run(config: Config, act: Callable[[Runner], Any]) -> Any:
+    """Build the config's runner and let it act; clean up if that fails before a first step.
+
+    Args:
+        config: The whole config.
+        act: ``Runner.train``, or a function that tests.
+
+    Returns:
+        What ``act`` returns.
+    """
+    if config.launcher == 'pytorch' and not torch.cuda.is_available():
+        # MMEngine's own start of a process group asks for a GPU.
+        torch.distributed.init_process_group('gloo')
+    steps = _Steps()
+    with _discarded_unless(lambda: steps.done > 0, config):
+        runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+        runner.register_hook(steps)
+        return act(runner)
+
+
+@contextmanager
+def _discarded_unless(kept: Callable[[], bool], config: Config) -> Iterator[None]:
+    """Remove what a run wrote into its work dir if it ends in an error and is not kept."""
+    work_dir = Path(config.work_dir)
+    missing = [folder for folder in (work_dir, *work_dir.parents) if not folder.exists()]
+    dumped = work_dir / Path(config.filename).name
+    dumped_before = dumped.exists()
+    try:
+        yield
+    except BaseException:
+        if not kept() and is_main_process():
+            for folder in _log_folders(work_dir):
+                shutil.rmtree(folder)
+            if not dumped_before:
+                dumped.unlink(missing_ok=True)
+            for folder in missing:
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+        raise
+
+
+def _log_folders(work_dir: Path) -> set[Path]:
+    """Return the folders below the work dir that this process logs into."""
+    folders = {
+        Path(handler.baseFilename).parent
+        for logger in MMLogger._instance_dict.values()
+        for handler in logger.handlers
+        if isinstance(handler, logging.FileHandler)
+    }
+    return {folder for folder in folders if folder.parent == work_dir.resolve()}

@@ -1,0 +1,3 @@
+from .global_local_critic import GlobalLocalCritic
+
+__all__ = ['GlobalLocalCritic']

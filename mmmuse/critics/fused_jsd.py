@@ -1,0 +1,196 @@
+"""The concat critic's JSD loss and its gradient in one pass over chunks of images.
+
+The loss is a mean over pairs, so the gradient of a chunk is known as soon as its scores are; it
+is kept and only scaled in the backward pass. Nothing of size images x locations x hidden outlives
+its chunk: the memory is that of the local maps.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import Function, once_differentiable
+
+# Rows (images x locations) of a chunk: small enough for a CPU's cache, large enough to fill a GPU.
+_CHUNK_ROWS = {'cpu': 4096, 'cuda': 1 << 17}
+
+
+@torch.compiler.disable
+def fused_concat_jsd(
+    tokens: Tensor, global_: Tensor, weights: Sequence[Tensor], shifts: Sequence[int]
+) -> Tensor:
+    """Return the JSD loss of the concat critic.
+
+    Args:
+        tokens: Local vectors, ``(N, L, C)``.
+        global_: Projected global vectors, ``(N, D)``.
+        weights: Weight and bias of the local projection, the hidden layer and
+            the score, the weights as matrices ``(out, in)``.
+        shifts: The mismatched pairs: image n with the vector of image n + shift.
+    """
+    return _ConcatJSD.apply(tokens, global_, *weights, tuple(shifts), torch.is_grad_enabled())
+
+
+class _ConcatJSD(Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        tokens: Tensor,
+        global_: Tensor,
+        local_weight: Tensor,
+        local_bias: Tensor,
+        hidden_weight: Tensor,
+        hidden_bias: Tensor,
+        score_weight: Tensor,
+        score_bias: Tensor,
+        shifts: tuple[int, ...],
+        needs_grad: bool,
+    ) -> Tensor:
+        with torch.autocast(tokens.device.type, enabled=False):
+            step = _Pass(
+                tokens,
+                global_,
+                (local_weight, local_bias, hidden_weight, hidden_bias, score_weight, score_bias),
+                shifts,
+                needs_grad,
+            )
+            loss = step.run()
+        if needs_grad:
+            ctx.save_for_backward(step.tokens_grad, step.global_grad, *step.weight_grads)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return (*(saved * grad.to(saved.dtype) for saved in ctx.saved_tensors), None, None)
+
+
+class _Pass:
+    """One run over the chunks, adding up loss and gradients.
+
+    Everything of a chunk is in the type of the projections: bfloat16 under autocast. Scores,
+    softplus, means and the sums of gradients are in that of the weights.
+    """
+
+    def __init__(
+        self,
+        tokens: Tensor,
+        global_: Tensor,
+        weights: tuple[Tensor, ...],
+        shifts: tuple[int, ...],
+        needs_grad: bool,
+    ) -> None:
+        self.tokens = tokens.to(global_.dtype)
+        self.global_ = global_
+        self.weights = tuple(weight.detach().to(global_.dtype) for weight in weights)
+        self.shifts = shifts
+        self.needs_grad = needs_grad
+        self._buffers: dict[str, Tensor] = {}
+        self.loss = torch.zeros((), dtype=weights[0].dtype, device=tokens.device)
+        if needs_grad:
+            self.tokens_grad = torch.empty_like(tokens)
+            self.global_grad = torch.zeros_like(global_, dtype=weights[0].dtype)
+            self.weight_grads = tuple(torch.zeros_like(weight) for weight in weights)
+
+    def run(self) -> Tensor:
+        num_images, num_locations, _ = self.tokens.shape
+        joint_share = 1 / (num_images * num_locations)
+        marginal_share = joint_share / len(self.shifts)
+        rows = _CHUNK_ROWS.get(self.tokens.device.type, _CHUNK_ROWS['cpu'])
+        for images in torch.arange(num_images, device=self.tokens.device).split(
+            max(rows // num_locations, 1)
+        ):
+            local = self.tokens[images[0] : images[-1] + 1]
+            projected = _linear(local, *self.weights[:2])
+            grad = self._pairs(projected, images, -1, joint_share)
+            for shift in self.shifts:
+                more = self._pairs(projected, (images + shift) % num_images, 1, marginal_share)
+                grad = grad.add_(more) if self.needs_grad else None
+            if self.needs_grad:
+                local_grad, weight, bias = _linear_backward(grad, local, self.weights[0])
+                self.tokens_grad[images[0] : images[-1] + 1] = local_grad
+                self.weight_grads[0].add_(weight)
+                self.weight_grads[1].add_(bias)
+        if self.needs_grad:
+            self.global_grad = self.global_grad.to(self.global_.dtype)
+        return self.loss
+
+    def _pairs(self, projected: Tensor, partners: Tensor, sign: int, share: float) -> Tensor | None:
+        """Add the loss of one set of pairs; return the gradient of the projected local vectors."""
+        _, _, hidden_weight, hidden_bias, score_weight, score_bias = self.weights
+        first = torch.add(
+            projected,
+            self.global_[partners].unsqueeze(1),
+            out=self._scratch('first', projected.shape),
+        ).relu_()
+        second = _linear(first, hidden_weight, hidden_bias).relu_()
+        second_rows = second.flatten(0, 1)
+        scores = sign * F.linear(second_rows, score_weight, score_bias)[:, 0].to(self.loss.dtype)
+        self.loss += F.softplus(scores).sum() * share
+        if not self.needs_grad:
+            return None
+        score_grad = scores.sigmoid_() * (sign * share)
+        rows_grad = score_grad.to(second.dtype)
+        hidden_grad = torch.mul(
+            rows_grad[:, None], score_weight, out=self._scratch('hidden_grad', second_rows.shape)
+        )
+        _relu_backward_(hidden_grad, second_rows)
+        first_grad, weight, bias = _linear_backward(
+            hidden_grad.view_as(second), first, hidden_weight
+        )
+        _relu_backward_(first_grad, first)
+        self.weight_grads[2].add_(weight)
+        self.weight_grads[3].add_(bias)
+        self.weight_grads[4][0].add_(torch.mv(second_rows.t(), rows_grad))
+        self.weight_grads[5].add_(score_grad.sum())
+        self.global_grad.index_add_(0, partners, first_grad.sum(1).to(self.global_grad.dtype))
+        return first_grad
+
+    def _scratch(self, name: str, shape: torch.Size) -> Tensor:
+        """Return a buffer that the next pairs use again: fresh memory costs page faults."""
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.shape != shape:
+            buffer = self._buffers[name] = self.global_.new_empty(shape)
+        return buffer
+
+
+def _relu_backward_(grad: Tensor, activation: Tensor) -> None:
+    torch.ops.aten.threshold_backward.grad_input(grad, activation, 0, grad_input=grad)
+
+
+def _as_image(tokens: Tensor) -> Tensor:
+    return tokens.unsqueeze(2).permute(0, 3, 1, 2)
+
+
+def _as_tokens(image: Tensor) -> Tensor:
+    return image.permute(0, 2, 3, 1).squeeze(2)
+
+
+def _linear(tokens: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Apply a linear layer to ``(N, L, C)``; on a CPU as oneDNN's 1x1 convolution, its faster twin."""
+    if tokens.device.type != 'cpu':
+        return F.linear(tokens, weight, bias)
+    return _as_tokens(F.conv2d(_as_image(tokens), weight[..., None, None], bias))
+
+
+def _linear_backward(grad: Tensor, tokens: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+    """Return the gradients of a linear layer's input, weight and bias."""
+    if tokens.device.type != 'cpu':
+        rows = grad.flatten(0, 1)
+        return grad @ weight, rows.t() @ tokens.flatten(0, 1), rows.sum(0)
+    grads = torch.ops.aten.convolution_backward(
+        _as_image(grad),
+        _as_image(tokens),
+        weight[..., None, None],
+        [len(weight)],
+        [1, 1],
+        [0, 0],
+        [1, 1],
+        False,
+        [0, 0],
+        1,
+        [True, True, True],
+    )
+    return _as_tokens(grads[0]), grads[1][..., 0, 0], grads[2]

@@ -1,0 +1,221 @@
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+
+from mmmuse.errors import InputError
+from mmmuse.functional import jsd_critic_loss, local_view
+from mmmuse.registry import MODELS
+
+from .fused_jsd import fused_concat_jsd
+
+Architecture = Literal['concat', 'dot']
+Negatives = Literal['roll', 'all']
+
+
+class CriticScores(NamedTuple):
+    """Scores of the pairs that belong together and of the mismatched ones."""
+
+    joint: Tensor
+    marginal: Tensor
+
+
+@MODELS.register_module()
+class GlobalLocalCritic(nn.Module):
+    r"""Score how well local vectors of an image fit a global vector.
+
+    ``concat`` scores a pair ``(a, b)`` with three 1x1 convolutions on
+    ``[a; b]`` (hidden - ReLU - hidden - ReLU - 1). The first is linear in the
+    two sides, so it is computed as :math:`W_l a + W_g b`, each side once, and
+    used again for the mismatched pairs: the same numbers as the concatenation,
+    which is never built. ``dot`` sends each side through a 1x1 residual block
+    (conv - BN - ReLU - conv, linear shortcut, LayerNorm) and takes the inner
+    product.
+
+    Args:
+        local_channels: Channels of the local feature.
+        global_channels: Channels of the global vector.
+        architecture: ``'concat'`` or ``'dot'``. The paper does not give this.
+        hidden_channels: Width; by default 512 for ``concat``, 2048 for ``dot``.
+            The paper does not give this.
+        negatives: ``'roll'`` pairs each global vector with the local map of the
+            image before it (equation 5 term for term); ``'all'`` with those of
+            every other image, which with ``concat`` costs ``N - 1`` times as
+            much. The paper does not give this.
+        num_locations: Score only this many locations of each image, drawn
+            uniformly without replacement at every call: an unbiased estimate of
+            the mean over all. None scores every location (the paper's mean).
+
+    Raises:
+        InputError: On an unknown architecture or choice of negatives, or a
+            number below 1.
+
+    Source: Deep InfoMax (Hjelm et al., ICLR 2019), section 3 and appendix A.2;
+    used by MUSE (equation 5).
+    """
+
+    def __init__(
+        self,
+        local_channels: int,
+        global_channels: int,
+        architecture: Architecture = 'concat',
+        hidden_channels: int | None = None,
+        negatives: Negatives = 'roll',
+        num_locations: int | None = None,
+    ) -> None:
+        super().__init__()
+        if architecture not in get_args(Architecture):
+            raise InputError(f"architecture is 'concat' or 'dot', got {architecture!r}")
+        if negatives not in get_args(Negatives):
+            raise InputError(f"negatives is 'roll' or 'all', got {negatives!r}")
+        for name, number in (
+            ('hidden_channels', hidden_channels),
+            ('num_locations', num_locations),
+        ):
+            if number is not None and number < 1:
+                raise InputError(f'{name} is None or at least 1, got {number}')
+        self.negatives = negatives
+        self.num_locations = num_locations
+        if architecture == 'concat':
+            self.pair_score = ConcatScore(local_channels, global_channels, hidden_channels or 512)
+        else:
+            self.pair_score = DotScore(local_channels, global_channels, hidden_channels or 2048)
+
+    def forward(self, local: Tensor, global_vector: Tensor) -> CriticScores:
+        """Score a batch's true and mismatched pairs.
+
+        Args:
+            local: A map ``(N, C_l, H, W)``, tokens ``(N, L, C_l)`` or a vector.
+            global_vector: Shape ``(N, C_g)``.
+
+        Returns:
+            ``joint`` of shape ``(N, S)`` with S the scored locations, and
+            ``marginal`` of shape ``(N, S)`` for ``roll``, row n scoring the
+            locations of image n against the vector of image n + 1, or
+            ``(N * (N - 1), S)`` for ``all``.
+
+        Raises:
+            InputError: On a batch of one image, which has no negative.
+        """
+        return self.pair_score(self._draw(local), global_vector, self.negatives)
+
+    def jsd_loss(self, local: Tensor, global_vector: Tensor) -> Tensor:
+        """Return :func:`mmmuse.functional.jsd_critic_loss` of the scores.
+
+        With ``concat`` the same numbers are computed in one pass that keeps no
+        scores or hidden layers for the backward: faster, and in the memory of
+        the local maps alone.
+
+        Args:
+            local: A map, tokens or a vector, as for a call.
+            global_vector: Shape ``(N, C_g)``.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            InputError: On a batch of one image.
+        """
+        tokens = self._draw(local)
+        if isinstance(self.pair_score, ConcatScore):
+            return self.pair_score.jsd_loss(tokens, global_vector, self.negatives)
+        return jsd_critic_loss(*self.pair_score(tokens, global_vector, self.negatives))
+
+    def _draw(self, local: Tensor) -> Tensor:
+        tokens = local_view(local)
+        num_images, num_tokens, channels = tokens.shape
+        if num_images < 2:
+            raise InputError(
+                'a critic pairs each image with another one, so it needs a batch of '
+                'at least 2 images, got 1 (set drop_last=True if a last batch of one '
+                'is left over)'
+            )
+        if self.num_locations is None or self.num_locations >= num_tokens:
+            return tokens.contiguous()
+        keys = torch.rand(num_images, num_tokens, device=tokens.device)
+        drawn = keys.topk(self.num_locations, dim=1, sorted=False).indices
+        return tokens.gather(1, drawn.unsqueeze(-1).expand(-1, -1, channels))
+
+
+class ConcatScore(nn.Module):
+    """The ``concat`` critic, its first layer factored into a local and a global part."""
+
+    def __init__(self, local_channels: int, global_channels: int, hidden_channels: int) -> None:
+        super().__init__()
+        self.local_projection = nn.Linear(local_channels, hidden_channels)
+        self.global_projection = nn.Linear(global_channels, hidden_channels, bias=False)
+        self.hidden = nn.Linear(hidden_channels, hidden_channels)
+        self.score = nn.Linear(hidden_channels, 1)
+        # The two projections are one layer on [local; global] and start as that layer would.
+        bound = (local_channels + global_channels) ** -0.5
+        for parameter in (
+            self.local_projection.weight,
+            self.local_projection.bias,
+            self.global_projection.weight,
+        ):
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(self, tokens: Tensor, vector: Tensor, negatives: Negatives) -> CriticScores:
+        num_images = len(tokens)
+        local = self.local_projection(tokens)
+        global_ = self.global_projection(vector).unsqueeze(1)
+        # Rolling the small vectors against the maps gives the pairs that rolling the maps would.
+        globals_ = torch.stack(
+            [global_] + [global_.roll(-shift, 0) for shift in _shifts(negatives, num_images)]
+        )
+        hidden = (local + globals_).relu_().flatten(0, 1)
+        scores = self.score(self.hidden(hidden).relu_()).squeeze(-1)
+        return CriticScores(scores[:num_images], scores[num_images:])
+
+    def jsd_loss(self, tokens: Tensor, vector: Tensor, negatives: Negatives) -> Tensor:
+        layers = (self.local_projection, self.hidden, self.score)
+        return fused_concat_jsd(
+            tokens,
+            self.global_projection(vector),
+            [parameter for layer in layers for parameter in (layer.weight, layer.bias)],
+            _shifts(negatives, len(tokens)),
+        )
+
+
+def _shifts(negatives: Negatives, num_images: int) -> range:
+    return range(1, 2 if negatives == 'roll' else num_images)
+
+
+class DotScore(nn.Module):
+    """The ``dot`` critic: the inner product of two embeddings."""
+
+    def __init__(self, local_channels: int, global_channels: int, hidden_channels: int) -> None:
+        super().__init__()
+        self.local_embedding = ResidualEmbedding(local_channels, hidden_channels)
+        self.global_embedding = ResidualEmbedding(global_channels, hidden_channels)
+
+    def forward(self, tokens: Tensor, vector: Tensor, negatives: Negatives) -> CriticScores:
+        num_images, num_tokens, _ = tokens.shape
+        local = self.local_embedding(tokens.flatten(0, 1)).view(num_images, num_tokens, -1)
+        global_ = self.global_embedding(vector)
+        if negatives == 'roll':
+            return CriticScores(
+                torch.einsum('nld,nd->nl', local, global_),
+                torch.einsum('nld,nd->nl', local, global_.roll(-1, 0)),
+            )
+        scores = (local @ global_.t()).transpose(1, 2)  # (N local images, N vectors, L)
+        same = torch.eye(num_images, dtype=torch.bool, device=scores.device)
+        return CriticScores(scores[same], scores[~same])
+
+
+class ResidualEmbedding(nn.Module):
+    """A 1x1 residual block on vectors: linear - BN - ReLU - linear, linear shortcut, LayerNorm."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Linear(in_channels, out_channels, bias=False),
+            nn.BatchNorm1d(out_channels),
+            nn.ReLU(inplace=True),
+            nn.Linear(out_channels, out_channels),
+        )
+        self.shortcut = nn.Linear(in_channels, out_channels)
+        self.norm = nn.LayerNorm(out_channels)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return self.norm(self.residual(vectors) + self.shortcut(vectors))

@@ -1,0 +1,13 @@
+from .batched import BatchedImages, keep_batch
+from .cifar import BatchedCIFAR10, BatchedCIFAR100
+from .digits import BatchedDigits
+from .preprocessor import BatchedDataPreprocessor
+
+__all__ = [
+    'BatchedCIFAR10',
+    'BatchedCIFAR100',
+    'BatchedDataPreprocessor',
+    'BatchedDigits',
+    'BatchedImages',
+    'keep_batch',
+]

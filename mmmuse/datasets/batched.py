@@ -1,0 +1,108 @@
+from collections.abc import Sequence
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mmmuse.errors import InputError
+from mmmuse.registry import FUNCTIONS
+
+
+class BatchedImages(Dataset):
+    """Images in one uint8 array, read a whole batch at a time.
+
+    For MMEngine's own DataLoader and samplers: PyTorch's loader asks
+    ``__getitems__`` for a batch of indices, and ``collate_fn=dict(type=
+    'mmmuse.keep_batch')`` passes the batch on. Cropping, flipping and
+    normalising are left to :class:`mmmuse.datasets.BatchedDataPreprocessor`, on
+    the model's device.
+
+    Args:
+        images: uint8, shape ``(M, C, H, W)``.
+        labels: Integers from 0 to K - 1, shape ``(M, )``.
+        classes: K class names.
+        indices: Keep only the first ``indices`` images (the last, if negative),
+            or those of a list, as MMEngine's datasets do.
+
+    Raises:
+        InputError: If the arrays do not fit each other, or no image is left.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        classes: Sequence[str],
+        indices: int | Sequence[int] | None = None,
+    ) -> None:
+        labels = np.asarray(labels)
+        if images.dtype != np.uint8 or images.ndim != 4 or labels.shape != images.shape[:1]:
+            raise InputError(
+                f'batched images are uint8 (M, C, H, W) with M labels, got '
+                f'{images.dtype} {images.shape} and labels {labels.shape}'
+            )
+        if indices is not None:
+            chosen = _chosen(indices, len(images))
+            images, labels = images[chosen], labels[chosen]
+        if len(images) == 0:
+            raise InputError('the dataset holds no image')
+        if labels.dtype.kind not in 'iu' or labels.min() < 0 or labels.max() >= len(classes):
+            raise InputError(
+                f'labels are integers from 0 to {len(classes) - 1}, got '
+                f'{labels.dtype} from {labels.min()} to {labels.max()}'
+            )
+        self.images = images
+        self.labels = labels.astype(np.int64)
+        self.metainfo = dict(classes=tuple(classes))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """Return ``inputs`` ``(N, C, H, W)`` uint8, ``gt_label`` and ``sample_idx`` ``(N, )``."""
+        chosen = np.asarray(indices)
+        return _Batch(
+            inputs=torch.from_numpy(self.images[chosen]),
+            gt_label=torch.from_numpy(self.labels[chosen]),
+            sample_idx=torch.from_numpy(chosen),
+        )
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Return one image as a batch of one."""
+        return self.__getitems__([index])
+
+
+class _Batch(dict):
+    """A dict of tensors that goes from a worker to the main process by value."""
+
+
+def _reduce_batch(batch: _Batch) -> tuple:
+    return _rebuild_batch, ({key: tensor.numpy() for key, tensor in batch.items()},)
+
+
+def _rebuild_batch(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    return {key: torch.from_numpy(array) for key, array in arrays.items()}
+
+
+# PyTorch would open a file and a connection for each tensor, four times as slow for small images.
+ForkingPickler.register(_Batch, _reduce_batch)
+
+
+def _chosen(indices: int | Sequence[int], num_images: int) -> slice | np.ndarray:
+    if isinstance(indices, int):
+        return slice(indices) if indices >= 0 else slice(indices, None)
+    chosen = np.asarray(indices, dtype=np.int64)
+    if chosen.size and not -num_images <= chosen.min() <= chosen.max() < num_images:
+        raise InputError(
+            f'indices go from {chosen.min()} to {chosen.max()}, but there are {num_images} images'
+        )
+    return chosen
+
+
+@FUNCTIONS.register_module()
+def keep_batch(batch: Any) -> Any:
+    """Return a batch that the dataset has put together already."""
+    return batch

@@ -1,0 +1,141 @@
+import hashlib
+import os
+import pickle
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import mmengine.dist as dist
+import numpy as np
+from mmpretrain.datasets import CIFAR10, CIFAR100
+from mmpretrain.datasets.utils import download_and_extract_archive
+
+from mmmuse.errors import InputError
+from mmmuse.registry import DATASETS
+
+from .batched import BatchedImages
+
+
+class BatchedCIFAR(BatchedImages):
+    """A CIFAR set as one array; see :class:`BatchedImages`.
+
+    Files, checksums and the download are those of mmpretrain's class in
+    ``source``. A file is read once and checked before it is unpickled.
+
+    Args:
+        data_root: The folder that holds, or will hold, ``source.base_folder``.
+        split: ``'train'`` or ``'test'``.
+        download: Whether to download the archive where files are missing.
+        indices: Keep only the first ``indices`` images, or those of a list.
+
+    Raises:
+        InputError: If a file is missing and cannot be downloaded, or is damaged.
+
+    Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009).
+    """
+
+    source: ClassVar[type[CIFAR10]]
+
+    def __init__(
+        self,
+        data_root: str = '',
+        split: str = 'train',
+        download: bool = True,
+        indices: int | Sequence[int] | None = None,
+    ) -> None:
+        if split not in ('train', 'test'):
+            raise InputError(f"split is 'train' or 'test', got {split!r}")
+        self.folder = Path(data_root).expanduser() / self.source.base_folder
+        files = self.source.train_list if split == 'train' else self.source.test_list
+        if download:
+            self._download_if_missing()
+        entries = [self._read(name, md5) for name, md5 in files]
+        images = [entry[b'data'] for entry in entries]
+        images = images[0] if len(images) == 1 else np.concatenate(images)
+        labels = np.concatenate(
+            [entry.get(b'labels') or entry[b'fine_labels'] for entry in entries]
+        )
+        super().__init__(
+            images.reshape(-1, 3, 32, 32), labels, self.source.METAINFO['classes'], indices
+        )
+
+    def _all_there(self) -> bool:
+        files = self.source.train_list + self.source.test_list
+        return all((self.folder / name).exists() for name, _ in files)
+
+    def _download_if_missing(self) -> None:
+        root = self.folder.parent
+        error = None
+        if dist.is_main_process() and not self._all_there():
+            try:
+                with _undone_on_error(
+                    self.folder, root / self.source.filename, root, *root.parents
+                ):
+                    download_and_extract_archive(
+                        self.source.url,
+                        str(root),
+                        filename=self.source.filename,
+                        md5=self.source.tgz_md5,
+                    )
+            except Exception as exc:  # Whatever stops a download, the way out is the same.
+                error = exc
+        dist.barrier()  # By every process, also one that looks when the files are there already.
+        if error is not None:
+            raise self._missing(f'and the download failed ({error})') from error
+
+    def _missing(self, reason: str) -> InputError:
+        return InputError(
+            f'{self.source.__name__} is not in {self.folder.parent}, {reason}: unpack '
+            f'{self.source.filename} there, so that {self.folder}{os.sep} holds '
+            f'{", ".join(name for name, _ in self.source.train_list + self.source.test_list)}, '
+            'or name its folder with data_root'
+        )
+
+    def _read(self, name: str, md5: str) -> dict:
+        path = self.folder / name
+        if not path.exists():
+            raise self._missing(f'{name} is missing')
+        content = path.read_bytes()
+        if hashlib.md5(content).hexdigest() != md5:
+            raise InputError(
+                f'{path} is damaged (its md5 sum is not {md5}): delete it and unpack '
+                f'{self.source.filename} again'
+            )
+        return pickle.loads(content, encoding='bytes')
+
+
+@contextmanager
+def _undone_on_error(*paths: Path) -> Iterator[None]:
+    """Remove those of the paths that an error leaves where nothing was before.
+
+    Args:
+        paths: The first may hold anything; other folders are removed if they are empty.
+    """
+    new = [path for path in paths if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            if path.is_file():
+                path.unlink()
+            elif path == paths[0]:
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+        raise
+
+
+@DATASETS.register_module()
+class BatchedCIFAR10(BatchedCIFAR):
+    """CIFAR-10; see :class:`BatchedCIFAR` for the arguments."""
+
+    source = CIFAR10
+
+
+@DATASETS.register_module()
+class BatchedCIFAR100(BatchedCIFAR):
+    """CIFAR-100; see :class:`BatchedCIFAR` for the arguments."""
+
+    source = CIFAR100

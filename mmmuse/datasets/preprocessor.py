@@ -1,0 +1,173 @@
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.logging import MessageHub
+from mmpretrain.models.utils import ClsDataPreprocessor
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from mmmuse.errors import InputError
+from mmmuse.registry import MODELS
+
+
+@MODELS.register_module()
+class BatchedDataPreprocessor(ClsDataPreprocessor):
+    """mmpretrain's preprocessor for whole batches: crops and flips on the model's device.
+
+    In training each image is padded with zeros, cropped back to its size at a
+    random place and flipped left to right: the distribution of mmpretrain's
+    ``RandomCrop(padding=crop_padding)`` and ``RandomFlip(prob=flip_prob)``. The
+    draw for an image depends on (seed, epoch, sample index) alone, so workers,
+    processes and resuming change nothing. MMEngine's iteration-based loop has
+    one epoch; there, and in a run of one epoch, the iteration takes its place.
+
+    Batches come from :class:`mmmuse.datasets.BatchedImages`; anything else goes
+    through mmpretrain's own code.
+
+    Args:
+        crop_padding: Pixels of padding on each side; 0 for no crop.
+        flip_prob: Probability of a flip.
+        seed: Of the draws; None takes the runner's.
+        **kwargs: Those of mmpretrain's ``ClsDataPreprocessor`` (mean, std,
+            batch_augments, ...).
+
+    Raises:
+        InputError: On a negative padding, a probability outside 0 to 1, or
+            one-hot labels without ``num_classes``.
+    """
+
+    def __init__(
+        self, crop_padding: int = 0, flip_prob: float = 0.0, seed: int | None = None, **kwargs
+    ) -> None:
+        super().__init__(**kwargs)
+        if crop_padding < 0 or not 0 <= flip_prob <= 1:
+            raise InputError(
+                'BatchedDataPreprocessor needs crop_padding >= 0 and flip_prob in '
+                f'[0, 1], got {crop_padding} and {flip_prob}'
+            )
+        if self.to_onehot and self.num_classes is None:
+            raise InputError(
+                'BatchedDataPreprocessor needs num_classes for one-hot labels, also '
+                'those of batch_augments'
+            )
+        self.crop_padding = crop_padding
+        self.flip_prob = flip_prob
+        self.seed = seed
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Return ``inputs`` ``(N, C, H, W)`` float32 and N ``data_samples``.
+
+        Args:
+            data: ``inputs`` ``(N, C, H, W)`` uint8, ``gt_label`` and
+                ``sample_idx`` ``(N, )``.
+            training: Whether to augment.
+        """
+        if 'gt_label' not in data:
+            return super().forward(data, training)
+        images, labels = self.cast_data((data['inputs'], data['gt_label']))
+        if training and (self.crop_padding or self.flip_prob):
+            images = self._augment(images, data['sample_idx'])
+        data_samples = [_labelled(label) for label in labels.split(1)]
+        inputs = self._normalize(images)
+        if self.to_onehot:
+            scores = F.one_hot(labels, self.num_classes).float()
+            if training and self.batch_augments is not None:
+                inputs, scores = self.batch_augments(inputs, scores)
+            for data_sample, score in zip(data_samples, scores):
+                data_sample.set_gt_score(score)
+        return dict(inputs=inputs, data_samples=data_samples)
+
+    def _normalize(self, images: Tensor) -> Tensor:
+        if self.to_rgb and images.shape[1] == 3:
+            images = images.flip(1)
+        inputs = images.to(torch.float32, copy=True)
+        if self._enable_normalize:
+            inputs.sub_(self.mean).div_(self.std)
+        if self.pad_size_divisor == 1:
+            return inputs
+        bottom, right = (-size % self.pad_size_divisor for size in inputs.shape[2:])
+        return F.pad(inputs, (0, right, 0, bottom), value=self.pad_value)
+
+    def _augment(self, images: Tensor, sample_idx: Tensor) -> Tensor:
+        seed, epoch = self._seed_and_epoch()
+        draws = uniform_draws(seed, epoch, sample_idx.cpu().numpy(), 3)
+        rows, columns = (draws[:2] * (2 * self.crop_padding + 1)).astype(np.int64)
+        flips = draws[2] < self.flip_prob
+        rows, columns, flips = (
+            torch.from_numpy(draw).to(images.device, non_blocking=True)
+            for draw in (rows, columns, flips)
+        )
+        return crop_and_flip(images, self.crop_padding, rows, columns, flips)
+
+    def _seed_and_epoch(self) -> tuple[int, int]:
+        hub = MessageHub.get_current_instance()
+        seed = hub.get_info('seed', 0) if self.seed is None else self.seed
+        step = 'iter' if hub.get_info('max_epochs', None) == 1 else 'epoch'
+        return seed or 0, hub.get_info(step, 0)
+
+
+def _labelled(label: Tensor) -> DataSample:
+    data_sample = DataSample()
+    data_sample.set_field(label, 'gt_label', dtype=Tensor)  # Faster than DataSample(gt_label=...).
+    return data_sample
+
+
+def crop_and_flip(
+    images: Tensor, padding: int, rows: Tensor, columns: Tensor, flips: Tensor
+) -> Tensor:
+    """Crop each zero-padded image to its own size at its own place, and flip some.
+
+    Args:
+        images: ``(N, C, H, W)``, any type.
+        padding: Pixels on each side.
+        rows: First row of each crop in the padded image, ``(N, )``, 0 to 2 * padding.
+        columns: First column, likewise.
+        flips: Which crops to flip left to right, bool ``(N, )``.
+
+    Returns:
+        Shape ``(N, C, H, W)``.
+    """
+    num_images, channels, height, width = images.shape
+    sides = images.new_zeros(2, num_images, channels, height + 2 * padding, width + 2 * padding)
+    inside = sides[..., padding : padding + height, padding : padding + width]
+    inside[0], inside[1] = images, images.flip(3)
+    # A crop is the same view of this memory from another first pixel on.
+    strides = sides.stride()[2:]
+    last = sum((size - 1) * stride for size, stride in zip(images.shape[1:], strides))
+    crops = sides.as_strided((sides.numel() - last, channels, height, width), (1, *strides))
+    columns = torch.where(flips, 2 * padding - columns, columns)
+    image = flips * num_images + torch.arange(num_images, device=images.device)
+    return crops.index_select(0, image * sides.stride(1) + rows * sides.stride(3) + columns)
+
+
+def uniform_draws(seed: int, epoch: int, indices: np.ndarray, num_draws: int) -> np.ndarray:
+    """Return numbers in [0, 1) that depend on (seed, epoch, index, draw) alone.
+
+    Each is a chain of SplitMix64 hashes (Steele et al., "Fast Splittable
+    Pseudorandom Number Generators", OOPSLA 2014) over the four.
+
+    Args:
+        seed: Any integer.
+        epoch: Any integer.
+        indices: Sample indices, shape ``(N, )``.
+        num_draws: K.
+
+    Returns:
+        float64, shape ``(K, N)``.
+    """
+    state = np.zeros(1, dtype=np.uint64)
+    for word in (
+        np.array([seed % 2**64], dtype=np.uint64),
+        np.array([epoch % 2**64], dtype=np.uint64),
+        indices.astype(np.uint64),
+        np.arange(num_draws, dtype=np.uint64)[:, None],
+    ):
+        state = _splitmix64(state ^ word)
+    return (state >> np.uint64(11)) * 2.0**-53
+
+
+def _splitmix64(state: np.ndarray) -> np.ndarray:
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))

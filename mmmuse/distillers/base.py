@@ -1,0 +1,152 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from mmmuse.dry_run import dry_run
+from mmmuse.errors import InputError, NonFiniteLossError
+from mmmuse.features import FeatureSpec
+from mmmuse.registry import MODELS
+from mmmuse.taps import FeatureTaps
+
+
+class BaseDistiller(BaseModel):
+    """Wrap an untouched OpenMMLab model, the student, and tap its features.
+
+    A subclass owns the losses. This class owns the student, its taps, the dry
+    run that infers their shapes, and the check for non-finite losses. In
+    ``tensor`` mode the distiller is the student. Weights saved under the
+    student's own names (any plain checkpoint) load into it.
+
+    Args:
+        student: Config of the student, or the built model.
+        tap_paths: Module paths to tap in the student.
+        input_shape: ``(C, H, W)`` of the dry run; by default chosen by
+            :func:`mmmuse.dry_run.blank_image_shapes`.
+        data_preprocessor: For the student, if its config has none.
+
+    Raises:
+        InputError: If a tap is unusable; see :class:`mmmuse.taps.FeatureTaps`.
+    """
+
+    def __init__(
+        self,
+        student: dict | nn.Module,
+        tap_paths: Sequence[str],
+        input_shape: Sequence[int] | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        student = build_student(student, data_preprocessor)
+        super().__init__(student.data_preprocessor, init_cfg)
+        self.student = student
+        self.taps = FeatureTaps(student, tap_paths)
+        self.tap_specs = self._infer_specs(input_shape)
+        self._unchecked: tuple[list[str], Tensor] | None = None
+        self._register_load_state_dict_pre_hook(_accept_plain_names)
+
+    def _infer_specs(self, input_shape: Sequence[int] | None) -> dict[str, FeatureSpec]:
+
+        def observe(forward: Callable[[], object], shape: tuple[int, ...]) -> dict[str, Tensor]:
+            with self.taps:
+                forward()
+                return self.taps.pop()
+
+        features = dry_run(self.student, observe, input_shape)
+        return {path: FeatureSpec.of(feature.shape) for path, feature in features.items()}
+
+    def forward(
+        self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
+    ) -> Any:
+        """Run the student in ``tensor`` mode, or :meth:`loss` or :meth:`predict`."""
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        return self.student(inputs, data_samples, mode=mode)
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """Return the student's losses; a subclass adds its own."""
+        losses = self.student(inputs, data_samples, mode='loss')
+        if 'loss' in losses:  # The name under which MMEngine logs the total.
+            losses['loss_student'] = losses.pop('loss')
+        return losses
+
+    def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
+        """Return the student's predictions."""
+        return self.student(inputs, data_samples, mode='predict')
+
+    def get_layer_depth(self, param_name: str) -> tuple[int, int]:
+        """Return a parameter's layer and the number of layers, for layer-wise learning rates.
+
+        Those of the student are its own; what the distiller adds counts as its last layer.
+        """
+        if param_name.startswith('student.'):
+            return self.student.get_layer_depth(param_name.removeprefix('student.'))
+        _, num_layers = self.student.get_layer_depth('head')
+        return num_layers - 1, num_layers
+
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum the losses as MMEngine does, and stop at one that is not finite.
+
+        On a GPU the values are looked at one step later, when they have long
+        been computed, so that no step waits for them.
+
+        Raises:
+            NonFiniteLossError: Naming the terms.
+        """
+        self.check_finite()
+        loss, log_vars = super().parse_losses(losses)
+        values = torch.stack([value.detach().float() for value in log_vars.values()])
+        self._unchecked = (list(log_vars), values)
+        if not values.is_cuda:
+            self.check_finite()
+        return loss, log_vars
+
+    def check_finite(self) -> None:
+        """Look at the last step's losses, unless that has been done.
+
+        Raises:
+            NonFiniteLossError: Naming the terms that are NaN or infinite.
+        """
+        if self._unchecked is None:
+            return
+        names, values = self._unchecked
+        self._unchecked = None
+        finite = torch.isfinite(values).tolist()
+        bad = [
+            f'{name} = {value}'
+            for name, value, ok in zip(names, values.tolist(), finite)
+            if not ok and name != 'loss'
+        ]
+        if not all(finite):
+            raise NonFiniteLossError(f'the loss is not finite: {", ".join(bad) or "the sum"}')
+
+
+def build_student(student: dict | nn.Module, data_preprocessor: dict | None) -> BaseModel:
+    """Build a student from its config, or check a built one.
+
+    Raises:
+        InputError: If it is no MMEngine model.
+    """
+    if isinstance(student, dict):
+        if data_preprocessor is not None:
+            student = {'data_preprocessor': data_preprocessor, **student}
+        student = MODELS.build(student)
+    if not isinstance(student, BaseModel):
+        raise InputError(
+            'the student is an OpenMMLab model (a subclass of mmengine.model.'
+            f'BaseModel), got {type(student).__name__}'
+        )
+    return student
+
+
+def _accept_plain_names(state_dict: dict, prefix: str, *args: Any) -> None:
+    """Move weights that carry the student's own names below ``student.``."""
+    names = [name for name in state_dict if name.startswith(prefix)]
+    if any(name.startswith(f'{prefix}student.') for name in names):
+        return
+    for name in names:
+        state_dict[f'{prefix}student.{name[len(prefix) :]}'] = state_dict.pop(name)

@@ -1,0 +1,196 @@
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from mmmuse.errors import InputError
+from mmmuse.features import DistillFeatures, FeatureSpec
+from mmmuse.proposal import propose_taps
+from mmmuse.registry import MODELS
+
+from .base import BaseDistiller, build_student
+
+
+class TapPaths(NamedTuple):
+    """Paths of the tapped modules: the shallow ones, the last, and that of the logits."""
+
+    shallow: list[str]
+    last: str
+    logits: str | None
+
+    @property
+    def all(self) -> list[str]:
+        """Every path, in the order of the forward."""
+        return [*self.shallow, self.last] + ([self.logits] if self.logits else [])
+
+
+@MODELS.register_module()
+class SelfDistiller(BaseDistiller):
+    """Distil a network's last feature into its own earlier ones.
+
+    One forward of the student; then ``taps -> neck -> head``. In ``predict``
+    mode the student predicts and the exits add their scores to the same data
+    samples. Channels, strides and classes of neck and head are inferred; where
+    a config gives them they have to agree.
+
+    Args:
+        student: Config of any mmpretrain classifier (or other OpenMMLab model),
+            or the built model.
+        taps: ``dict(modules=[...], last=..., logits=...)``: paths of the shallow
+            modules, of the module whose output is the last feature, and of the
+            module that puts out class logits (None without exits). Or
+            ``'auto'``, or ``dict(num_modules=T)``, for the proposal that
+            ``tools/wrap.py`` prints (T = 4 by default).
+        head: Config of the added losses, ``mmmuse.MUSEHead``.
+        neck: Config of the exits' bottlenecks, ``mmmuse.SelfDistillNeck``; None
+            where the head has no exits.
+        input_shape: ``(C, H, W)`` of the dry run that infers shapes.
+        data_preprocessor: For the student, if its config has none.
+
+    Raises:
+        InputError: If a tap is unusable, or neck and head do not match the taps.
+
+    Source: MUSE (Gong et al., BMVC 2021), figure 1.
+    """
+
+    def __init__(
+        self,
+        student: dict | nn.Module,
+        taps: dict | str,
+        head: dict,
+        neck: dict | None = None,
+        input_shape: Sequence[int] | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        student = build_student(student, data_preprocessor)
+        paths = _read_taps(taps, student, input_shape)
+        super().__init__(student, paths.all, input_shape, init_cfg=init_cfg)
+        self.tap_paths = paths
+        specs = [self.tap_specs[path] for path in paths.shallow]
+        last = self.tap_specs[paths.last]
+        self.head = self._build_head(head, specs, last)
+        self.neck = self._build_neck(neck, specs, last)
+
+    def _build_head(self, head: dict, specs: Sequence[FeatureSpec], last: FeatureSpec) -> nn.Module:
+        exit = dict(head.get('exit') or {})
+        loss = getattr(getattr(self.student, 'head', None), 'loss_module', None)
+        if loss is not None:  # The exits learn with the student's own loss.
+            exit.setdefault('loss', loss)
+        logits = self.tap_specs.get(self.tap_paths.logits)
+        head = MODELS.build(
+            _with_inferred(
+                {**head, 'exit': exit},
+                'head',
+                local_channels=[spec.channels for spec in specs],
+                last_channels=last.channels,
+                num_classes=logits and logits.channels,
+            )
+        )
+        if head.kd is not None and logits is None:
+            raise InputError('distilling logits needs taps.logits, the module that puts them out')
+        return head
+
+    def _build_neck(
+        self, neck: dict | None, specs: Sequence[FeatureSpec], last: FeatureSpec
+    ) -> nn.Module | None:
+        if not self.head.reads_exits:
+            return None  # Parameters that nothing reads would get no gradient.
+        if neck is None:
+            raise InputError(
+                'the head has exits and there is no neck: set '
+                "neck=dict(type='mmmuse.SelfDistillNeck'), or ce_weight=0 and "
+                'kd_weight=0 in the head'
+            )
+        neck = {
+            'strides': exit_strides(specs, last),
+            'num_prefix_tokens': [spec.num_prefix_tokens for spec in specs],
+            **neck,
+        }
+        return MODELS.build(
+            _with_inferred(
+                neck,
+                'neck',
+                in_channels=[spec.channels for spec in specs],
+                out_channels=last.channels,
+            )
+        )
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """Return the student's losses and the head's, for N images.
+
+        Raises:
+            InputError: If the batch is smaller than a loss needs.
+        """
+        if len(inputs) < self.head.min_batch_size:
+            raise InputError(
+                f'a batch needs at least {self.head.min_batch_size} images, got '
+                f'{len(inputs)}; if a last batch is left over, set drop_last=True'
+            )
+        with self.taps:
+            losses = super().loss(inputs, data_samples)
+            features = self._collect()
+        losses.update(self.head.loss(features, data_samples))
+        return losses
+
+    def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
+        """Return the student's predictions, with ``exit_scores`` where there are exits."""
+        if not self.head.exits:
+            return super().predict(inputs, data_samples)
+        with self.taps:
+            predictions = super().predict(inputs, data_samples)
+            features = self._collect()
+        return self.head.predict(features, predictions)
+
+    def _collect(self) -> DistillFeatures:
+        tapped = self.taps.pop()
+        paths = self.tap_paths
+        shallow = tuple(tapped[path] for path in paths.shallow)
+        exits = self.neck(shallow) if self.neck is not None else ()
+        return DistillFeatures(shallow, tapped[paths.last], tapped.get(paths.logits), exits)
+
+
+def exit_strides(specs: Sequence[FeatureSpec], last: FeatureSpec) -> list[int]:
+    """Return the stride from each shallow grid to the last one, or to the smallest if that is 1x1."""
+    grids = [spec.grid for spec in specs if spec.grid]
+    target = last.grid if last.grid not in (None, (1, 1)) else min(grids, default=(1, 1))
+    return [max(round(spec.grid[0] / target[0]), 1) if spec.grid else 1 for spec in specs]
+
+
+def _read_taps(taps: dict | str, student: nn.Module, input_shape: Sequence[int] | None) -> TapPaths:
+    if isinstance(taps, str):
+        if taps != 'auto':
+            raise InputError(f"taps is a dict or 'auto', got {taps!r}")
+        taps = {}
+    unknown = set(taps) - {'modules', 'last', 'logits', 'num_modules'}
+    if unknown:
+        raise InputError(
+            f'taps has keys that nothing reads: {", ".join(sorted(unknown))}; '
+            'it takes modules, last, logits, or num_modules alone'
+        )
+    if 'modules' not in taps:
+        if set(taps) - {'num_modules'}:
+            raise InputError('taps needs modules, the paths of the shallow modules')
+        proposal = propose_taps(student, taps.get('num_modules', 4), input_shape)
+        return TapPaths(list(proposal.modules), proposal.last, proposal.logits)
+    if 'num_modules' in taps:
+        raise InputError('taps takes either modules or num_modules, not both')
+    if isinstance(taps['modules'], str) or not taps['modules']:
+        raise InputError(f'taps.modules is a list of at least one path, got {taps["modules"]!r}')
+    if not taps.get('last'):
+        raise InputError('taps needs last, the module whose output is the last feature')
+    return TapPaths(list(taps['modules']), taps['last'], taps.get('logits'))
+
+
+def _with_inferred(config: dict, part: str, **inferred: object) -> dict:
+    """Add inferred arguments to a part's config; those it gives have to agree with them."""
+    for name, value in inferred.items():
+        given = config.get(name)
+        if isinstance(given, Sequence):
+            given = list(given)
+        if given is not None and value is not None and given != value:
+            raise InputError(
+                f'{part}.{name} is {given} in the config and {value} in the tapped '
+                'features; leave it out to have it inferred'
+            )
+    return {**config, **{name: value for name, value in inferred.items() if value is not None}}

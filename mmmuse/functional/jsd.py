@@ -1,0 +1,48 @@
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmmuse.errors import InputError
+
+from .precision import at_least_float32
+
+
+def jsd_critic_loss(joint: Tensor, marginal: Tensor) -> Tensor:
+    r"""Return the negated Jensen-Shannon estimate of mutual information.
+
+    .. math::
+        L^{JSD} = \mathbb{E}_{marginal}[\mathrm{sp}(T)]
+                + \mathbb{E}_{joint}[\mathrm{sp}(-T)],
+        \qquad \mathrm{sp}(x) = \log(1 + e^x)
+
+    It is always positive; lower means more shared information, and a critic
+    that knows nothing (all scores 0) gives :math:`2 \log 2`. Softplus and means
+    are taken in float32 at least, whatever the scores' type.
+
+    Args:
+        joint: Scores of pairs that belong together, any shape, e.g. ``(N, L)``.
+        marginal: Scores of mismatched pairs, any shape.
+
+    Returns:
+        A scalar, in nats (up to the constant :math:`2 \log 2`).
+
+    Raises:
+        InputError: If either side holds no score.
+
+    Source: MUSE (Gong et al., BMVC 2021), equation 5; Deep InfoMax (Hjelm et
+    al., ICLR 2019), equation 4.
+
+    Example:
+        >>> import torch
+        >>> joint, marginal = torch.tensor([[2.0, 0.0]]), torch.tensor([[-1.0, 0.0]])
+        >>> round(jsd_critic_loss(joint, marginal).item(), 4)
+        0.9132
+        >>> round(jsd_critic_loss(torch.zeros(3), torch.zeros(5)).item(), 4)
+        1.3863
+    """
+    if joint.numel() == 0 or marginal.numel() == 0:
+        raise InputError(
+            'jsd_critic_loss needs at least one score on each side, got shapes '
+            f'{tuple(joint.shape)} and {tuple(marginal.shape)}'
+        )
+    joint, marginal = at_least_float32(joint), at_least_float32(marginal)
+    return F.softplus(marginal).mean() + F.softplus(-joint).mean()

@@ -1,0 +1,3 @@
+from .muse_head import MUSEHead
+
+__all__ = ['MUSEHead']

@@ -1,0 +1,149 @@
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor
+
+from mmmuse.errors import InputError
+from mmmuse.features import DistillFeatures
+from mmmuse.functional import global_view
+from mmmuse.registry import MODELS
+
+
+@MODELS.register_module()
+class MUSEHead(BaseModule):
+    r"""What self-distillation adds to a network's own loss.
+
+    .. math::
+        \sum_{i<T} \big[ w_{CE}\, CE(z_i) + w_{KD}\, KD(z_i, z_T) \big]
+        + \text{discrepancies}
+
+    :math:`z_i` are the logits of exit i: a classifier of its own on the pooled
+    map of the neck. Any part can be left out; what is left out is not built.
+
+    Args:
+        local_channels: Channels of each shallow feature; inferred.
+        last_channels: Channels of the last feature; inferred.
+        num_classes: Classes of the exits; inferred from the tapped logits.
+        exit: Config of the exits' classifier, a head of mmpretrain's; by
+            default ``LinearClsHead`` with the student's own loss, so label
+            smoothing and mixed targets work as in the student.
+        kd: Config of the distillation loss, by default ``dict(type='mmmuse.KDLoss')``
+            (temperature 3).
+        discrepancy: Config, or a list of them, of the losses between features,
+            e.g. ``dict(type='mmmuse.MUSELoss')``; None for none.
+        ce_weight: :math:`w_{CE}`, 1 - alpha in BYOT's notation; 0 leaves it out.
+            The paper does not give this; alpha = 0.1 is BYOT's.
+        kd_weight: :math:`w_{KD}`, alpha. The paper does not give this.
+
+    Raises:
+        InputError: If nothing at all is left to compute, or the exits need
+            class logits and none are tapped.
+
+    Source: MUSE (Gong et al., BMVC 2021), sections 3.2 and 4.1; tables 5 and 6
+    for the parts left out.
+    """
+
+    def __init__(
+        self,
+        local_channels: Sequence[int],
+        last_channels: int,
+        num_classes: int | None = None,
+        exit: dict | None = None,
+        kd: dict | None = None,
+        discrepancy: dict | Sequence[dict] | None = None,
+        ce_weight: float = 0.9,
+        kd_weight: float = 0.1,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if ce_weight < 0 or kd_weight < 0:
+            raise InputError(
+                f'MUSEHead weights are not negative, got ce_weight={ce_weight}, '
+                f'kd_weight={kd_weight}'
+            )
+        self.ce_weight = ce_weight
+        self.kd_weight = kd_weight
+        self.kd = MODELS.build({'type': 'mmmuse.KDLoss', **(kd or {})}) if kd_weight else None
+        self.exits = ModuleList()
+        if ce_weight or kd_weight:
+            if num_classes is None:
+                raise InputError(
+                    'exits need class logits: tap them (taps.logits) or leave the '
+                    'exits out with ce_weight=0, kd_weight=0'
+                )
+            exit = {'type': 'mmpretrain.LinearClsHead', '_scope_': 'mmpretrain', **(exit or {})}
+            for _ in local_channels:
+                self.exits.append(
+                    MODELS.build(
+                        deepcopy(exit),
+                        default_args=dict(num_classes=num_classes, in_channels=last_channels),
+                    )
+                )
+        if discrepancy is None:
+            discrepancy = []
+        elif isinstance(discrepancy, dict):
+            discrepancy = [discrepancy]
+        self.discrepancies = ModuleList(
+            MODELS.build(
+                config,
+                default_args=dict(local_channels=local_channels, last_channels=last_channels),
+            )
+            for config in discrepancy
+        )
+        if not self.exits and not self.discrepancies:
+            raise InputError('MUSEHead has nothing to compute: no exits and no discrepancy')
+
+    @property
+    def reads_exits(self) -> bool:
+        """Whether anything here reads the neck's maps."""
+        return bool(self.exits) or any(loss.reads_exits for loss in self.discrepancies)
+
+    @property
+    def min_batch_size(self) -> int:
+        """Images that the losses need in a batch."""
+        return max((loss.min_batch_size for loss in self.discrepancies), default=1)
+
+    def loss(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
+        """Return the losses of one step by name.
+
+        Args:
+            features: The step's features, with the neck's maps if there are exits.
+            data_samples: N samples with ``gt_label`` or ``gt_score``.
+
+        Returns:
+            ``exit{i}.loss_ce``, ``exit{i}.loss_kd`` and the discrepancies'
+            terms, i from 1.
+
+        Raises:
+            InputError: If the number of features is not that of the exits.
+        """
+        losses = {}
+        for i, (exit, logits) in enumerate(zip(self.exits, self.exit_logits(features)), 1):
+            if self.ce_weight:
+                task = exit._get_loss(logits, data_samples)
+                losses[f'exit{i}.loss_ce'] = self.ce_weight * task.pop('loss')
+                losses.update({f'exit{i}.{name}': value for name, value in task.items()})
+            if self.kd is not None:
+                losses[f'exit{i}.loss_kd'] = self.kd_weight * self.kd(logits, features.logits)
+        for discrepancy in self.discrepancies:
+            losses.update(discrepancy(features))
+        return losses
+
+    def exit_logits(self, features: DistillFeatures) -> list[Tensor]:
+        """Return the logits ``(N, K)`` of each exit."""
+        if self.exits and len(features.exits) != len(self.exits):
+            raise InputError(
+                f'MUSEHead has {len(self.exits)} exits and the neck gave {len(features.exits)} maps'
+            )
+        return [
+            exit((global_view(exit_map),)) for exit, exit_map in zip(self.exits, features.exits)
+        ]
+
+    def predict(self, features: DistillFeatures, data_samples: list) -> list:
+        """Add ``exit_scores`` ``(T - 1, K)``, softmax of each exit's logits, to N samples."""
+        scores = torch.stack([logits.softmax(-1) for logits in self.exit_logits(features)], 1)
+        for data_sample, score in zip(data_samples, scores):
+            data_sample.set_field(score, 'exit_scores')
+        return data_samples

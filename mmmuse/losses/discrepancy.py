@@ -1,0 +1,37 @@
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from mmmuse.features import DistillFeatures
+
+
+class Discrepancy(nn.Module, ABC):
+    """A loss between the shallow features of a network and the last one.
+
+    All discrepancies are built with the channels that the dry run found, and
+    called with the features of a step, so that a config exchanges one for
+    another in one line.
+
+    Args:
+        local_channels: Channels of each shallow feature, modules 1 to T - 1.
+        last_channels: Channels of the last feature.
+        loss_weight: Factor on the loss.
+
+    Attributes:
+        reads_exits: Whether it reads the neck's maps rather than the raw features.
+        min_batch_size: Images that it needs in a batch.
+    """
+
+    reads_exits: ClassVar[bool] = False
+    min_batch_size: ClassVar[int] = 1
+
+    def __init__(self, local_channels: list[int], last_channels: int, loss_weight: float) -> None:
+        super().__init__()
+        self.local_channels = tuple(local_channels)
+        self.last_channels = last_channels
+        self.loss_weight = loss_weight
+
+    @abstractmethod
+    def forward(self, features: DistillFeatures) -> dict[str, Tensor]:
+        """Return named scalars; those with ``loss`` in the name are summed and minimised."""

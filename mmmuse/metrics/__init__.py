@@ -1,0 +1,3 @@
+from .exit_accuracy import ExitAccuracy
+
+__all__ = ['ExitAccuracy']

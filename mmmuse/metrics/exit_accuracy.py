@@ -1,0 +1,62 @@
+from collections.abc import Sequence
+
+import torch
+from mmengine.dist import is_distributed
+from mmengine.evaluator import BaseMetric
+
+from mmmuse.registry import METRICS
+
+
+@METRICS.register_module()
+class ExitAccuracy(BaseMetric):
+    """Top-k accuracy of every exit: ``exit1/top1``, ..., in percent.
+
+    Stands beside mmpretrain's ``Accuracy``, whose names stay the student's. The
+    student itself is the last exit and is repeated as such. A model without
+    exits adds nothing.
+
+    Args:
+        topk: The k of each accuracy.
+        collect_device: Where results of several processes are gathered.
+        prefix: Before the names; none by default.
+    """
+
+    default_prefix = ''
+
+    def __init__(
+        self,
+        topk: int | Sequence[int] = (1,),
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
+
+    def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
+        """Note for each sample which exits had its label among their first k."""
+        samples = [sample for sample in data_samples if 'exit_scores' in sample]
+        if not samples:
+            return
+        exits = torch.stack([sample['exit_scores'] for sample in samples])
+        last = torch.stack([sample['pred_score'] for sample in samples])
+        target = torch.cat([sample['gt_label'] for sample in samples])
+        scores = torch.cat([exits, last[:, None]], 1)
+        hits = scores.topk(max(self.topk), dim=-1).indices == target[:, None, None]
+        self.results += list(torch.stack([hits[..., :k].any(-1) for k in self.topk], -1).cpu())
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Return the accuracies of all samples; none where the model has no exits."""
+        if not results:
+            return {}
+        accuracy = 100 * torch.stack(results).double().mean(0)
+        return {
+            f'exit{i}/top{k}': value.item()
+            for i, of_exit in enumerate(accuracy, 1)
+            for k, value in zip(self.topk, of_exit)
+        }
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Gather and compute, without MMEngine's warning where the model has no exits."""
+        if not self.results and not is_distributed():
+            return {}
+        return super().evaluate(size)

@@ -1,0 +1,3 @@
+from .self_distill_neck import SelfDistillNeck
+
+__all__ = ['SelfDistillNeck']

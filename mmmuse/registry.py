@@ -1,0 +1,40 @@
+"""Child registries of MMEngine's, scope ``mmmuse``.
+
+MMEngine imports this file by itself for any ``mmmuse.X`` in a config, and the
+``locations`` when something is first looked up; no ``custom_imports`` is needed.
+"""
+
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import METRICS as MMENGINE_METRICS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import Registry
+
+__all__ = ['DATASETS', 'FUNCTIONS', 'HOOKS', 'METRICS', 'MODELS', 'OPTIM_WRAPPERS']
+
+MODELS = Registry(
+    'model',
+    scope='mmmuse',
+    parent=MMENGINE_MODELS,
+    locations=[
+        'mmmuse.critics',
+        'mmmuse.losses',
+        'mmmuse.necks',
+        'mmmuse.heads',
+        'mmmuse.distillers',
+        'mmmuse.datasets',
+    ],
+)
+DATASETS = Registry(
+    'dataset', scope='mmmuse', parent=MMENGINE_DATASETS, locations=['mmmuse.datasets']
+)
+FUNCTIONS = Registry(
+    'function', scope='mmmuse', parent=MMENGINE_FUNCTIONS, locations=['mmmuse.datasets']
+)
+HOOKS = Registry('hook', scope='mmmuse', parent=MMENGINE_HOOKS, locations=['mmmuse.hooks'])
+METRICS = Registry('metric', scope='mmmuse', parent=MMENGINE_METRICS, locations=['mmmuse.metrics'])
+OPTIM_WRAPPERS = Registry(
+    'optim_wrapper', scope='mmmuse', parent=MMENGINE_OPTIM_WRAPPERS, locations=['mmmuse.optim']
+)

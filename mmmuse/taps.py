@@ -1,0 +1,162 @@
+"""Feature taps: what named modules put out during one forward."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmmuse.errors import InputError
+
+_INDEXED = re.compile(r'^(?P<module>.*)\[(?P<index>-?\d+)\]$')
+
+
+def resolve_module(model: nn.Module, path: str) -> nn.Module:
+    """Return the submodule at a dotted path.
+
+    Args:
+        model: The module to look in.
+        path: A path as in ``model.named_modules()``, e.g. ``'backbone.layer1'``.
+
+    Raises:
+        InputError: If there is none; the nearest real paths are listed.
+    """
+    modules = dict(model.named_modules())
+    if path and path in modules:
+        return modules[path]
+    nearest = difflib.get_close_matches(path, filter(None, modules), n=3, cutoff=0.0)
+    raise InputError(
+        f'{type(model).__name__} has no module {path!r}; nearest: '
+        f'{", ".join(map(repr, nearest)) or "none"}'
+    )
+
+
+class FeatureTaps:
+    """Forward hooks that hand out the features of named modules.
+
+    The hooks are put on once, before DDP or ``torch.compile`` wraps the model,
+    and are active only inside ``with taps:``. Reading empties the store, so no
+    graph outlives the step. A deep copy of the model (an EMA) brings its own
+    copy of the taps and never writes into these.
+
+    Args:
+        model: The module whose submodules are tapped.
+        paths: Module paths, e.g. ``['backbone.layer1', 'head']``. Of a module
+            that puts out several tensors one is chosen by index:
+            ``'neck[0]'``.
+
+    Raises:
+        InputError: If a path is not there or is given twice, and, when the
+            features are read, if a module ran twice, never ran, put out
+            something else than a tensor, or had its output changed in place.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+        >>> taps = FeatureTaps(model, ['0'])
+        >>> with taps:
+        ...     _ = model(torch.zeros(5, 4))
+        ...     features = taps.pop()
+        >>> features['0'].shape
+        torch.Size([5, 3])
+    """
+
+    def __init__(self, model: nn.Module, paths: Iterable[str]) -> None:
+        self.paths = tuple(paths)
+        self._active = False
+        self._captured: dict[str, tuple[Tensor, int | None]] = {}
+        for path in self.paths:
+            if self.paths.count(path) > 1:
+                raise InputError(f'module {path!r} is tapped twice')
+        self._handles = []
+        for path in self.paths:
+            indexed = _INDEXED.match(path)
+            index = int(indexed['index']) if indexed else None
+            module = resolve_module(model, indexed['module'] if indexed else path)
+            self._handles.append(module.register_forward_hook(partial(self._hook, path, index)))
+
+    def __enter__(self) -> 'FeatureTaps':
+        if self._active:
+            raise InputError(
+                'the feature taps are already active: a forward with taps is not '
+                'to be nested in another'
+            )
+        self._captured.clear()
+        self._active = True
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._active = False
+        self._captured.clear()
+
+    def __getstate__(self) -> dict:
+        # Features belong to the live model's step; a copy starts empty.
+        return {**self.__dict__, '_active': False, '_captured': {}}
+
+    def pop(self) -> dict[str, Tensor]:
+        """Return the features of the forward just run and forget them.
+
+        Returns:
+            Tensors by tap path, in the order in which the paths were given.
+
+        Raises:
+            InputError: If a tapped module never ran, or its output was changed
+                in place after it was tapped.
+        """
+        features = {}
+        for path in self.paths:
+            if path not in self._captured:
+                raise InputError(
+                    f'tapped module {path!r} was not reached by the forward; tap a '
+                    'module that the model calls'
+                )
+            tensor, version = self._captured.pop(path)
+            if version is not None and tensor._version != version:
+                raise InputError(
+                    f'the output of tapped module {path!r} was changed in place after it was '
+                    'tapped (by an inplace activation or +=); tap the module that changes it, or '
+                    'make that operation not in place'
+                )
+            features[path] = tensor
+        return features
+
+    def remove(self) -> None:
+        """Take the hooks off the model."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _hook(
+        self, path: str, index: int | None, module: nn.Module, args: Any, output: Any
+    ) -> None:
+        if not self._active:
+            return
+        if path in self._captured:
+            raise InputError(
+                f'tapped module {path!r} ran twice in one forward; tap modules that run once'
+            )
+        tensor = _select(path, index, output)
+        # A compiled graph has no eager version counter; the dry run at build time has checked it.
+        counted = not (torch.compiler.is_compiling() or tensor.is_inference())
+        self._captured[path] = (tensor, tensor._version if counted else None)
+
+
+def _select(path: str, index: int | None, output: Any) -> Tensor:
+    if isinstance(output, Tensor):
+        return output
+    if not isinstance(output, (tuple, list)):
+        raise InputError(f'tapped module {path!r} puts out a {type(output).__name__}, not a tensor')
+    if index is not None:
+        if not -len(output) <= index < len(output) or not isinstance(output[index], Tensor):
+            raise InputError(
+                f'tapped module {path!r}: its output, {len(output)} items, has no '
+                'tensor at that index'
+            )
+        return output[index]
+    tensors = [item for item in output if isinstance(item, Tensor)]
+    if len(tensors) != 1:
+        raise InputError(
+            f"tapped module {path!r} puts out {len(tensors)} tensors; name one, e.g. '{path}[0]'"
+        )
+    return tensors[0]

@@ -1,0 +1,45 @@
+"""The named variants of self-distillation: the rows of the paper's table 5 and BYOT."""
+
+from copy import deepcopy
+from typing import Any
+
+from mmmuse.errors import InputError
+
+_NO_EXITS = dict(ce_weight=0.0, kd_weight=0.0)
+_CE = dict(kd_weight=0.0)
+_L2 = dict(discrepancy=dict(type='mmmuse.HintLoss'))
+
+
+def _muse(combine: str) -> dict:
+    critic = dict(num_locations=64)
+    return dict(discrepancy=dict(type='mmmuse.MUSELoss', combine=combine, critic=critic))
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    'mi_x_si': _muse('multiplicative'),
+    'mi_plus_si': _muse('additive'),
+    'byot': _L2,
+    'ce': _CE,
+    'ce_kd': {},
+    'l2': {**_L2, **_NO_EXITS},
+    'l2_ce': {**_L2, **_CE},
+    'mi': {**_muse('mi'), **_NO_EXITS},
+    'si': {**_muse('si'), **_NO_EXITS},
+    'mi_ce': {**_muse('mi'), **_CE},
+    'mi_ce_kd': _muse('mi'),
+    'mi_plus_si_alone': {**_muse('additive'), **_NO_EXITS},
+    'mi_x_si_alone': {**_muse('multiplicative'), **_NO_EXITS},
+    'mi_plus_si_ce': {**_muse('additive'), **_CE},
+    'mi_x_si_ce': {**_muse('multiplicative'), **_CE},
+}
+
+
+def variant_head(name: str) -> dict[str, Any]:
+    """Return the config of ``mmmuse.MUSEHead`` for a named variant.
+
+    Raises:
+        InputError: If there is no such variant.
+    """
+    if name not in VARIANTS:
+        raise InputError(f'no variant {name!r}; there are {", ".join(VARIANTS)}')
+    return dict(type='mmmuse.MUSEHead', **deepcopy(VARIANTS[name]))

@@ -1,0 +1,119 @@
+"""Turn a plain config into a distilled one that inherits from it."""
+
+import os
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.registry import init_default_scope
+
+from mmmuse.errors import InputError
+from mmmuse.proposal import TapProposal, propose_taps
+from mmmuse.registry import MODELS
+from mmmuse.variants import variant_head
+
+
+def load_plain_config(name: str) -> Config:
+    """Load a config by path or as ``mmpretrain::folder/file.py``.
+
+    Raises:
+        InputError: If it is not there, cannot be inherited from, holds no model
+            or is a distiller's already.
+    """
+    if '::' in name:
+        try:
+            config = get_config(name)
+        except (FileNotFoundError, ImportError, KeyError, OSError) as error:
+            raise InputError(f'no config {name} in an installed package ({error})') from error
+    elif not Path(name).is_file():
+        raise InputError(f'no config file {name}')
+    elif Config._is_lazy_import(name):
+        raise InputError(
+            f'{name} is a pure-Python config (read_base); wrap the plain one of the '
+            'same name, which can be inherited from by file'
+        )
+    else:
+        config = Config.fromfile(name)
+    if not isinstance(config.get('model'), dict):
+        raise InputError(f'{name} has no model to wrap')
+    if str(config.model.get('type', '')).startswith('mmmuse.'):
+        raise InputError(f'{name} is distilled already: its model is {config.model.type}')
+    return config
+
+
+def propose_for_config(
+    config: Config, num_modules: int, input_shape: tuple[int, ...] | None = None
+) -> TapProposal:
+    """Build a config's model and propose its taps; see :func:`mmmuse.proposal.propose_taps`."""
+    init_default_scope(config.get('default_scope') or 'mmpretrain')
+    model = dict(config.model)
+    if config.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', config.data_preprocessor)
+    return propose_taps(MODELS.build(model), num_modules, input_shape)
+
+
+def distilled_config(
+    name: str, config: Config, proposal: TapProposal, variant: str, out: Path
+) -> str:
+    """Return the text of a config that inherits from ``name`` and distils it.
+
+    Args:
+        name: Path of the plain config, or ``mmpretrain::...``.
+        config: That config, loaded.
+        proposal: The cut.
+        variant: A name of :data:`mmmuse.variants.VARIANTS`.
+        out: Where the text will lie; a path in ``name`` is made relative to it.
+
+    Raises:
+        InputError: If the variant needs logits and none were found.
+    """
+    head = variant_head(variant)
+    has_exits = head.get('ce_weight', 1) or head.get('kd_weight', 1)
+    if has_exits and proposal.logits is None:
+        raise InputError(
+            'no module that puts out class logits was found, so there can be no '
+            'exits; take a variant without: mi_x_si_alone, mi_plus_si_alone, mi, si'
+        )
+    base = name if '::' in name else os.path.relpath(name, out.parent or '.')
+    lines = [
+        f'_base_ = [{base!r}]',
+        '',
+        'model = dict(',
+        '    _delete_=True,',
+        "    type='mmmuse.SelfDistiller',",
+        '    student=_base_.model,',
+        '    taps=dict(',
+        f'        modules={list(proposal.modules)!r},',
+        f'        last={proposal.last!r},',
+        f'        logits={proposal.logits!r},',
+        '    ),',
+        "    neck=dict(type='mmmuse.SelfDistillNeck'),",
+        '    head=dict(',
+        *(f'        {name}={_code(value)},' for name, value in head.items()),
+        '    ),',
+        ')',
+        '',
+        'default_hooks = dict(',
+        "    student_checkpoint=dict(type='mmmuse.StudentCheckpointHook'),",
+        "    information=dict(type='mmmuse.InformationLoggerHook'),",
+        ')',
+    ]
+    evaluators = config.get('val_evaluator') or []
+    kept = '*_base_.val_evaluator' if isinstance(evaluators, list) else '_base_.val_evaluator'
+    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
+    if (
+        has_exits
+        and evaluators
+        and not any(evaluator.get('type') == 'mmmuse.ExitAccuracy' for evaluator in evaluators)
+    ):
+        lines += [f"val_evaluator = [{kept}, dict(type='mmmuse.ExitAccuracy')]"]
+        if config.get('test_evaluator'):
+            lines += ['test_evaluator = val_evaluator']
+    return '\n'.join(lines) + '\n'
+
+
+def _code(value: object) -> str:
+    """Write a nested dict as ``dict(...)`` calls."""
+    if isinstance(value, dict):
+        return f'dict({", ".join(f"{name}={_code(item)}" for name, item in value.items())})'
+    return repr(value)

@@ -1,0 +1,74 @@
+"""Small models and data shared by the tests; nothing is downloaded."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+from mmengine.registry import DefaultScope, init_default_scope
+from mmpretrain.structures import DataSample
+
+from mmmuse.distillers import SelfDistiller
+from mmmuse.variants import variant_head
+
+ROOT = Path(__file__).resolve().parents[1]
+CIFAR100 = ROOT / 'data' / 'cifar100'
+
+# The same examples every time, on a machine of any speed.
+settings.register_profile('mmmuse', derandomize=True, deadline=None, database=None, max_examples=50)
+settings.load_profile('mmmuse')
+# On tensors this small a second thread only waits, for long where the machine has other work.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seed_and_scope():
+    torch.manual_seed(0)
+    if DefaultScope.get_current_instance() is None:
+        init_default_scope('mmpretrain')
+
+
+@pytest.fixture
+def cifar100_root() -> str:
+    if not (CIFAR100 / 'cifar-100-python' / 'train').exists():
+        pytest.skip('CIFAR-100 is not in data/cifar100')
+    return str(CIFAR100)
+
+
+def small_classifier_config(num_classes: int = 5, in_channels: int = 3) -> dict:
+    """A CIFAR ResNet-18 of 8-16-32-64 channels."""
+    return dict(
+        type='mmpretrain.ImageClassifier',
+        _scope_='mmpretrain',
+        backbone=dict(
+            type='ResNet_CIFAR', depth=18, in_channels=in_channels, stem_channels=8, base_channels=8
+        ),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', num_classes=num_classes, in_channels=64),
+    )
+
+
+TAPS = dict(
+    modules=['backbone.layer1', 'backbone.layer2', 'backbone.layer3'],
+    last='backbone.layer4',
+    logits='head',
+)
+
+
+def small_distiller(variant: str = 'mi_x_si', num_classes: int = 5, **options) -> SelfDistiller:
+    """The small classifier, wrapped for a named variant as a config would; critics 16 wide."""
+    head = variant_head(variant)
+    if head.get('discrepancy', {}).get('type') == 'mmmuse.MUSELoss':
+        head['discrepancy']['critic'].update(hidden_channels=16)
+    arguments = dict(
+        student=small_classifier_config(num_classes),
+        taps=TAPS,
+        head=head,
+        neck=dict(type='mmmuse.SelfDistillNeck'),
+    )
+    return SelfDistiller(**{**arguments, **options})
+
+
+def labelled(labels) -> list[DataSample]:
+    """Data samples with the given class labels."""
+    return [DataSample().set_gt_label(label) for label in labels]

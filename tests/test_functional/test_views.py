@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from mmmuse.errors import InputError
+from mmmuse.functional import global_view, local_view
+
+
+def test_the_local_view_of_a_map_lists_its_locations_row_by_row():
+    feature = torch.randn(2, 3, 4, 5)
+    tokens = local_view(feature)
+    assert tokens.shape == (2, 20, 3)
+    for row in range(4):
+        for column in range(5):
+            assert torch.equal(tokens[:, row * 5 + column], feature[:, :, row, column])
+
+
+def test_the_local_view_copies_nothing():
+    feature = torch.randn(2, 3, 4, 5)
+    assert local_view(feature).data_ptr() == feature.data_ptr()
+
+
+def test_tokens_are_their_own_local_view():
+    tokens = torch.randn(2, 7, 3)
+    assert torch.equal(local_view(tokens), tokens)
+
+
+def test_a_vector_is_one_location():
+    vector = torch.randn(2, 3)
+    assert torch.equal(local_view(vector), vector[:, None])
+    assert torch.equal(global_view(vector), vector)
+
+
+def test_the_global_view_is_the_mean_over_locations():
+    feature = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    mean = torch.zeros(2, 3, dtype=torch.float64)
+    for row in range(4):
+        for column in range(5):
+            mean += feature[:, :, row, column] / 20
+    torch.testing.assert_close(global_view(feature), mean)
+    torch.testing.assert_close(global_view(local_view(feature)), mean)
+
+
+@pytest.mark.parametrize('view', [local_view, global_view])
+@pytest.mark.parametrize('shape', [(3,), (1, 2, 3, 4, 5)])
+def test_other_shapes_are_refused_with_the_shape(view, shape):
+    with pytest.raises(InputError, match=str(shape[-1])):
+        view(torch.zeros(shape))

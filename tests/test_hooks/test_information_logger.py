@@ -1,0 +1,63 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mmmuse.errors import InputError
+from mmmuse.hooks import InformationLoggerHook
+
+
+class Recorder:
+    def __init__(self):
+        self.points = []
+
+    def add_scalars(self, scalars, step):
+        self.points.append((step, scalars))
+
+
+def run(hook: InformationLoggerHook, outputs: list[dict]) -> list[tuple[int, dict]]:
+    """Train as MMEngine's loop does: the iteration is counted after the hooks."""
+    recorder = Recorder()
+    runner = SimpleNamespace(iter=0, visualizer=recorder)
+    for i, output in enumerate(outputs):
+        hook.after_train_iter(runner, i, None, output)
+        runner.iter += 1
+    hook.after_train(runner)
+    return recorder.points
+
+
+def test_writes_exact_means_every_interval_and_the_remainder_at_the_end():
+    outputs = [
+        dict(mi_1=torch.tensor(float(i)), si_1=torch.tensor(10.0 * i), loss=torch.tensor(9.0))
+        for i in range(1, 9)
+    ]
+    assert run(InformationLoggerHook(interval=3), outputs) == [
+        (3, {'information/mi_1': 2.0, 'information/si_1': 20.0}),
+        (6, {'information/mi_1': 5.0, 'information/si_1': 50.0}),
+        (8, {'information/mi_1': 7.5, 'information/si_1': 75.0}),
+    ]
+
+
+def test_writes_nothing_at_the_end_of_a_whole_interval():
+    outputs = [dict(si_12=torch.tensor(1.0))] * 4
+    points = run(InformationLoggerHook(interval=2), outputs)
+    assert points == [(2, {'information/si_12': 1.0}), (4, {'information/si_12': 1.0})]
+
+
+@pytest.mark.parametrize(
+    'output',
+    [
+        None,
+        {},
+        dict(loss=torch.tensor(1.0)),
+        dict(mi_loss=torch.tensor(1.0)),
+        {'exit1.mi_1': torch.tensor(1.0), 'mi_': torch.tensor(1.0), 'xmi_1': torch.tensor(1.0)},
+    ],
+)
+def test_steps_without_information_terms_are_passed_over(output):
+    assert run(InformationLoggerHook(interval=1), [output] * 3) == []
+
+
+def test_an_interval_below_one_is_refused():
+    with pytest.raises(InputError, match='at least 1, got 0'):
+        InformationLoggerHook(interval=0)

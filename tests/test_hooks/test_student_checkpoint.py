@@ -1,0 +1,232 @@
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.hooks import EMAHook
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import get_torch_safe_globals
+
+from mmmuse.datasets import BatchedImages
+from mmmuse.errors import InputError
+from mmmuse.registry import MODELS
+
+from ..conftest import TAPS, small_classifier_config
+
+EMA = dict(type='EMAHook', momentum=0.1)
+_RUNS = itertools.count()
+
+
+def student_config(num_classes: int = 5) -> dict:
+    return dict(
+        small_classifier_config(num_classes, in_channels=1),
+        data_preprocessor=dict(type='mmmuse.BatchedDataPreprocessor', mean=[120.0], std=[60.0]),
+    )
+
+
+def distiller_config(student: dict | None = None) -> dict:
+    # Every location, so that nothing in a step is drawn.
+    muse = dict(type='mmmuse.MUSELoss', critic=dict(hidden_channels=8))
+    return dict(
+        type='mmmuse.SelfDistiller',
+        student=student or student_config(),
+        taps=TAPS,
+        head=dict(type='mmmuse.MUSEHead', discrepancy=muse),
+        neck=dict(type='mmmuse.SelfDistillNeck'),
+    )
+
+
+def loader(shuffle: bool) -> dict:
+    draw = np.random.default_rng(0)
+    dataset = BatchedImages(
+        draw.integers(0, 256, (12, 1, 8, 8), dtype=np.uint8), draw.integers(0, 5, 12), 'abcde'
+    )
+    return dict(
+        dataset=dataset,
+        batch_size=4,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=shuffle),
+        collate_fn=dict(type='mmmuse.keep_batch'),
+    )
+
+
+def build_runner(
+    work_dir: Path, model: dict | None = None, epochs: int = 1, ema: bool = False, **options
+) -> Runner:
+    """A runner on 12 images of 8x8 pixels, with the hooks of this project's configs."""
+    training = dict(
+        train_dataloader=loader(shuffle=True),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9)),
+        param_scheduler=dict(type='MultiStepLR', milestones=[1], gamma=0.5),
+    )
+    return Runner(
+        **{
+            **dict(
+                model=model or distiller_config(),
+                work_dir=str(work_dir),
+                custom_hooks=[dict(type='mmmuse.StudentCheckpointHook'), *([EMA] if ema else [])],
+                default_scope='mmpretrain',
+                randomness=dict(seed=0),
+                log_level='ERROR',
+                experiment_name=f'student_checkpoint_{next(_RUNS)}',
+                **training,
+            ),
+            **options,
+        }
+    )
+
+
+def train(work_dir: Path, *args, **options) -> tuple[Runner, Path]:
+    runner = build_runner(work_dir, *args, **options)
+    runner.train()
+    return runner, work_dir / f'epoch_{runner.epoch}.pth'
+
+
+def read(path: Path) -> dict:
+    with torch.serialization.safe_globals(get_torch_safe_globals()):
+        return torch.load(path, weights_only=True)
+
+
+def averaged(runner: Runner) -> torch.nn.Module:
+    (hook,) = (hook for hook in runner.hooks if isinstance(hook, EMAHook))
+    return hook.ema_model
+
+
+def assert_same(found: dict, expected: dict) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory) -> tuple[Runner, Path]:
+    return train(tmp_path_factory.mktemp('plain'))
+
+
+@pytest.fixture(scope='module')
+def trained_with_ema(tmp_path_factory) -> tuple[Runner, Path]:
+    return train(tmp_path_factory.mktemp('ema'), ema=True)
+
+
+def test_a_plain_student_loads_the_file_as_it_is(trained):
+    runner, path = trained
+    plain = MODELS.build(student_config())
+    weights = read(path)['state_dict']
+    assert list(weights) == list(plain.state_dict())
+    plain.load_state_dict(weights)
+    assert_same(plain.state_dict(), runner.model.student.state_dict())
+    assert weights._metadata == plain.state_dict()._metadata
+
+
+def test_everything_else_is_under_distiller(trained):
+    runner, path = trained
+    checkpoint = read(path)
+    rest = {
+        name: value
+        for name, value in runner.model.state_dict().items()
+        if not name.startswith('student.')
+    }
+    assert any('mi_critics' in name for name in rest)
+    assert_same(checkpoint['distiller'], rest)
+
+
+def test_with_an_average_the_file_holds_the_averaged_student(trained_with_ema):
+    runner, path = trained_with_ema
+    average = averaged(runner).module
+    assert_same(read(path)['state_dict'], average.student.state_dict())
+    student = runner.model.student.state_dict()
+    assert not torch.equal(student['head.fc.weight'], average.student.head.fc.weight)
+
+
+@pytest.mark.parametrize('ema', [False, True])
+def test_resuming_brings_everything_back_bit_for_bit(ema, request, tmp_path):
+    runner, path = request.getfixturevalue('trained_with_ema' if ema else 'trained')
+    resumed, _ = train(tmp_path, ema=ema, load_from=str(path), resume=True)
+    assert resumed.iter == runner.iter == 3
+    assert_same(resumed.model.state_dict(), runner.model.state_dict())
+    if ema:
+        assert_same(averaged(resumed).state_dict(), averaged(runner).state_dict())
+    state, expected = (run.optim_wrapper.state_dict() for run in (resumed, runner))
+    assert state['param_groups'] == expected['param_groups']
+    assert len(expected['state']) == len(list(runner.model.parameters()))
+    for index, buffers in expected['state'].items():
+        assert torch.equal(state['state'][index]['momentum_buffer'], buffers['momentum_buffer'])
+
+
+@pytest.mark.parametrize('ema', [False, True])
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(ema, tmp_path):
+    straight, _ = train(tmp_path / 'straight', epochs=2, ema=ema)
+    interrupted = str(tmp_path / 'straight' / 'epoch_1.pth')
+    resumed, _ = train(tmp_path / 'resumed', epochs=2, ema=ema, load_from=interrupted, resume=True)
+    assert_same(resumed.model.state_dict(), straight.model.state_dict())
+    if ema:
+        assert_same(averaged(resumed).state_dict(), averaged(straight).state_dict())
+
+
+def test_resuming_from_a_student_alone_is_refused(trained, tmp_path):
+    checkpoint = read(trained[1])
+    del checkpoint['distiller']
+    torch.save(checkpoint, tmp_path / 'student.pth')
+    with pytest.raises(InputError, match=r'holds a student alone.*load_from'):
+        train(tmp_path, load_from=str(tmp_path / 'student.pth'), resume=True)
+
+
+def test_resuming_from_another_network_names_the_tensors(trained, tmp_path):
+    other = distiller_config(student_config(num_classes=7))
+    with pytest.raises(InputError) as error:
+        train(tmp_path, other, load_from=str(trained[1]), resume=True)
+    assert str(error.value) == (
+        'the checkpoint is of another network; these tensors differ: '
+        'head.fc.bias ((7,) in the model, (5,) in the file); '
+        'head.fc.weight ((7, 64) in the model, (5, 64) in the file)'
+    )
+
+
+def test_training_starts_from_a_students_weights(trained, tmp_path):
+    plain = MODELS.build(student_config())
+    torch.save(plain.state_dict(), tmp_path / 'plain.pth')
+    runner = build_runner(tmp_path, load_from=str(tmp_path / 'plain.pth'))
+    runner.train_loop.run = lambda: runner.model
+    runner.train()
+    assert_same(runner.model.student.state_dict(), plain.state_dict())
+
+
+def test_a_plain_model_is_saved_and_resumed_as_without_the_hook(tmp_path):
+    runner, path = train(tmp_path / 'first', student_config())
+    checkpoint = read(path)
+    assert 'distiller' not in checkpoint
+    assert_same(checkpoint['state_dict'], runner.model.state_dict())
+    resumed, _ = train(tmp_path / 'second', student_config(), load_from=str(path), resume=True)
+    assert_same(resumed.model.state_dict(), runner.model.state_dict())
+
+
+def evaluate(work_dir: Path, model: dict, path: Path) -> dict:
+    evaluator = [dict(type='Accuracy'), dict(type='mmmuse.ExitAccuracy')]
+    return build_runner(
+        work_dir,
+        model,
+        load_from=str(path),
+        test_dataloader=loader(shuffle=False),
+        test_cfg={},
+        test_evaluator=evaluator,
+        train_dataloader=None,
+        train_cfg=None,
+        optim_wrapper=None,
+        param_scheduler=None,
+    ).test()
+
+
+def test_a_file_is_tested_as_distiller_and_as_plain_student(trained, tmp_path):
+    _, path = trained
+    as_distiller = evaluate(tmp_path, distiller_config(), path)
+    as_student = evaluate(tmp_path, student_config(), path)
+    assert set(as_distiller) == {'accuracy/top1', *(f'exit{i}/top1' for i in (1, 2, 3, 4))}
+    assert as_distiller['exit4/top1'] == pytest.approx(as_distiller['accuracy/top1'])
+    assert as_student == {'accuracy/top1': as_distiller['accuracy/top1']}
+
+
+def test_testing_another_networks_file_names_the_tensors(trained, tmp_path):
+    with pytest.raises(InputError, match=r'head\.fc\.bias \(\(7,\) in the model'):
+        evaluate(tmp_path, distiller_config(student_config(num_classes=7)), trained[1])

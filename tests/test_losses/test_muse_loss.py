@@ -1,0 +1,137 @@
+import pytest
+import torch
+
+from mmmuse.critics import GlobalLocalCritic
+from mmmuse.errors import InputError
+from mmmuse.features import DistillFeatures
+from mmmuse.functional import global_view, jsd_critic_loss
+from mmmuse.losses import MUSELoss
+
+COMBINES = ['multiplicative', 'additive', 'mi', 'si']
+
+
+def muse(combine='multiplicative', **options) -> MUSELoss:
+    return MUSELoss([3, 4], 6, combine, critic=dict(hidden_channels=8), **options).double()
+
+
+def step_features() -> DistillFeatures:
+    shapes = [(4, 3, 4, 4), (4, 4, 2, 2), (4, 6, 2, 2)]
+    *shallow, last = (
+        torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes
+    )
+    return DistillFeatures(tuple(shallow), last)
+
+
+def information(loss: MUSELoss, features: DistillFeatures) -> tuple[list, list]:
+    """MI and SI of each module, from the critics' scores."""
+    mi = [
+        jsd_critic_loss(*critic(local, features.last.mean((2, 3))))
+        for critic, local in zip(loss.mi_critics, features.shallow)
+    ]
+    si = [
+        jsd_critic_loss(*critic(local, local.mean((2, 3))))
+        for critic, local in zip(loss.si_critics, features.shallow)
+    ]
+    return mi, si
+
+
+@pytest.mark.parametrize(
+    ('combine', 'formula'),
+    [
+        ('multiplicative', lambda mi, si: mi[0] * si[0] + mi[1] * si[1]),
+        ('additive', lambda mi, si: mi[0] + si[0] + mi[1] + si[1]),
+        ('mi', lambda mi, si: mi[0] + mi[1]),
+        ('si', lambda mi, si: si[0] + si[1]),
+    ],
+)
+def test_the_loss_is_its_formula_on_the_critics_scores(combine, formula):
+    loss, features = muse(combine, loss_weight=0.3), step_features()
+    torch.testing.assert_close(
+        loss(features)['loss_muse'], 0.3 * formula(*information(loss, features))
+    )
+
+
+def test_every_modules_terms_are_logged_unweighed_and_without_gradient():
+    loss, features = muse(loss_weight=0.3), step_features()
+    terms = loss(features)
+    mi, si = information(loss, features)
+    assert set(terms) == {'mi_1', 'mi_2', 'si_1', 'si_2', 'loss_muse'}
+    for i in (1, 2):
+        torch.testing.assert_close(terms[f'mi_{i}'], mi[i - 1].detach())
+        torch.testing.assert_close(terms[f'si_{i}'], si[i - 1].detach())
+        assert not terms[f'mi_{i}'].requires_grad
+        assert not terms[f'si_{i}'].requires_grad
+
+
+def test_the_product_sends_gradient_through_both_factors():
+    loss, features = muse(), step_features()
+    (mi_1, _), (si_1, _) = information(loss, features)
+    grads = torch.autograd.grad(loss(features)['loss_muse'], list(loss.parameters()))
+    found = dict(zip((name for name, _ in loss.named_parameters()), grads))
+    for name, value, factor in [('mi_critics.0', mi_1, si_1), ('si_critics.0', si_1, mi_1)]:
+        critic = loss.get_submodule(name)
+        for (parameter, _), grad in zip(
+            critic.named_parameters(), torch.autograd.grad(value, list(critic.parameters()))
+        ):
+            torch.testing.assert_close(found[f'{name}.{parameter}'], factor.detach() * grad)
+
+
+@pytest.mark.parametrize('combine', COMBINES)
+def test_gradient_reaches_the_shallow_features_and_the_last(combine):
+    loss, features = muse(combine), step_features()
+    loss(features)['loss_muse'].backward()
+    for local in features.shallow:
+        assert local.grad.abs().max() > 0
+    if combine == 'si':
+        assert features.last.grad is None
+    else:
+        assert features.last.grad.abs().max() > 0
+    assert all(parameter.grad is not None for parameter in loss.parameters())
+
+
+def test_si_reaches_the_map_through_its_average_too():
+    loss, features = muse('si'), step_features()
+    local = features.shallow[0]
+    (whole,) = torch.autograd.grad(loss(features)['loss_muse'], local)
+    (locals_alone,) = torch.autograd.grad(
+        loss.si_critics[0].jsd_loss(local, global_view(local).detach()), local
+    )
+    assert not torch.allclose(whole, locals_alone)
+
+
+@pytest.mark.parametrize(
+    ('combine', 'num_mi', 'num_si'),
+    [('multiplicative', 2, 2), ('additive', 2, 2), ('mi', 2, 0), ('si', 0, 2)],
+)
+def test_only_the_critics_that_are_needed_are_built(combine, num_mi, num_si):
+    loss = muse(combine)
+    assert (len(loss.mi_critics), len(loss.si_critics)) == (num_mi, num_si)
+    assert len(list(loss.parameters())) == 7 * (num_mi + num_si)
+
+
+def test_no_two_modules_share_a_critic():
+    loss = MUSELoss([3, 3], 3)
+    assert len({parameter.data_ptr() for parameter in loss.parameters()}) == 4 * 7
+
+
+def test_the_critics_config_is_passed_on():
+    critic = muse('mi').mi_critics[0]
+    assert critic.pair_score.hidden.weight.shape == (8, 8)
+    dot = MUSELoss(
+        [3], 6, critic=dict(architecture='dot', negatives='all', num_locations=2, hidden_channels=4)
+    ).si_critics[0]
+    assert isinstance(dot, GlobalLocalCritic)
+    assert (dot.negatives, dot.num_locations) == ('all', 2)
+
+
+def test_an_unknown_combine_lists_those_there_are():
+    with pytest.raises(InputError, match="multiplicative, additive, mi, si, got 'product'"):
+        MUSELoss([3], 6, 'product')
+
+
+def test_tokens_and_vectors_are_features_too():
+    loss = muse()
+    features = DistillFeatures(
+        (torch.randn(4, 9, 3).double(), torch.randn(4, 4).double()), torch.randn(4, 6).double()
+    )
+    assert loss(features)['loss_muse'].isfinite()

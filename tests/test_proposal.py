@@ -1,0 +1,256 @@
+import pytest
+import torch
+from torch import nn
+
+import mmmuse
+from mmmuse.dry_run import blank_image_shapes
+from mmmuse.errors import InputError
+from mmmuse.proposal import propose_taps
+from mmmuse.registry import MODELS
+
+from .conftest import labelled, small_classifier_config
+
+
+def classifier(
+    backbone: dict,
+    channels: int,
+    neck: str | None = 'GlobalAveragePooling',
+    head: str = 'LinearClsHead',
+) -> dict:
+    return dict(
+        type='mmpretrain.ImageClassifier',
+        _scope_='mmpretrain',
+        backbone=backbone,
+        neck=neck and dict(type=neck),
+        head=dict(type=head, num_classes=5, in_channels=channels),
+    )
+
+
+NARROW = dict(stem_channels=8, base_channels=8)
+CIFAR_RESNET18 = small_classifier_config()
+RESNET18 = classifier(dict(type='ResNet', depth=18, **NARROW), 64)
+RESNET50 = classifier(dict(type='ResNet', depth=50, **NARROW), 256)
+VGG11 = classifier(dict(type='VGG', depth=11, norm_cfg=dict(type='BN')), 512)
+CONVNEXT = classifier(
+    dict(type='ConvNeXt', arch=dict(depths=[1, 1, 2, 1], channels=[40, 80, 160, 320])),
+    320,
+    neck=None,
+)
+SWIN = classifier(
+    dict(
+        type='SwinTransformer',
+        img_size=64,
+        window_size=2,
+        arch=dict(embed_dims=8, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8]),
+    ),
+    64,
+)
+VIT = classifier(
+    dict(type='VisionTransformer', arch='deit-tiny', img_size=32, patch_size=8),
+    192,
+    neck=None,
+    head='VisionTransformerClsHead',
+)
+MOBILENET = classifier(dict(type='MobileNetV2', widen_factor=0.25), 1280)
+REGNET = classifier(dict(type='RegNet', arch='regnetx_400mf'), 384)
+
+STAGES = ('backbone.layer1', 'backbone.layer2', 'backbone.layer3')
+NETWORKS = {
+    'cifar_resnet18': (CIFAR_RESNET18, STAGES, 'backbone.layer4'),
+    'resnet18': (RESNET18, STAGES, 'backbone.layer4'),
+    'resnet50': (RESNET50, STAGES, 'backbone.layer4'),
+    'regnet': (REGNET, STAGES, 'backbone.layer4'),
+    # The last module before each of the last pools; the fifth pool has no parameters of its own.
+    'vgg11': (
+        VGG11,
+        ('backbone.features.2', 'backbone.features.5', 'backbone.features.8'),
+        'backbone.features.12',
+    ),
+    # The norm behind the last stage is what goes into the pooling.
+    'convnext': (
+        CONVNEXT,
+        ('backbone.stages.0', 'backbone.stages.1', 'backbone.stages.2'),
+        'backbone.norm3',
+    ),
+    'swin': (
+        SWIN,
+        ('backbone.stages.0', 'backbone.stages.1', 'backbone.stages.2'),
+        'backbone.norm3',
+    ),
+    # Strides 4, 8 and 16; at 32 the head's 1x1 convolution is the end.
+    'mobilenet': (
+        MOBILENET,
+        ('backbone.layer2', 'backbone.layer3', 'backbone.layer5'),
+        'backbone.conv2',
+    ),
+    # Twelve layers of one resolution, in quarters; the backbone puts out the class token.
+    'vit': (VIT, ('backbone.layers.2', 'backbone.layers.5', 'backbone.layers.8'), 'backbone'),
+}
+
+
+@pytest.fixture(scope='module', params=NETWORKS)
+def network(request):
+    config, modules, last = NETWORKS[request.param]
+    return MODELS.build(config), modules, last
+
+
+def test_a_network_is_cut_where_its_resolution_falls(network):
+    model, modules, last = network
+    proposal = propose_taps(model)
+    assert (proposal.modules, proposal.last, proposal.logits) == (modules, last, 'head')
+
+
+def test_a_proposal_trains_a_step_and_predicts(network):
+    model, _, _ = network
+    distiller = mmmuse.distill(
+        model, discrepancy=dict(type='mmmuse.MUSELoss', critic=dict(hidden_channels=8))
+    )
+    x, samples = torch.randn(2, *blank_image_shapes(model)[0]), labelled([0, 1])
+    total, log = distiller.parse_losses(distiller(x, samples, mode='loss'))
+    assert {'exit3.loss_ce', 'exit3.loss_kd', 'mi_3', 'si_3'} < set(log)
+    total.backward()
+    for name, parameter in distiller.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+    distiller.eval()
+    with torch.no_grad():
+        for sample in distiller(x, mode='predict'):
+            assert sample.exit_scores.shape == (3, 5)
+            torch.testing.assert_close(sample.exit_scores.sum(1), torch.ones(3))
+
+
+@pytest.mark.parametrize(
+    ('num_modules', 'modules'),
+    [
+        (2, STAGES[2:]),
+        (3, STAGES[1:]),
+        (4, STAGES),
+        # The stem, before its pool, is a resolution of its own.
+        (5, ('backbone.relu', *STAGES)),
+        # Then the stage with the most parameters is cut at its block, then the next.
+        (6, ('backbone.relu', *STAGES, 'backbone.layer4.0')),
+        (
+            7,
+            (
+                'backbone.relu',
+                *STAGES[:2],
+                'backbone.layer3.0',
+                'backbone.layer3',
+                'backbone.layer4.0',
+            ),
+        ),
+    ],
+)
+def test_a_resnet_is_cut_into_as_many_modules_as_asked_for(num_modules, modules):
+    proposal = propose_taps(MODELS.build(RESNET18), num_modules)
+    assert proposal.modules == modules
+    assert proposal.last == 'backbone.layer4'
+
+
+def test_the_part_with_the_most_parameters_is_cut_next():
+    # Of a ResNet-34's stages the last has 200 units of parameters in three blocks, the one before
+    # 104 in six; halved, the last is the smaller one.
+    config = classifier(dict(type='ResNet_CIFAR', depth=34, **NARROW), 64)
+    assert propose_taps(MODELS.build(config), 6).modules == (
+        'backbone.layer1',
+        'backbone.layer2',
+        'backbone.layer3.2',
+        'backbone.layer3',
+        'backbone.layer4.1',
+    )
+
+
+@pytest.mark.parametrize(
+    ('num_modules', 'layers'),
+    [(2, [5]), (3, [3, 7]), (4, [2, 5, 8]), (6, [1, 3, 5, 7, 9]), (12, list(range(11)))],
+)
+def test_a_vit_is_cut_into_equal_parts(num_modules, layers):
+    proposal = propose_taps(MODELS.build(VIT), num_modules)
+    assert proposal.modules == tuple(f'backbone.layers.{layer}' for layer in layers)
+
+
+def test_a_vit_that_puts_out_its_map_is_cut_likewise():
+    config = dict(
+        VIT,
+        backbone=dict(VIT['backbone'], out_type='featmap'),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', num_classes=5, in_channels=192),
+    )
+    proposal = propose_taps(MODELS.build(config))
+    assert proposal.modules == ('backbone.layers.2', 'backbone.layers.5', 'backbone.layers.8')
+
+
+@pytest.mark.parametrize('config', [CIFAR_RESNET18, RESNET18, VGG11, VIT, SWIN])
+def test_however_many_modules_no_module_is_tapped_twice(config):
+    model = MODELS.build(config)
+    for num_modules in range(2, 10):
+        proposal = propose_taps(model, num_modules)
+        assert len({*proposal.modules, proposal.last}) == num_modules
+        used = {module.path: module.params_so_far for module in proposal.tappable}
+        sizes = [used[path] for path in proposal.modules]
+        assert sizes == sorted(set(sizes))  # Every module has parameters of its own.
+
+
+def test_more_modules_than_there_are_blocks_are_refused_with_the_number_there_is():
+    with pytest.raises(
+        InputError,
+        match=r'ImageClassifier can be cut into \d+ modules at most, '
+        'not 40; name the modules to tap',
+    ):
+        propose_taps(MODELS.build(CIFAR_RESNET18), 40)
+
+
+@pytest.mark.parametrize('num_modules', [1, 0, -1])
+def test_fewer_than_two_modules_are_refused(num_modules):
+    with pytest.raises(InputError, match=f'num_modules={num_modules}'):
+        propose_taps(MODELS.build(CIFAR_RESNET18), num_modules)
+
+
+def test_proposing_leaves_the_model_as_it_is():
+    model = MODELS.build(CIFAR_RESNET18).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    propose_taps(model)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(module.training for module in model.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_the_tappable_modules_come_with_their_shapes_and_parameters():
+    model = MODELS.build(CIFAR_RESNET18)
+    proposal = propose_taps(model, input_shape=(3, 32, 32))
+    tappable = {module.path: module for module in proposal.tappable}
+    stages = [tappable[f'backbone.layer{i}'] for i in (1, 2, 3, 4)]
+    assert [stage.shape for stage in stages] == [(8, 32, 32), (16, 16, 16), (32, 8, 8), (64, 4, 4)]
+    assert [stage.stride for stage in stages] == [1, 2, 4, 8]
+    assert [stage.params for stage in stages] == [
+        sum(p.numel() for p in getattr(model.backbone, f'layer{i}').parameters())
+        for i in (1, 2, 3, 4)
+    ]
+    stem = sum(
+        p.numel() for name in ('conv1', 'bn1') for p in getattr(model.backbone, name).parameters()
+    )
+    assert stages[0].params_so_far == stem + stages[0].params
+    assert tappable['head'].params_so_far == proposal.total_params
+    assert proposal.total_params == sum(p.numel() for p in model.parameters())
+    assert tappable['head'].stride is None
+    assert proposal.input_shape == (3, 32, 32)
+
+
+def test_modules_that_cannot_be_tapped_are_left_out():
+    # Changed in place by the activation behind it, and an activation that runs twice.
+    paths = {module.path for module in propose_taps(MODELS.build(CIFAR_RESNET18)).tappable}
+    assert not paths & {'backbone.bn1', 'backbone.layer1.0.bn1', 'backbone.layer1.0.relu'}
+    assert {'backbone.conv1', 'backbone.relu', 'backbone.layer1.0'} < paths
+
+
+def test_a_network_of_vectors_cannot_be_cut():
+    class Vectors(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(3, 2)
+
+        def forward(self, inputs, mode):
+            return self.fc(inputs.mean((2, 3)))
+
+    with pytest.raises(InputError, match='cut into 0 modules'):
+        propose_taps(Vectors(), 2)

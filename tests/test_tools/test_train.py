@@ -1,0 +1,180 @@
+"""The main job, on the digits that scikit-learn ships."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain import get_model
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mmmuse.datasets import BatchedDigits
+
+BASELINE = 'configs/demo/resnet18_digits.py'
+DISTILLED = 'configs/demo/resnet18_digits_mi_x_si.py'
+SHORT = [
+    'train_dataloader.dataset.indices=192',
+    'val_dataloader.dataset.indices=60',
+    'test_dataloader.dataset.indices=60',
+    'train_cfg.max_epochs=2',
+    'param_scheduler.T_max=2',
+    'default_hooks.information.interval=2',
+    'default_hooks.logger.interval=1',
+]
+
+
+def scalars(work_dir: Path) -> list[dict]:
+    lines = []
+    for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        lines += [json.loads(line) for line in log.read_text().splitlines()]
+    return lines
+
+
+@pytest.fixture
+def trained(tool, tmp_path) -> Path:
+    work_dir = tmp_path / 'run'
+    finished = tool('train.py', DISTILLED, '--work-dir', work_dir, '--cfg-options', *SHORT)
+    assert finished.code == 0, finished.err
+    return work_dir
+
+
+def test_training_reports_every_exit_and_logs_the_information_terms(trained):
+    records = scalars(trained)
+    metrics = [record for record in records if 'accuracy/top1' in record]
+    assert len(metrics) == 2
+    assert {'exit1/top1', 'exit2/top1', 'exit3/top1', 'exit4/top1'} <= set(metrics[-1])
+    assert metrics[-1]['exit4/top1'] == pytest.approx(metrics[-1]['accuracy/top1'])
+    information = [record for record in records if 'information/mi_1' in record]
+    assert [record['step'] for record in information] == [2, 4, 6]
+    assert {f'information/{kind}_{i}' for kind in ('mi', 'si') for i in (1, 2, 3)} <= set(
+        information[0]
+    )
+
+
+def test_the_checkpoint_loads_strictly_into_the_plain_baseline_and_predicts_the_same(trained):
+    checkpoint = torch.load(trained / 'epoch_2.pth', weights_only=False)
+    plain = get_model(Config.fromfile(BASELINE))
+    plain.load_state_dict(checkpoint['state_dict'], strict=True)
+    distiller = get_model(Config.fromfile(DISTILLED))
+    distiller.load_state_dict(
+        {
+            **{f'student.{name}': value for name, value in checkpoint['state_dict'].items()},
+            **checkpoint['distiller'],
+        },
+        strict=True,
+    )
+    batch = BatchedDigits('test').__getitems__(range(20))
+    with torch.no_grad():
+        expected = plain.eval().val_step(batch)
+        found = distiller.eval().val_step(batch)
+    for one, other in zip(expected, found):
+        assert torch.equal(one.pred_score, other.pred_score)
+        assert 'exit_scores' in other
+        assert 'exit_scores' not in one
+
+
+def test_resume_goes_on_at_the_next_epoch(tool, trained):
+    finished = tool(
+        'train.py',
+        DISTILLED,
+        '--work-dir',
+        trained,
+        '--resume',
+        '--cfg-options',
+        *SHORT,
+        'train_cfg.max_epochs=3',
+        'param_scheduler.T_max=3',
+    )
+    assert finished.code == 0, finished.err
+    epochs = [record['epoch'] for record in scalars(trained) if 'loss' in record]
+    assert epochs == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert (trained / 'epoch_3.pth').exists()
+
+
+def test_testing_the_distilled_and_the_plain_config_agree(tool, trained, tmp_path):
+    found = {}
+    for config in (DISTILLED, BASELINE):
+        out = tmp_path / 'metrics.json'
+        finished = tool(
+            'test.py',
+            config,
+            trained / 'epoch_2.pth',
+            '--work-dir',
+            tmp_path / 'test',
+            '--out',
+            out,
+            '--out-item',
+            'metrics',
+            '--cfg-options',
+            *SHORT[:3],
+        )
+        assert finished.code == 0, finished.err
+        found[config] = json.loads(out.read_text())
+    assert found[BASELINE]['accuracy/top1'] == found[DISTILLED]['accuracy/top1']
+    assert 'exit3/top1' in found[DISTILLED]
+    assert 'exit3/top1' not in found[BASELINE]
+
+
+def test_amp_no_validate_and_channels_last_train(tool, tmp_path):
+    finished = tool(
+        'train.py',
+        DISTILLED,
+        '--work-dir',
+        tmp_path,
+        '--amp',
+        '--no-validate',
+        '--cfg-options',
+        *SHORT[:1],
+        'train_cfg.max_epochs=1',
+        'default_hooks.logger.interval=1',
+        'default_hooks.channels_last.type=mmmuse.ChannelsLastHook',
+    )
+    assert finished.code == 0, finished.err
+    records = scalars(tmp_path)
+    assert all('accuracy/top1' not in record for record in records)
+    assert [record for record in records if 'loss_muse' in record]
+
+
+def test_auto_scale_lr_scales_with_the_batch_size(tool, tmp_path):
+    finished = tool(
+        'train.py',
+        DISTILLED,
+        '--work-dir',
+        tmp_path,
+        '--auto-scale-lr',
+        '--cfg-options',
+        *SHORT,
+        'auto_scale_lr.base_batch_size=128',
+        'train_cfg.max_epochs=1',
+        'param_scheduler.T_max=1000',
+    )
+    assert finished.code == 0, finished.err
+    first = next(record for record in scalars(tmp_path) if 'lr' in record)
+    assert first['lr'] == pytest.approx(0.05 * 64 / 128, rel=1e-3)
+
+
+def test_curves_of_a_run_are_drawn(tool, trained, tmp_path):
+    out = tmp_path / 'information.png'
+    finished = tool('analysis/plot_information.py', trained, '--out', out)
+    assert finished.code == 0, finished.err
+    assert out.read_bytes()[:8] == b'\x89PNG\r\n\x1a\n'
+
+
+def test_drawing_a_run_without_information_says_so(tool, only_error, tmp_path):
+    assert 'holds no log' in only_error(tool('analysis/plot_information.py', tmp_path))
+
+
+def test_tensorboard_gets_the_information_terms_by_config(tool, tmp_path):
+    finished = tool(
+        'train.py',
+        DISTILLED,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        *SHORT,
+        'visualizer.vis_backends.0.type=TensorboardVisBackend',
+    )
+    assert finished.code == 0, finished.err
+    events = EventAccumulator(str(next(tmp_path.glob('*/vis_data')))).Reload()
+    assert [event.step for event in events.Scalars('information/si_3')] == [2, 4, 6]

@@ -1,0 +1,94 @@
+"""From a plain config to a distilled one, in one command."""
+
+import pytest
+from mmengine.config import Config
+from mmpretrain import get_model
+
+RESNET = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'
+
+
+def test_a_resnet_config_gets_the_papers_own_cut(tool, tmp_path):
+    out = tmp_path / 'my_config.py'
+    finished = tool('wrap.py', RESNET, '--out', out)
+    assert finished.code == 0, finished.err
+    rows = {line.split()[0]: line for line in finished.out.splitlines() if 'backbone' in line}
+    assert 'module 1' in rows['backbone.layer1']
+    assert '512 x 2 x 2' in rows['backbone.layer4']
+    assert 'last feature' in rows['backbone.layer4']
+    assert 'resolution falls' in rows['backbone.layer2.0.conv1']
+    assert 'backbone.bn1' not in rows  # Its output is changed in place.
+    config = Config.fromfile(out)
+    assert config.model.taps == dict(
+        modules=['backbone.layer1', 'backbone.layer2', 'backbone.layer3'],
+        last='backbone.layer4',
+        logits='head',
+    )
+    assert config.model.student.backbone.depth == 18
+    assert config.val_evaluator[0].type == 'Accuracy'
+    distiller = get_model(config)
+    assert len(distiller.head.exits) == 3
+
+
+@pytest.mark.parametrize(
+    ('variant', 'exits', 'discrepancies'), [('ce_kd', 3, 0), ('mi', 0, 1), ('byot', 3, 1)]
+)
+def test_a_config_of_ones_own_is_wrapped_by_relative_path(
+    tool, tmp_path, variant, exits, discrepancies
+):
+    out = tmp_path / 'my_config.py'
+    finished = tool(
+        'wrap.py', 'configs/demo/resnet18_digits.py', '--variant', variant, '--out', out
+    )
+    assert finished.code == 0, finished.err
+    distiller = get_model(Config.fromfile(out))
+    assert len(distiller.head.exits) == exits
+    assert len(distiller.head.discrepancies) == discrepancies
+
+
+def test_a_wrapped_config_trains(tool, tmp_path):
+    out = tmp_path / 'my_config.py'
+    assert (
+        tool('wrap.py', 'configs/demo/resnet18_digits.py', '--modules', 3, '--out', out).code == 0
+    )
+    finished = tool(
+        'train.py',
+        out,
+        '--work-dir',
+        tmp_path / 'run',
+        '--cfg-options',
+        'train_dataloader.dataset.indices=128',
+        'train_cfg.max_epochs=1',
+    )
+    assert finished.code == 0, finished.err
+    assert 'exit3/top1' in finished.out
+    assert 'exit4/top1' not in finished.out
+
+
+def test_taps_auto_is_the_same_proposal(tmp_path):
+    config = Config.fromfile('configs/demo/resnet18_digits_mi_x_si.py')
+    named = get_model(config)
+    config.model.taps = 'auto'
+    assert get_model(config).tap_paths == named.tap_paths
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['configs/nowhere.py'], 'no config file configs/nowhere.py'),
+        (['mmpretrain::resnet/nowhere.py'], 'no config mmpretrain::resnet/nowhere.py'),
+        (['configs/_base_/default_runtime.py'], 'has no model to wrap'),
+        (['configs/demo/resnet18_digits_mi_x_si.py'], 'is distilled already'),
+        (['configs/demo/resnet18_digits.py', '--modules', '60'], 'modules at most, not 60'),
+        (['configs/demo/resnet18_digits.py', '--modules', '1'], 'at least 2 modules'),
+    ],
+)
+def test_what_cannot_be_wrapped_is_refused(tool, only_error, tmp_path, arguments, said):
+    assert said in only_error(tool('wrap.py', *arguments, '--out', tmp_path / 'out.py'))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_file_is_not_overwritten(tool, only_error, tmp_path):
+    out = tmp_path / 'out.py'
+    out.write_text('mine')
+    assert 'exists' in only_error(tool('wrap.py', RESNET, '--out', out))
+    assert out.read_text() == 'mine'

@@ -1,0 +1,124 @@
+"""Seconds from process start to the first training iteration: mmmuse against mmpretrain.
+
+Each run is a fresh process that ends where its first iteration would begin: imports, config, data
+and model are behind it. mmpretrain trains the same ResNet-18 by its own command and config. Runs
+are interleaved and the median is taken; the work dirs are temporary.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import mmpretrain
+
+from mmmuse.command_line.explain import explained
+from mmmuse.command_line.report import hardware, print_table, write_json
+from mmmuse.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+MIM = Path(mmpretrain.__file__).parent / '.mim'
+MMPRETRAIN = 'mmpretrain'
+MARK = 'seconds to the first iteration:'
+
+# python -c PRELUDE START SCRIPT ARGUMENTS...
+PRELUDE = f"""
+import runpy, sys, time
+from mmengine.runner import EpochBasedTrainLoop
+
+def stop(*args):
+    print({MARK!r}, time.time() - start, flush=True)
+    sys.exit()
+
+EpochBasedTrainLoop.run_iter = stop
+start = float(sys.argv[1])
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
+def commands(args: argparse.Namespace) -> dict[str, list[str]]:
+    """Return script and arguments of each variant."""
+    data = [
+        f'{split}_dataloader.dataset.{key}'
+        for split in ('train', 'val')
+        for key in (f'data_root={args.data_root}', 'download=False')
+    ]
+    same = [
+        'model.backbone.depth=18',
+        'model.head.in_channels=512',
+        'train_dataloader.batch_size=128',
+    ]
+    ours = {
+        Path(config).stem: [
+            str(ROOT / 'tools' / 'train.py'),
+            str(ROOT / config),
+            '--cfg-options',
+            *data,
+        ]
+        for config in args.configs
+    }
+    theirs = [
+        str(MIM / 'tools' / 'train.py'),
+        str(MIM / 'configs' / 'resnet' / 'resnet50_8xb16_cifar100.py'),
+        '--cfg-options',
+        *same,
+        *data,
+    ]
+    return {**ours, MMPRETRAIN: theirs}
+
+
+def seconds_to_first_iteration(command: list[str]) -> float:
+    with tempfile.TemporaryDirectory() as work_dir:
+        run = subprocess.run(
+            [sys.executable, '-c', PRELUDE, str(time.time()), *command, '--work-dir', work_dir],
+            capture_output=True,
+            text=True,
+        )
+    for line in run.stdout.splitlines():
+        if line.startswith(MARK):
+            return float(line.removeprefix(MARK))
+    said = run.stderr.strip().splitlines() or ['no message']
+    raise InputError(
+        f'{command[1]} did not come to a first iteration: ' + said[-1].removeprefix('error: ')
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--configs',
+        nargs='+',
+        default=[
+            'configs/baselines/resnet18_cifar100.py',
+            'configs/muse/resnet18_cifar100_mi_x_si.py',
+        ],
+    )
+    parser.add_argument('--data-root', default=str(ROOT / 'data' / 'cifar100'))
+    parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--json', help='file for the figures')
+    args = parser.parse_args()
+    with explained():
+        runs = commands(args)
+        seconds: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(args.repeats):
+            for name, command in runs.items():
+                seconds[name].append(seconds_to_first_iteration(command))
+        median = {name: statistics.median(values) for name, values in seconds.items()}
+        print_table(
+            f'Seconds to the first training iteration, ResNet-18, CIFAR-100, median of '
+            f'{args.repeats} interleaved runs; {hardware()}',
+            ['command', 'seconds', f'x {MMPRETRAIN}'],
+            [
+                [name, f'{value:.2f}', f'{value / median[MMPRETRAIN]:.2f}']
+                for name, value in median.items()
+            ],
+        )
+        write_json(args.json, dict(command=' '.join(sys.argv), seconds=median, runs=seconds))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,98 @@
+"""Distil a small network on real images that ship with scikit-learn, beside its baseline.
+
+Trains ``configs/demo/resnet18_digits.py`` and ``..._mi_x_si.py``, prints the accuracy of every
+exit beside the baseline's, and draws the MI and SI curves.
+"""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mmmuse.analysis.information import draw_information, read_information
+from mmmuse.command_line.explain import explained
+from mmmuse.command_line.report import print_table
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = {'baseline': 'resnet18_digits.py', 'MI x SI': 'resnet18_digits_mi_x_si.py'}
+
+
+class ProgressHook(Hook):
+    """Advances a progress bar by a step."""
+
+    def __init__(self, progress: Progress, task: int) -> None:
+        self.progress = progress
+        self.task = task
+
+    def before_train(self, runner: Runner) -> None:
+        self.progress.update(self.task, total=runner.max_iters)
+
+    def after_train_iter(self, *args: object, **kwargs: object) -> None:
+        self.progress.advance(self.task)
+
+
+def train(name: str, work_dir: Path, epochs: int | None, progress: Progress) -> dict[str, float]:
+    """Train one config from scratch and return its metrics after the last epoch."""
+    config = Config.fromfile(ROOT / 'configs' / 'demo' / CONFIGS[name])
+    config.work_dir = str(work_dir)
+    config.log_level = 'ERROR'
+    config.experiment_name = f'demo {name}'
+    if epochs is not None:
+        config.train_cfg.max_epochs = epochs
+        config.param_scheduler.T_max = epochs
+    runner = Runner.from_cfg(config)
+    runner.register_hook(ProgressHook(progress, progress.add_task(name, total=None)))
+    runner.train()
+    return runner.val()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'))
+    parser.add_argument('--epochs', type=int, help='epochs of each run; 20 by default')
+    args = parser.parse_args()
+    with explained('interrupted; run it again to start over'):
+        metrics = {}
+        columns = (
+            TextColumn('{task.description:10}'),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn('steps'),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns) as progress:
+            for name in CONFIGS:
+                folder = args.work_dir / name.replace(' ', '')
+                shutil.rmtree(folder, ignore_errors=True)  # Each demo starts over.
+                metrics[name] = train(name, folder, args.epochs, progress)
+        distilled, baseline = metrics['MI x SI'], metrics['baseline']['accuracy/top1']
+        exits = sorted(key for key in distilled if key.startswith('exit'))
+        rows = [
+            [
+                f'MI x SI, exit {i}' + (' (the whole network)' if i == len(exits) else ''),
+                f'{distilled[key]:.2f}',
+                f'{baseline:.2f}',
+            ]
+            for i, key in enumerate(exits, 1)
+        ]
+        print_table(
+            'Top-1 accuracy on 450 test digits (%), last epoch',
+            ['network', 'distilled', 'baseline'],
+            rows,
+        )
+        picture = args.work_dir / 'information.png'
+        draw_information({'MI x SI': read_information(args.work_dir / 'MIxSI')}, picture)
+        print(
+            f'MI and SI curves: {picture.resolve()}\nlogs and checkpoints: '
+            f'{args.work_dir.resolve()}'
+        )
+        sys.stdout.flush()
+
+
+if __name__ == '__main__':
+    main()
