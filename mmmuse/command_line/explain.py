@@ -13,12 +13,15 @@ from mmmuse.errors import MMMuseError
 _UNKNOWN_ARGUMENT = re.compile(
     r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
 )
+_NO_TYPE = re.compile(r'must contain the key "type", but got (\{.*\})')
 _UNKNOWN_TYPE = re.compile(r'[\'"]?(\S+ is not in the \S+ registry)')
 
 
 def explanation(error: BaseException) -> str | None:
     """Return one line for an error that bad input causes; None for any other."""
-    message = ' '.join(str(error).split())
+    # A KeyError's own text is the repr of its message.
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    message = ' '.join(str(text).split())
     if isinstance(error, (MMMuseError, ConfigParsingError)):
         return message
     if isinstance(error, FileNotFoundError):
@@ -32,6 +35,8 @@ def explanation(error: BaseException) -> str | None:
         return f'config: {match[1]} does not read the key {match[2]!r}'
     if isinstance(error, KeyError) and (match := _UNKNOWN_TYPE.search(message)):
         return f'config: {match[1]}'
+    if isinstance(error, KeyError) and (match := _NO_TYPE.search(message)):
+        return f'config: a part has no type: {match[1]}'
     return None
 
 

@@ -13,8 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 
+from mmmuse.functional.precision import at_least_float32
+
 # Rows (images x locations) of a chunk: small enough for a CPU's cache, large enough to fill a GPU.
 _CHUNK_ROWS = {'cpu': 4096, 'cuda': 1 << 17}
+# What is kept is this times the gradient of the sum over pairs. In float16, to which the loss scale
+# comes only in the backward pass, that of the mean would vanish and that of the sum could overflow.
+_UNIT = 2.0**-6
 
 
 @torch.compiler.disable
@@ -58,13 +63,16 @@ class _ConcatJSD(Function):
             )
             loss = step.run()
         if needs_grad:
+            ctx.mean_of_units = step.mean_of_units
             ctx.save_for_backward(step.tokens_grad, step.global_grad, *step.weight_grads)
         return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return (*(saved * grad.to(saved.dtype) for saved in ctx.saved_tensors), None, None)
+        grad = grad * ctx.mean_of_units
+        grads = ((at_least_float32(saved) * grad).to(saved.dtype) for saved in ctx.saved_tensors)
+        return (*grads, None, None)
 
 
 class _Pass:
@@ -87,6 +95,7 @@ class _Pass:
         self.weights = tuple(weight.detach().to(global_.dtype) for weight in weights)
         self.shifts = shifts
         self.needs_grad = needs_grad
+        self.mean_of_units = 1 / (_UNIT * tokens.shape[0] * tokens.shape[1])
         self._buffers: dict[str, Tensor] = {}
         self.loss = torch.zeros((), dtype=weights[0].dtype, device=tokens.device)
         if needs_grad:
@@ -96,17 +105,16 @@ class _Pass:
 
     def run(self) -> Tensor:
         num_images, num_locations, _ = self.tokens.shape
-        joint_share = 1 / (num_images * num_locations)
-        marginal_share = joint_share / len(self.shifts)
         rows = _CHUNK_ROWS.get(self.tokens.device.type, _CHUNK_ROWS['cpu'])
         for images in torch.arange(num_images, device=self.tokens.device).split(
             max(rows // num_locations, 1)
         ):
             local = self.tokens[images[0] : images[-1] + 1]
             projected = _linear(local, *self.weights[:2])
-            grad = self._pairs(projected, images, -1, joint_share)
+            grad = self._pairs(projected, images, -1, _UNIT)
             for shift in self.shifts:
-                more = self._pairs(projected, (images + shift) % num_images, 1, marginal_share)
+                partners = (images + shift) % num_images
+                more = self._pairs(projected, partners, 1, _UNIT / len(self.shifts))
                 grad = grad.add_(more) if self.needs_grad else None
             if self.needs_grad:
                 local_grad, weight, bias = _linear_backward(grad, local, self.weights[0])
@@ -115,9 +123,11 @@ class _Pass:
                 self.weight_grads[1].add_(bias)
         if self.needs_grad:
             self.global_grad = self.global_grad.to(self.global_.dtype)
-        return self.loss
+        return self.loss * self.mean_of_units
 
-    def _pairs(self, projected: Tensor, partners: Tensor, sign: int, share: float) -> Tensor | None:
+    def _pairs(
+        self, projected: Tensor, partners: Tensor, sign: int, weight: float
+    ) -> Tensor | None:
         """Add the loss of one set of pairs; return the gradient of the projected local vectors."""
         _, _, hidden_weight, hidden_bias, score_weight, score_bias = self.weights
         first = torch.add(
@@ -128,10 +138,10 @@ class _Pass:
         second = _linear(first, hidden_weight, hidden_bias).relu_()
         second_rows = second.flatten(0, 1)
         scores = sign * F.linear(second_rows, score_weight, score_bias)[:, 0].to(self.loss.dtype)
-        self.loss += F.softplus(scores).sum() * share
+        self.loss += F.softplus(scores).sum() * weight
         if not self.needs_grad:
             return None
-        score_grad = scores.sigmoid_() * (sign * share)
+        score_grad = scores.sigmoid_() * (sign * weight)
         rows_grad = score_grad.to(second.dtype)
         hidden_grad = torch.mul(
             rows_grad[:, None], score_weight, out=self._scratch('hidden_grad', second_rows.shape)

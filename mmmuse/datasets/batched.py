@@ -1,11 +1,14 @@
+import os
 from collections.abc import Sequence
+from itertools import count
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from mmmuse.errors import InputError
 from mmmuse.registry import FUNCTIONS
@@ -57,17 +60,38 @@ class BatchedImages(Dataset):
         self.images = images
         self.labels = labels.astype(np.int64)
         self.metainfo = dict(classes=tuple(classes))
+        self._register()
+
+    def _register(self) -> None:
+        self._key = (os.getpid(), next(_COUNT))
+        _IN_THIS_PROCESS[self._key] = self
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._register()
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """Return ``inputs`` ``(N, C, H, W)`` uint8, ``gt_label`` and ``sample_idx`` ``(N, )``."""
-        chosen = np.asarray(indices)
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor | int]:
+        """Return a batch.
+
+        Args:
+            indices: N sample indices.
+
+        Returns:
+            ``inputs`` ``(N, C, H, W)`` uint8, ``gt_label`` and ``sample_idx``
+            ``(N, )``, and ``num_samples``, the size of the whole set.
+        """
+        return self._take(np.asarray(indices))
+
+    def _take(self, chosen: np.ndarray) -> '_Batch':
         return _Batch(
+            self._key,
             inputs=torch.from_numpy(self.images[chosen]),
             gt_label=torch.from_numpy(self.labels[chosen]),
             sample_idx=torch.from_numpy(chosen),
+            num_samples=len(self),
         )
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
@@ -75,16 +99,50 @@ class BatchedImages(Dataset):
         return self.__getitems__([index])
 
 
+_COUNT = count()
+_IN_THIS_PROCESS: WeakValueDictionary[tuple[int, int], BatchedImages] = WeakValueDictionary()
+
+
 class _Batch(dict):
-    """A dict of tensors that goes from a worker to the main process by value."""
+    """A batch that remembers where it came from, and whether it is as it came."""
+
+    def __init__(self, key: tuple[int, int], **fields: Tensor | int) -> None:
+        super().__init__(fields)
+        self.key = key
+        self._came = {name: (value, _version(value)) for name, value in fields.items()}
+
+    def is_untouched(self) -> bool:
+        return self.keys() == self._came.keys() and all(
+            self[name] is value and _version(value) == version
+            for name, (value, version) in self._came.items()
+        )
+
+
+def _version(value: Tensor | int) -> int:
+    return value._version if isinstance(value, Tensor) else 0
 
 
 def _reduce_batch(batch: _Batch) -> tuple:
-    return _rebuild_batch, ({key: tensor.numpy() for key, tensor in batch.items()},)
+    # A forked worker's parent holds the same images: the indices are enough for it.
+    if get_worker_info() and batch.key[0] == os.getppid() and batch.is_untouched():
+        return _take_again, (batch.key, batch['sample_idx'].numpy())
+    return _rebuild_batch, (
+        {
+            name: value.numpy() if isinstance(value, Tensor) else value
+            for name, value in batch.items()
+        },
+    )
 
 
-def _rebuild_batch(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    return {key: torch.from_numpy(array) for key, array in arrays.items()}
+def _take_again(key: tuple[int, int], chosen: np.ndarray) -> _Batch:
+    return _IN_THIS_PROCESS[key]._take(chosen)
+
+
+def _rebuild_batch(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for name, value in fields.items()
+    }
 
 
 # PyTorch would open a file and a connection for each tensor, four times as slow for small images.

@@ -1,3 +1,4 @@
+import mmengine.dist as dist
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -18,8 +19,9 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
     random place and flipped left to right: the distribution of mmpretrain's
     ``RandomCrop(padding=crop_padding)`` and ``RandomFlip(prob=flip_prob)``. The
     draw for an image depends on (seed, epoch, sample index) alone, so workers,
-    processes and resuming change nothing. MMEngine's iteration-based loop has
-    one epoch; there, and in a run of one epoch, the iteration takes its place.
+    processes and resuming change nothing. In MMEngine's iteration-based loop,
+    which counts no epochs, one is over when as many images have gone by as the
+    set holds.
 
     Batches come from :class:`mmmuse.datasets.BatchedImages`; anything else goes
     through mmpretrain's own code.
@@ -59,14 +61,14 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
 
         Args:
             data: ``inputs`` ``(N, C, H, W)`` uint8, ``gt_label`` and
-                ``sample_idx`` ``(N, )``.
+                ``sample_idx`` ``(N, )``, ``num_samples``.
             training: Whether to augment.
         """
         if 'gt_label' not in data:
             return super().forward(data, training)
         images, labels = self.cast_data((data['inputs'], data['gt_label']))
         if training and (self.crop_padding or self.flip_prob):
-            images = self._augment(images, data['sample_idx'])
+            images = self._augment(images, data)
         data_samples = [_labelled(label) for label in labels.split(1)]
         inputs = self._normalize(images)
         if self.to_onehot:
@@ -88,9 +90,11 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         bottom, right = (-size % self.pad_size_divisor for size in inputs.shape[2:])
         return F.pad(inputs, (0, right, 0, bottom), value=self.pad_value)
 
-    def _augment(self, images: Tensor, sample_idx: Tensor) -> Tensor:
-        seed, epoch = self._seed_and_epoch()
-        draws = uniform_draws(seed, epoch, sample_idx.cpu().numpy(), 3)
+    def _augment(self, images: Tensor, data: dict) -> Tensor:
+        hub = MessageHub.get_current_instance()
+        seed = hub.get_info('seed', 0) if self.seed is None else self.seed
+        indices = data['sample_idx'].cpu().numpy()
+        draws = uniform_draws(seed or 0, _epoch(hub, len(indices), data['num_samples']), indices, 3)
         rows, columns = (draws[:2] * (2 * self.crop_padding + 1)).astype(np.int64)
         flips = draws[2] < self.flip_prob
         rows, columns, flips = (
@@ -99,11 +103,12 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         )
         return crop_and_flip(images, self.crop_padding, rows, columns, flips)
 
-    def _seed_and_epoch(self) -> tuple[int, int]:
-        hub = MessageHub.get_current_instance()
-        seed = hub.get_info('seed', 0) if self.seed is None else self.seed
-        step = 'iter' if hub.get_info('max_epochs', None) == 1 else 'epoch'
-        return seed or 0, hub.get_info(step, 0)
+
+def _epoch(hub: MessageHub, batch_size: int, num_samples: int) -> int:
+    if hub.get_info('max_epochs', None) != 1:
+        return hub.get_info('epoch', 0)
+    # A run of one epoch, or an iteration-based one, whose number of epochs MMEngine gives as 1.
+    return hub.get_info('iter', 0) * batch_size * dist.get_world_size() // num_samples
 
 
 def _labelled(label: Tensor) -> DataSample:

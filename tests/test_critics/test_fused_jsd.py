@@ -132,3 +132,21 @@ def test_maps_in_bfloat16_get_a_gradient_of_their_own_type():
     assert halved.grad.dtype == torch.bfloat16
     assert halved.grad.isfinite().all()
     assert halved.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize(('score_scale', 'feature_scale'), [(0.01, 1.0), (1.0, 300.0)])
+def test_scaled_gradients_in_float16_neither_vanish_nor_overflow(score_scale, feature_scale):
+    critic, local, global_vector = critic_and_views(num_images=4000, dtype=torch.float32)
+    with torch.no_grad():
+        critic.pair_score.score.weight.mul_(score_scale)
+        local.mul_(feature_scale)
+    expected = loss_and_gradients(critic.jsd_loss(local, global_vector), critic, local)
+    halved = local.detach().half().requires_grad_()
+    loss_scale = 2.0**12
+    with torch.autocast('cpu', torch.float16):
+        loss = critic.jsd_loss(halved, global_vector)
+    found = loss_and_gradients(loss * loss_scale, critic, halved)
+    for grad, wanted in zip(found[1:], expected[1:]):
+        grad = grad.float() / loss_scale
+        assert grad.isfinite().all()
+        assert (grad - wanted).norm() < 0.1 * wanted.norm()

@@ -119,6 +119,7 @@ def our_outcomes(hub, num_epochs: int, num_images: int) -> np.ndarray:
         inputs=image.expand(num_images, -1, -1, -1),
         gt_label=torch.zeros(num_images).long(),
         sample_idx=torch.arange(num_images),
+        num_samples=num_images,
     )
     preprocessor = BatchedDataPreprocessor(crop_padding=4, flip_prob=0.5)
     outcomes = []

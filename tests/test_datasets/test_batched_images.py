@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ def test_a_batch_holds_the_asked_images_in_the_asked_order():
     assert batch['inputs'].dtype == torch.uint8
     assert batch['gt_label'].tolist() == [0, 1, 0]
     assert batch['sample_idx'].tolist() == [3, 1, 3]
+    assert batch['num_samples'] == 4
 
 
 def test_one_image_is_a_batch_of_one():
@@ -119,6 +121,48 @@ def test_image_label_and_index_stay_together_on_their_way_through_workers(num_wo
         assert torch.equal(batch['inputs'][:, 0, 0, 0].long(), batch['sample_idx'])
         assert torch.equal(batch['gt_label'], batch['sample_idx'])
         batch['inputs'].add_(1)  # Writable, as tensors are.
+
+
+def test_a_workers_batch_is_its_indices_and_the_images_are_those_of_the_reader():
+    dataset = BatchedImages(numbered_images(90), np.zeros(90, int), ['a'])
+    loader = build_loader(dataset, batch_size=90, num_workers=1)
+    batches = iter(loader)
+    # The worker has been forked with the old ones.
+    loader.dataset.images = numbered_images(91)[1:]
+    batch = next(batches)
+    assert torch.equal(batch['inputs'][:, 0, 0, 0].long(), batch['sample_idx'] + 1)
+
+
+def brighten(batch: dict) -> dict:
+    batch['inputs'] += 100
+    return batch
+
+
+def replace(batch: dict) -> dict:
+    batch['gt_label'] = batch['gt_label'] + 1
+    return batch
+
+
+def extend(batch: dict) -> dict:
+    return {**batch, 'weight': torch.ones(len(batch['gt_label']))}
+
+
+@pytest.mark.parametrize('collate', [brighten, replace, extend])
+def test_what_a_worker_changed_arrives_changed(collate):
+    dataset = BatchedImages(numbered_images(90), np.zeros(90, int), ['a'])
+    (found,) = build_loader(dataset, batch_size=90, num_workers=1, collate_fn=collate)
+    (expected,) = build_loader(dataset, batch_size=90, num_workers=0, collate_fn=collate)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(torch.as_tensor(found[name]), torch.as_tensor(value)), name
+
+
+def test_a_copy_of_a_dataset_reads_its_own_images():
+    dataset = BatchedImages(numbered_images(90), np.zeros(90, int), ['a'])
+    copied = copy.deepcopy(dataset)
+    copied.images = numbered_images(91)[1:]
+    (batch,) = build_loader(copied, batch_size=90, num_workers=1)
+    assert torch.equal(batch['inputs'][:, 0, 0, 0].long(), batch['sample_idx'] + 1)
 
 
 def test_the_validation_loader_keeps_the_order():

@@ -111,13 +111,25 @@ def test_the_flip_probability_goes_from_never_to_always(images):
     assert 0.1 < share < 0.3
 
 
-def test_a_run_of_one_epoch_counts_iterations_instead(hub, images):
-    hub.update_info_dict(dict(max_epochs=1, iter=0))
-    expected = augment(images)
-    hub.update_info('epoch', 5)
-    assert equal(augment(images), expected)
-    hub.update_info('iter', 1)
-    assert share_of_equal_images(augment(images), expected) < 0.1
+def test_a_run_of_one_epoch_is_epoch_0_to_its_end(hub, images):
+    expected = augment(images, batch_size=16)
+    hub.update_info_dict(dict(max_epochs=1, iter=5))  # The last batch begins at image 80 of 90.
+    assert equal(augment(images, batch_size=16), expected)
+
+
+# 90 images in batches of 30: the fourth iteration begins the next epoch.
+@pytest.mark.parametrize(('iteration', 'epoch'), [(0, 0), (2, 0), (3, 1), (5, 1), (6, 2)])
+def test_an_iteration_based_loop_begins_an_epoch_each_time_the_set_has_gone_by(
+    hub, images, monkeypatch, iteration, epoch
+):
+    batch, half = images.__getitems__(range(30)), images.__getitems__(range(15))
+    preprocessor = BatchedDataPreprocessor(crop_padding=4, flip_prob=0.5)
+    hub.update_info('epoch', epoch)
+    expected = preprocessor(batch, training=True)['inputs']
+    hub.update_info_dict(dict(max_epochs=1, epoch=0, iter=iteration))
+    assert torch.equal(preprocessor(batch, training=True)['inputs'], expected)
+    monkeypatch.setattr('mmengine.dist.get_world_size', lambda: 2)
+    assert torch.equal(preprocessor(half, training=True)['inputs'], expected[:15])
 
 
 class Recorder(BaseModel):

@@ -33,6 +33,7 @@ def train(tool, work_dir, *options, config=DISTILLED, flags=()):
     (["env_cfg.cudnn_bench=True"], "nothing reads the config key 'env_cfg.cudnn_bench'"),
     (["train_cfg.max_epoch=3"], "EpochBasedTrainLoop does not read the key 'max_epoch'"),
     (["model.head.type=mmmuse.MuseHead"], 'mmmuse.MuseHead is not in the'),
+    (["model.student.head.loss.loss_weight=2"], "a part has no type: {'loss_weight': 2}"),
     (["model.taps.depth=4"], 'taps has keys that nothing reads: depth'),
 ])  # yapf: disable
 def test_bad_config_is_refused_and_nothing_is_written(tool, only_error, tmp_path, options, said):
@@ -68,9 +69,9 @@ def test_nan_names_the_term_and_keeps_the_last_good_checkpoint(tool, only_error,
     work_dir = tmp_path / 'run'
     assert train(tool, work_dir, 'train_cfg.max_epochs=1').code == 0
     good = (work_dir / 'epoch_1.pth').read_bytes()
-    line = only_error(
-        train(tool, work_dir, 'model.student.head.loss.loss_weight=1e39', flags=['--resume'])
-    )
+    loss = 'model.student.head.loss'
+    exploding = (f'{loss}.type=CrossEntropyLoss', f'{loss}.loss_weight=1e39')
+    line = only_error(train(tool, work_dir, *exploding, flags=['--resume']))
     assert line.startswith('error: the loss is not finite: loss_student = inf, exit1.loss_ce = inf')
     assert (work_dir / 'epoch_1.pth').read_bytes() == good
     assert (work_dir / 'last_checkpoint').read_text() == str(work_dir / 'epoch_1.pth')

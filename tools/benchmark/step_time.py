@@ -87,6 +87,7 @@ def stepper(variant: dict | None, args: argparse.Namespace) -> Callable[[], None
         inputs=torch.randint(0, 256, (args.batch_size, 3, 32, 32), dtype=torch.uint8),
         gt_label=torch.randint(0, 100, (args.batch_size,)),
         sample_idx=torch.arange(args.batch_size),
+        num_samples=args.batch_size,
     )
 
     def step() -> None:
