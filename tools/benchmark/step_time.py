@@ -1,7 +1,10 @@
-"""Time and memory of one training step: plain network against its distilled variants.
+"""Time, arithmetic and memory of one training step: plain network against its distilled variants.
 
-Steps of all variants are interleaved in one process and the median is taken. Memory is each
-variant's own peak: allocated bytes on a GPU, growth of the resident set of a fresh process on a CPU.
+Steps of all variants are interleaved in one process and the median is taken. Arithmetic is what
+matrix products and convolutions do, forward and backward, two operations per multiply-add: where
+the time's ratio is below the arithmetic's, the added work runs nearer to the machine's peak than
+the network does. Memory is each variant's own peak: allocated bytes on a GPU, growth of the
+resident set of a fresh process on a CPU.
 """
 
 import argparse
@@ -18,6 +21,7 @@ from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import hardware, print_table, write_json
@@ -127,6 +131,16 @@ def measure_memory(names: list[str], args: argparse.Namespace) -> dict[str, floa
     return memory
 
 
+def measure_flops(names: list[str], args: argparse.Namespace) -> dict[str, int]:
+    flops = {}
+    for name in names:
+        step = stepper(VARIANTS[name], args)
+        with FlopCounterMode(display=False) as counter:
+            step()
+        flops[name] = counter.get_total_flops()
+    return flops
+
+
 def measure_time(names: list[str], args: argparse.Namespace) -> dict[str, float]:
     steps = {name: stepper(VARIANTS[name], args) for name in names}
     times: dict[str, list[float]] = {name: [] for name in names}
@@ -161,23 +175,27 @@ def main() -> None:
         prepare()
         names = [name for name in VARIANTS if name not in args.skip or name == PLAIN]
         memory = {} if args.no_memory else measure_memory(names, args)
+        flops = measure_flops(names, args)
         seconds = measure_time(names, args)
         print_table(
             f'ResNet-18, 32x32, batch {args.batch_size}, median of {args.steps} interleaved steps; '
             f'{hardware(args.device)}',
-            ['variant', 'ms / step', 'x plain', 'peak MiB', 'x plain'],
+            ['variant', 'ms / step', 'x plain', 'GFLOP', 'x plain', 'peak MiB', 'x plain'],
             [
                 [
                     name,
                     f'{seconds[name] * 1e3:.1f}',
                     f'{seconds[name] / seconds[PLAIN]:.2f}',
+                    f'{flops[name] / 1e9:.0f}',
+                    f'{flops[name] / flops[PLAIN]:.2f}',
                     f'{memory[name]:.0f}' if memory else '-',
                     f'{memory[name] / memory[PLAIN]:.2f}' if memory else '-',
                 ]
                 for name in names
             ],
         )
-        write_json(args.json, dict(command=' '.join(sys.argv), seconds=seconds, peak_mib=memory))
+        figures = dict(seconds=seconds, flops=flops, peak_mib=memory)
+        write_json(args.json, dict(command=' '.join(sys.argv), **figures))
 
 
 if __name__ == '__main__':

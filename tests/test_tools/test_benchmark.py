@@ -1,0 +1,39 @@
+"""The benchmarks print a table and write its figures; what they measure is not tested here."""
+
+import json
+
+import pytest
+
+
+def test_step_time_counts_the_arithmetic_of_each_variant(tool, tmp_path):
+    figures = tmp_path / 'figures.json'
+    options = ['--batch-size', 2, '--steps', 1, '--warmup', 0, '--no-memory', '--json', figures]
+    finished = tool('benchmark/step_time.py', *options)
+    assert finished.code == 0, finished.err
+    assert 'x plain' in finished.out
+    written = json.loads(figures.read_text())
+    assert written['seconds'].keys() == written['flops'].keys()
+    flops = {name: count / 2 / 1e6 for name, count in written['flops'].items()}
+    # ResNet-18 at 32x32 does 556 million multiply-adds an image forward, and twice that backward but
+    # for the gradient of the input, which the stem's convolution (1.8 million) does not need.
+    assert flops['plain network'] == pytest.approx(2 * (3 * 555.5 - 1.8), rel=0.01)
+    # The local projection and the hidden layer, the latter for two sets of pairs; 64 locations of
+    # 512 units, forward and twice backward, MI and SI of 64, 128 and 256 channels.
+    critics = sum(2 * 3 * 2 * 64 * (c * 512 + 2 * 512 * 512) for c in (64, 128, 256)) / 1e6
+    added = flops['MI x SI critics, 64 locations'] - flops['plain network']
+    assert added == pytest.approx(critics, rel=0.05)
+
+
+def test_the_data_path_needs_its_data(tool, only_error, tmp_path):
+    line = only_error(tool('benchmark/data_path.py', '--data-root', tmp_path))
+    assert f'CIFAR100 is not in {tmp_path}' in line
+
+
+def test_the_data_paths_are_compared_with_the_same_workers(tool, tmp_path, cifar100_root):
+    figures = tmp_path / 'figures.json'
+    options = ['--batches', 2, '--warmup', 1, '--repeats', 1, '--workers', 0, '--json', figures]
+    finished = tool('benchmark/data_path.py', *options)
+    assert finished.code == 0, finished.err
+    rates = json.loads(figures.read_text())['images_per_second']['0']
+    assert rates['batched'] > 0
+    assert rates['per sample'] > 0
