@@ -40,6 +40,9 @@ def main() -> None:
     with explained():
         if args.out_item and not args.out:
             raise InputError('--out-item needs --out')
+        ends = ('.json', '.yaml', '.yml', '.pkl') if args.out_item == 'metrics' else ('.pkl',)
+        if args.out and not args.out.endswith(ends):
+            raise InputError(f'--out is a file that ends in {" or ".join(ends)}, got {args.out}')
         config = load_config(args.config, args.cfg_options)
         apply_shared_flags(config, args)
         config.load_from = args.checkpoint

@@ -90,6 +90,7 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         bottom, right = (-size % self.pad_size_divisor for size in inputs.shape[2:])
         return F.pad(inputs, (0, right, 0, bottom), value=self.pad_value)
 
+    @torch.compiler.disable  # NumPy's 64-bit hashes are nothing to compile.
     def _augment(self, images: Tensor, data: dict) -> Tensor:
         hub = MessageHub.get_current_instance()
         seed = hub.get_info('seed', 0) if self.seed is None else self.seed

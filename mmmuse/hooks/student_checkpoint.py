@@ -1,6 +1,5 @@
 from collections import OrderedDict
 
-import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
@@ -24,7 +23,8 @@ class StudentCheckpointHook(Hook):
 
     Raises:
         InputError: On resuming or testing, if the weights are of another
-            network; the tensors that differ are named.
+            network; on resuming, also if the exits or critics are others. The
+            tensors that differ are named.
     """
 
     # The first to see a loaded file; its other half is the last to see one that is saved.
@@ -44,17 +44,20 @@ class StudentCheckpointHook(Hook):
         if not any(_STUDENT in name for name in weights):
             weights = _with_prefix(weights)
         fine_tuning = isinstance(runner._train_loop, BaseLoop) and not runner._resume
+        own, own_rest = _halves(model.state_dict())
         if not fine_tuning:  # There, a head of other classes is what the user wants.
-            _check_same_network(model.student, weights)
+            _check_same('network', own, _halves(weights)[0])
         rest = checkpoint.get(_REST)
         if rest is not None:
+            if runner._resume:
+                _check_same('neck or head', own_rest, rest)
             weights.update(rest)
         elif runner._resume:
             raise InputError(
                 'the checkpoint holds a student alone, so training cannot be resumed '
                 'from it; start from its weights with load_from instead of --resume'
             )
-        elif any(not name.startswith(_STUDENT) for name in model.state_dict()):
+        elif own_rest:
             runner.logger.warning(
                 'The checkpoint holds a student alone: the exits and critics start untrained.'
             )
@@ -71,9 +74,7 @@ class _SplitStudentHook(Hook):
         model.check_finite()
         weights = checkpoint['state_dict']
         checkpoint['state_dict'] = _without_prefix(weights)
-        checkpoint[_REST] = {
-            name: value for name, value in weights.items() if not name.startswith(_STUDENT)
-        }
+        checkpoint[_REST] = _halves(weights)[1]
 
 
 def _without_prefix(weights: OrderedDict) -> OrderedDict:
@@ -108,14 +109,19 @@ def _distiller(runner) -> BaseDistiller | None:
     return model if isinstance(model, BaseDistiller) else None
 
 
-def _check_same_network(student: torch.nn.Module, weights: dict) -> None:
-    """Compare names and shapes of a student with those of a checkpoint."""
-    own = {_STUDENT + name: tuple(value.shape) for name, value in student.state_dict().items()}
-    found = {
-        name: tuple(value.shape) for name, value in weights.items() if name.startswith(_STUDENT)
-    }
+def _halves(weights: dict) -> tuple[dict, dict]:
+    """Return the student's part of a distiller's weights, and the rest, under their full names."""
+    student = {name: value for name, value in weights.items() if name.startswith(_STUDENT)}
+    return student, {name: value for name, value in weights.items() if name not in student}
+
+
+def _check_same(part: str, model: dict, file: dict) -> None:
+    """Compare names and shapes of a model's weights with those of a checkpoint."""
+    own, found = (
+        {name: tuple(value.shape) for name, value in weights.items()} for weights in (model, file)
+    )
     differ = [
-        f'{name.removeprefix(_STUDENT)} ({own.get(name, "not in the model")} in the model, '
+        f'{name.removeprefix(_STUDENT)} ({own.get(name, "missing")} in the model, '
         f'{found.get(name, "missing")} in the file)'
         for name in own.keys() | found.keys()
         if own.get(name) != found.get(name)
@@ -123,6 +129,6 @@ def _check_same_network(student: torch.nn.Module, weights: dict) -> None:
     if differ:
         more = f' and {len(differ) - 3} more' if len(differ) > 3 else ''
         raise InputError(
-            'the checkpoint is of another network; these tensors differ: '
+            f'the checkpoint is of another {part}; these tensors differ: '
             f'{"; ".join(sorted(differ)[:3])}{more}'
         )

@@ -184,6 +184,26 @@ def test_resuming_from_another_network_names_the_tensors(trained, tmp_path):
     )
 
 
+def test_resuming_with_other_critics_names_the_tensors(trained, tmp_path):
+    other = distiller_config()
+    other['head']['discrepancy']['critic']['hidden_channels'] = 9
+    other['head']['kd_weight'] = 0.0
+    with pytest.raises(InputError) as error:
+        train(tmp_path, other, load_from=str(trained[1]), resume=True)
+    name = 'head.discrepancies.0.mi_critics.0.pair_score.global_projection.weight'
+    assert str(error.value).startswith(
+        'the checkpoint is of another neck or head; these tensors differ: '
+        f'{name} ((9, 64) in the model, (8, 64) in the file); '
+    )
+
+
+def test_resuming_with_more_or_less_of_a_head_is_refused(trained, tmp_path):
+    less = distiller_config()
+    less['head']['discrepancy']['combine'] = 'mi'
+    with pytest.raises(InputError, match=r'si_critics.* \(missing in the model, \('):
+        train(tmp_path, less, load_from=str(trained[1]), resume=True)
+
+
 def test_training_starts_from_a_students_weights(trained, tmp_path):
     plain = MODELS.build(student_config())
     torch.save(plain.state_dict(), tmp_path / 'plain.pth')
