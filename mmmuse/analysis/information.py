@@ -1,7 +1,7 @@
 """Read and draw the information terms of training runs (figures 2 and 3 of the paper)."""
 
 import json
-import re
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +11,8 @@ matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 
 from mmmuse.errors import InputError
+from mmmuse.hooks.information_logger import INFORMATION_SCALAR
 
-_TERM = re.compile(r'^information/((?:mi|si)_\d+)$')
 Curves = dict[str, dict[int, float]]
 
 
@@ -20,8 +20,9 @@ def read_information(work_dir: Path) -> Curves:
     """Return the information terms that a run logged.
 
     Args:
-        work_dir: The run's work dir. Resumed runs lie in it side by side; where
-            two logged a step, the later one counts.
+        work_dir: The run's work dir. Runs lie in it side by side; from the
+            first step that a later one logged on, it alone counts: a resumed run
+            goes on, one from scratch starts over.
 
     Returns:
         For each term (``mi_1``, ``si_1``, ...) its value in nats by training step.
@@ -34,20 +35,38 @@ def read_information(work_dir: Path) -> Curves:
         raise InputError(f'{work_dir} holds no log of a run (*/vis_data/scalars.json)')
     curves: Curves = {}
     for log in logs:
-        for number, line in enumerate(log.read_text().splitlines(), 1):
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(f'{log} is damaged at line {number}') from error
-            for name, value in record.items():
-                if match := _TERM.match(name):
-                    curves.setdefault(match[1], {})[record['step']] = value
+        points = _read_points(log)
+        first = min((step for _, step, _ in points), default=math.inf)
+        for curve in curves.values():
+            for step in [step for step in curve if step >= first]:
+                del curve[step]
+        for name, step, value in points:
+            curves.setdefault(name, {})[step] = value
     if not curves:
         raise InputError(
             f'the run in {work_dir} logged no MI or SI: it has no MUSELoss, or its '
             'config lacks mmmuse.InformationLoggerHook'
         )
     return dict(sorted(curves.items()))
+
+
+def _read_points(log: Path) -> list[tuple[str, int, float]]:
+    """Return name, step and value of each information term in a log."""
+    points = []
+    lines = log.read_text().splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            if number == len(lines):  # A run that was killed ends in half a line.
+                break
+            raise InputError(f'{log} is damaged at line {number}') from error
+        points += [
+            (name.removeprefix('information/'), record['step'], value)
+            for name, value in record.items()
+            if INFORMATION_SCALAR.match(name)
+        ]
+    return points
 
 
 def draw_information(runs: dict[str, Curves], out: Path) -> None:

@@ -12,6 +12,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from mmmuse.errors import InputError
+
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under their columns; the first column is text, the others are figures."""
@@ -24,10 +26,21 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def write_json(path: str | None, figures: dict) -> None:
-    """Write figures to a file, with the hardware they were measured on."""
+def check_json(path: str | None) -> None:
+    """Refuse a file that could not be written, before anything is measured.
+
+    Raises:
+        InputError: If its folder does not exist.
+    """
+    if path is not None and not Path(path).parent.is_dir():
+        raise InputError(f'no folder {Path(path).parent} to write --json into')
+
+
+def write_json(path: str | None, figures: dict, device: str = 'cpu') -> None:
+    """Write figures to a file, with the command and the hardware they were measured on."""
     if path is not None:
-        Path(path).write_text(json.dumps({**figures, 'hardware': hardware()}, indent=2) + '\n')
+        record = {'command': ' '.join(sys.argv), **figures, 'hardware': hardware(device)}
+        Path(path).write_text(json.dumps(record, indent=2) + '\n')
 
 
 def hardware(device: str = 'cpu') -> str:

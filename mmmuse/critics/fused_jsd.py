@@ -106,10 +106,11 @@ class _Pass:
     def run(self) -> Tensor:
         num_images, num_locations, _ = self.tokens.shape
         rows = _CHUNK_ROWS.get(self.tokens.device.type, _CHUNK_ROWS['cpu'])
-        for images in torch.arange(num_images, device=self.tokens.device).split(
-            max(rows // num_locations, 1)
-        ):
-            local = self.tokens[images[0] : images[-1] + 1]
+        step = max(rows // num_locations, 1)
+        every_image = torch.arange(num_images, device=self.tokens.device)
+        for start in range(0, num_images, step):
+            images = every_image[start : start + step]
+            local = self.tokens[start : start + step]
             projected = _linear(local, *self.weights[:2])
             grad = self._pairs(projected, images, -1, _UNIT)
             for shift in self.shifts:
@@ -118,7 +119,7 @@ class _Pass:
                 grad = grad.add_(more) if self.needs_grad else None
             if self.needs_grad:
                 local_grad, weight, bias = _linear_backward(grad, local, self.weights[0])
-                self.tokens_grad[images[0] : images[-1] + 1] = local_grad
+                self.tokens_grad[start : start + step] = local_grad
                 self.weight_grads[0].add_(weight)
                 self.weight_grads[1].add_(bias)
         if self.needs_grad:

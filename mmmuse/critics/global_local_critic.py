@@ -95,8 +95,10 @@ class GlobalLocalCritic(nn.Module):
             ``(N * (N - 1), S)`` for ``all``.
 
         Raises:
-            InputError: On a batch of one image, which has no negative.
+            InputError: On a batch of one image, which has no negative, or on
+                another number of vectors than of local features.
         """
+        _check_pairs(local, global_vector)
         return self.pair_score(self._draw(local), global_vector, self.negatives)
 
     def jsd_loss(self, local: Tensor, global_vector: Tensor) -> Tensor:
@@ -114,8 +116,10 @@ class GlobalLocalCritic(nn.Module):
             A scalar.
 
         Raises:
-            InputError: On a batch of one image.
+            InputError: On a batch of one image, or on another number of vectors
+                than of local features.
         """
+        _check_pairs(local, global_vector)
         tokens = self._draw(local)
         if isinstance(self.pair_score, ConcatScore):
             return self.pair_score.jsd_loss(tokens, global_vector, self.negatives)
@@ -135,6 +139,14 @@ class GlobalLocalCritic(nn.Module):
         keys = torch.rand(num_images, num_tokens, device=tokens.device)
         drawn = keys.topk(self.num_locations, dim=1, sorted=False).indices
         return tokens.gather(1, drawn.unsqueeze(-1).expand(-1, -1, channels))
+
+
+def _check_pairs(local: Tensor, global_vector: Tensor) -> None:
+    if global_vector.ndim != 2 or len(global_vector) != len(local):
+        raise InputError(
+            'a critic needs one global vector (N, C) per image, got local '
+            f'{tuple(local.shape)} and global {tuple(global_vector.shape)}'
+        )
 
 
 class ConcatScore(nn.Module):

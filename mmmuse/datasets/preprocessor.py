@@ -19,9 +19,9 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
     random place and flipped left to right: the distribution of mmpretrain's
     ``RandomCrop(padding=crop_padding)`` and ``RandomFlip(prob=flip_prob)``. The
     draw for an image depends on (seed, epoch, sample index) alone, so workers,
-    processes and resuming change nothing. In MMEngine's iteration-based loop,
-    which counts no epochs, one is over when as many images have gone by as the
-    set holds.
+    processes and resuming change nothing. MMEngine's iteration-based loop
+    counts no epochs: there, if it passes the set more than once, the iteration
+    takes the epoch's place.
 
     Batches come from :class:`mmmuse.datasets.BatchedImages`; anything else goes
     through mmpretrain's own code.
@@ -109,7 +109,9 @@ def _epoch(hub: MessageHub, batch_size: int, num_samples: int) -> int:
     if hub.get_info('max_epochs', None) != 1:
         return hub.get_info('epoch', 0)
     # A run of one epoch, or an iteration-based one, whose number of epochs MMEngine gives as 1.
-    return hub.get_info('iter', 0) * batch_size * dist.get_world_size() // num_samples
+    step = batch_size * dist.get_world_size()
+    one_pass = hub.get_info('max_iters') * step <= num_samples + step + dist.get_world_size()
+    return 0 if one_pass else hub.get_info('iter', 0)
 
 
 def _labelled(label: Tensor) -> DataSample:

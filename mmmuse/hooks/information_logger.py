@@ -7,6 +7,7 @@ from mmmuse.errors import InputError
 from mmmuse.registry import HOOKS
 
 INFORMATION_TERM = re.compile(r'^(mi|si)_\d+$')
+INFORMATION_SCALAR = re.compile(r'^information/(mi|si)_\d+$')
 
 
 @HOOKS.register_module()

@@ -190,6 +190,13 @@ def test_a_batch_of_one_has_no_negative(architecture, method):
         getattr(critic, method)(local, global_vector)
 
 
+@pytest.mark.parametrize('shape', [(3, 7), (5, 7), (4, 7, 1)])
+def test_another_number_of_vectors_than_of_maps_is_refused(shape):
+    critic, local, _ = critic_and_views()
+    with pytest.raises(InputError, match='one global vector'):
+        critic.jsd_loss(local, torch.zeros(shape, dtype=torch.float64))
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [

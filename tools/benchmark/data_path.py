@@ -8,7 +8,6 @@ interleaved in one process and the median is taken.
 import argparse
 import itertools
 import statistics
-import sys
 import time
 
 import torch
@@ -20,7 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import hardware, print_table, write_json
+from mmmuse.command_line.report import check_json, hardware, print_table, write_json
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 
@@ -110,6 +109,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with explained():
+        check_json(args.json)
         init_default_scope('mmpretrain')
         MMLogger.get_instance('benchmark', log_level='ERROR')
         paths = {BATCHED: DataPath(args.batched, args), PER_SAMPLE: DataPath(args.per_sample, args)}
@@ -124,7 +124,7 @@ def main() -> None:
             ['workers', BATCHED, PER_SAMPLE, 'ratio'],
             table(rates, paths),
         )
-        write_json(args.json, dict(command=' '.join(sys.argv), images_per_second=rates))
+        write_json(args.json, dict(images_per_second=rates), args.device)
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ are interleaved and the median is taken; the work dirs are temporary.
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import mmpretrain
 
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import hardware, print_table, write_json
+from mmmuse.command_line.report import check_json, hardware, print_table, write_json
 from mmmuse.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,12 +72,16 @@ def commands(args: argparse.Namespace) -> dict[str, list[str]]:
     return {**ours, MMPRETRAIN: theirs}
 
 
-def seconds_to_first_iteration(command: list[str]) -> float:
+def seconds_to_first_iteration(command: list[str], device: str) -> float:
+    environment = dict(os.environ)
+    if device == 'cpu':
+        environment['CUDA_VISIBLE_DEVICES'] = ''
     with tempfile.TemporaryDirectory() as work_dir:
         run = subprocess.run(
             [sys.executable, '-c', PRELUDE, str(time.time()), *command, '--work-dir', work_dir],
             capture_output=True,
             text=True,
+            env=environment,
         )
     for line in run.stdout.splitlines():
         if line.startswith(MARK):
@@ -98,26 +103,28 @@ def main() -> None:
         ],
     )
     parser.add_argument('--data-root', default=str(ROOT / 'data' / 'cifar100'))
+    parser.add_argument('--device', default='cpu', help='cpu hides every GPU from the runs')
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--json', help='file for the figures')
     args = parser.parse_args()
     with explained():
+        check_json(args.json)
         runs = commands(args)
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(args.repeats):
             for name, command in runs.items():
-                seconds[name].append(seconds_to_first_iteration(command))
+                seconds[name].append(seconds_to_first_iteration(command, args.device))
         median = {name: statistics.median(values) for name, values in seconds.items()}
         print_table(
             f'Seconds to the first training iteration, ResNet-18, CIFAR-100, median of '
-            f'{args.repeats} interleaved runs; {hardware()}',
+            f'{args.repeats} interleaved runs; {hardware(args.device)}',
             ['command', 'seconds', f'x {MMPRETRAIN}'],
             [
                 [name, f'{value:.2f}', f'{value / median[MMPRETRAIN]:.2f}']
                 for name, value in median.items()
             ],
         )
-        write_json(args.json, dict(command=' '.join(sys.argv), seconds=median, runs=seconds))
+        write_json(args.json, dict(seconds=median, runs=seconds), args.device)
 
 
 if __name__ == '__main__':

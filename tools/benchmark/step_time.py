@@ -11,7 +11,6 @@ import argparse
 import multiprocessing
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import hardware, print_table, write_json
+from mmmuse.command_line.report import check_json, hardware, print_table, write_json
 from mmmuse.functional import jsd_critic_loss
 from mmmuse.optim import BFloat16OptimWrapper
 from mmmuse.registry import MODELS
@@ -172,6 +171,7 @@ def main() -> None:
     parser.add_argument('--json', help='file for the figures')
     args = parser.parse_args()
     with explained():
+        check_json(args.json)
         prepare()
         names = [name for name in VARIANTS if name not in args.skip or name == PLAIN]
         memory = {} if args.no_memory else measure_memory(names, args)
@@ -195,7 +195,7 @@ def main() -> None:
             ],
         )
         figures = dict(seconds=seconds, flops=flops, peak_mib=memory)
-        write_json(args.json, dict(command=' '.join(sys.argv), **figures))
+        write_json(args.json, figures, args.device)
 
 
 if __name__ == '__main__':
