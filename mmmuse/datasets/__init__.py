@@ -1,5 +1,5 @@
 from .batched import BatchedImages, keep_batch
-from .cifar import BatchedCIFAR10, BatchedCIFAR100
+from .cifar import BatchedCIFAR10, BatchedCIFAR100, PerSampleCIFAR100
 from .digits import BatchedDigits
 from .preprocessor import BatchedDataPreprocessor
 
@@ -9,5 +9,6 @@ __all__ = [
     'BatchedDataPreprocessor',
     'BatchedDigits',
     'BatchedImages',
+    'PerSampleCIFAR100',
     'keep_batch',
 ]

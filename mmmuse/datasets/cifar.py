@@ -18,6 +18,69 @@ from mmmuse.registry import DATASETS
 from .batched import BatchedImages
 
 
+class CIFARFiles:
+    """The files of a CIFAR set as mmpretrain lays them out; missing or damaged ones are explained.
+
+    Args:
+        source: mmpretrain's class, for the names, the checksums and the archive.
+        data_root: The folder that holds, or will hold, ``source.base_folder``.
+    """
+
+    def __init__(self, source: type[CIFAR10], data_root: str) -> None:
+        self.source = source
+        self.folder = Path(data_root).expanduser() / source.base_folder
+        self.names = [name for name, _ in source.train_list + source.test_list]
+
+    def download_if_missing(self) -> None:
+        """Download the archive in the main process; the others wait.
+
+        Raises:
+            InputError: If that fails; nothing is left of it.
+        """
+        root = self.folder.parent
+        error = None
+        if dist.is_main_process() and not all((self.folder / name).exists() for name in self.names):
+            try:
+                with _undone_on_error(
+                    self.folder, root / self.source.filename, root, *root.parents
+                ):
+                    download_and_extract_archive(
+                        self.source.url,
+                        str(root),
+                        filename=self.source.filename,
+                        md5=self.source.tgz_md5,
+                    )
+            except Exception as exc:  # Whatever stops a download, the way out is the same.
+                error = exc
+        dist.barrier()  # By every process, also one that looks when the files are there already.
+        if error is not None:
+            raise self._missing(f'and the download failed ({error})') from error
+
+    def read(self, name: str, md5: str) -> bytes:
+        """Return what a file holds.
+
+        Raises:
+            InputError: If it is missing, or its md5 sum is another one.
+        """
+        path = self.folder / name
+        if not path.exists():
+            raise self._missing(f'{name} is missing')
+        content = path.read_bytes()
+        if hashlib.md5(content).hexdigest() != md5:
+            raise InputError(
+                f'{path} is damaged (its md5 sum is not {md5}): delete it and unpack '
+                f'{self.source.filename} again'
+            )
+        return content
+
+    def _missing(self, reason: str) -> InputError:
+        return InputError(
+            f'{self.source.__name__} is not in {self.folder.parent}, {reason}: unpack '
+            f'{self.source.filename} there, so that {self.folder}{os.sep} holds '
+            f'{", ".join(self.names)}, or name its folder with data_root'
+        )
+
+
 class BatchedCIFAR(BatchedImages):
     """A CIFAR set as one array; see :class:`BatchedImages`.
 
@@ -47,11 +110,13 @@ class BatchedCIFAR(BatchedImages):
     ) -> None:
         if split not in ('train', 'test'):
             raise InputError(f"split is 'train' or 'test', got {split!r}")
-        self.folder = Path(data_root).expanduser() / self.source.base_folder
-        files = self.source.train_list if split == 'train' else self.source.test_list
+        files = CIFARFiles(self.source, data_root)
         if download:
-            self._download_if_missing()
-        entries = [self._read(name, md5) for name, md5 in files]
+            files.download_if_missing()
+        entries = [
+            pickle.loads(files.read(name, md5), encoding='bytes')
+            for name, md5 in (self.source.train_list if split == 'train' else self.source.test_list)
+        ]
         images = [entry[b'data'] for entry in entries]
         images = images[0] if len(images) == 1 else np.concatenate(images)
         labels = np.concatenate(
@@ -60,50 +125,6 @@ class BatchedCIFAR(BatchedImages):
         super().__init__(
             images.reshape(-1, 3, 32, 32), labels, self.source.METAINFO['classes'], indices
         )
-
-    def _all_there(self) -> bool:
-        files = self.source.train_list + self.source.test_list
-        return all((self.folder / name).exists() for name, _ in files)
-
-    def _download_if_missing(self) -> None:
-        root = self.folder.parent
-        error = None
-        if dist.is_main_process() and not self._all_there():
-            try:
-                with _undone_on_error(
-                    self.folder, root / self.source.filename, root, *root.parents
-                ):
-                    download_and_extract_archive(
-                        self.source.url,
-                        str(root),
-                        filename=self.source.filename,
-                        md5=self.source.tgz_md5,
-                    )
-            except Exception as exc:  # Whatever stops a download, the way out is the same.
-                error = exc
-        dist.barrier()  # By every process, also one that looks when the files are there already.
-        if error is not None:
-            raise self._missing(f'and the download failed ({error})') from error
-
-    def _missing(self, reason: str) -> InputError:
-        return InputError(
-            f'{self.source.__name__} is not in {self.folder.parent}, {reason}: unpack '
-            f'{self.source.filename} there, so that {self.folder}{os.sep} holds '
-            f'{", ".join(name for name, _ in self.source.train_list + self.source.test_list)}, '
-            'or name its folder with data_root'
-        )
-
-    def _read(self, name: str, md5: str) -> dict:
-        path = self.folder / name
-        if not path.exists():
-            raise self._missing(f'{name} is missing')
-        content = path.read_bytes()
-        if hashlib.md5(content).hexdigest() != md5:
-            raise InputError(
-                f'{path} is damaged (its md5 sum is not {md5}): delete it and unpack '
-                f'{self.source.filename} again'
-            )
-        return pickle.loads(content, encoding='bytes')
 
 
 @contextmanager
@@ -139,3 +160,22 @@ class BatchedCIFAR100(BatchedCIFAR):
     """CIFAR-100; see :class:`BatchedCIFAR` for the arguments."""
 
     source = CIFAR100
+
+
+@DATASETS.register_module()
+class PerSampleCIFAR100(CIFAR100):
+    """mmpretrain's CIFAR-100, its files checked first; the arguments are those there.
+
+    Raises:
+        InputError: If a file is missing and cannot be downloaded, or is damaged.
+    """
+
+    def load_data_list(self) -> list[dict]:
+        """Return mmpretrain's list of images and labels."""
+        files = CIFARFiles(CIFAR100, self.data_prefix['root'])
+        if self.download:
+            files.download_if_missing()
+        for name, md5 in self.train_list + self.test_list:
+            files.read(name, md5)
+        self.download = False
+        return super().load_data_list()

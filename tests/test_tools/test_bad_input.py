@@ -100,6 +100,22 @@ def test_a_checkpoint_that_would_run_code_is_refused_unless_trusted(tool, only_e
     assert 'of another network' in only_error(trusted)
 
 
+@pytest.mark.parametrize('content', [b'', b'<html>404 Not Found</html>', b'\x80\x02}q\x00(X\x0a'])
+def test_a_file_that_is_no_checkpoint_is_not_to_be_trusted(tool, only_error, tmp_path, content):
+    path = tmp_path / 'weights.pth'
+    path.write_bytes(content)
+    line = only_error(tool('test.py', DISTILLED, path, '--work-dir', tmp_path / 'run'))
+    assert 'is truncated or no checkpoint' in line
+    assert 'trust' not in line
+
+
+def test_a_file_without_tensors_is_no_checkpoint(tool, only_error, tmp_path):
+    path = tmp_path / 'weights.pth'
+    torch.save({'a': 1}, path)
+    line = only_error(tool('test.py', DISTILLED, path, '--work-dir', tmp_path / 'run'))
+    assert 'holds no state_dict of tensors' in line
+
+
 def test_a_checkpoint_of_another_network_names_its_tensors(tool, only_error, tmp_path):
     path = tmp_path / 'weights.pth'
     torch.save(dict(state_dict={'backbone.conv1.weight': torch.zeros(3)}), path)
@@ -113,11 +129,15 @@ def test_a_missing_checkpoint_is_named(tool, only_error, tmp_path):
     assert f'no checkpoint file {tmp_path / "none.pth"}' in line
 
 
-def test_missing_cifar_says_what_to_put_where(tool, only_error, tmp_path):
+@pytest.mark.parametrize(
+    'config',
+    ['muse/resnet18_cifar100_mi_x_si', 'examples/resnet18_cifar100_mi_x_si_per_sample'],
+)
+def test_missing_cifar_says_what_to_put_where(tool, only_error, tmp_path, config):
     line = only_error(
         tool(
             'train.py',
-            'configs/muse/resnet18_cifar100_mi_x_si.py',
+            f'configs/{config}.py',
             '--work-dir',
             tmp_path / 'run',
             '--cfg-options',

@@ -13,7 +13,7 @@ train_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='CIFAR100',
+        type='mmmuse.PerSampleCIFAR100',
         data_root='data/cifar100',
         split='train',
         pipeline=[
@@ -31,7 +31,10 @@ val_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='CIFAR100', data_root='data/cifar100', split='test', pipeline=[dict(type='PackInputs')]
+        type='mmmuse.PerSampleCIFAR100',
+        data_root='data/cifar100',
+        split='test',
+        pipeline=[dict(type='PackInputs')],
     ),
 )
 val_evaluator = [
