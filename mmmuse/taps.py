@@ -95,6 +95,11 @@ class FeatureTaps:
         # Features belong to the live model's step; a copy starts empty.
         return {**self.__dict__, '_active': False, '_captured': {}}
 
+    @property
+    def reached(self) -> tuple[str, ...]:
+        """The paths that the forward has reached so far, in its order."""
+        return tuple(self._captured)
+
     def pop(self) -> dict[str, Tensor]:
         """Return the features of the forward just run and forget them.
 

@@ -1,4 +1,8 @@
-"""The named variants of self-distillation: the rows of the paper's table 5 and BYOT."""
+"""The named variants of self-distillation: the rows of the paper's table 5 and BYOT.
+
+They say what is added to a network. BYOT's own total also weighs the network's cross-entropy with
+1 - alpha, which stands in the network's config (``configs/byot/``), not here.
+"""
 
 from copy import deepcopy
 from typing import Any

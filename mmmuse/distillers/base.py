@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ class BaseDistiller(BaseModel):
         input_shape: ``(C, H, W)`` of the dry run; by default chosen by
             :func:`mmmuse.dry_run.blank_image_shapes`.
         data_preprocessor: For the student, if its config has none.
+        init_cfg: MMEngine's, for what is added to the student.
 
     Raises:
         InputError: If a tap is unusable; see :class:`mmmuse.taps.FeatureTaps`.
@@ -52,10 +54,17 @@ class BaseDistiller(BaseModel):
         def observe(forward: Callable[[], object], shape: tuple[int, ...]) -> dict[str, Tensor]:
             with self.taps:
                 forward()
+                self._check_order(self.taps.reached)
                 return self.taps.pop()
 
         features = dry_run(self.student, observe, input_shape)
+        for (path, feature), (other, same) in combinations(features.items(), 2):
+            if feature is same:
+                raise InputError(f'modules {path!r} and {other!r} put out the same tensor')
         return {path: FeatureSpec.of(feature.shape) for path, feature in features.items()}
+
+    def _check_order(self, reached: tuple[str, ...]) -> None:
+        """Refuse taps that the forward does not reach in the order that a subclass needs."""
 
     def forward(
         self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'

@@ -1,7 +1,9 @@
 from collections.abc import Sequence
 
+from mmengine.config import Config
 from mmengine.model import BaseModel
 
+from mmmuse.errors import InputError
 from mmmuse.variants import variant_head
 
 from .self_distiller import SelfDistiller
@@ -20,18 +22,21 @@ def distill(
     """Wrap a built model for self-distillation.
 
     The model keeps its weights: a runner that trains the result does not
-    initialise them anew.
+    initialise them anew. It is put into training mode.
 
     Args:
         model: A built mmpretrain classifier.
         modules: Paths of the shallow modules; None takes the proposal that
             ``tools/wrap.py`` prints, for ``num_modules`` modules.
-        last: Path of the last feature's module; needed with ``modules``.
-        logits: Path of the module that puts out the class logits.
+        last: Path of the last feature's module; needed with ``modules``, and
+            refused without.
+        logits: Path of the module that puts out the class logits, likewise;
+            None without exits.
         variant: A name of :data:`mmmuse.variants.VARIANTS`.
-        num_modules: T of the proposal.
+        num_modules: T of the proposal; read only without ``modules``.
         input_shape: ``(C, H, W)`` of the dry run.
-        **head: More arguments of :class:`mmmuse.heads.MUSEHead`.
+        **head: More arguments of :class:`mmmuse.heads.MUSEHead`, merged into the
+            variant's, e.g. ``discrepancy=dict(loss_weight=0.1)``.
 
     Returns:
         The distiller; ``distiller.student`` is the model.
@@ -52,13 +57,17 @@ def distill(
     """
     taps = dict(num_modules=num_modules)
     if modules is not None:
-        taps = dict(modules=list(modules), last=last, logits=logits)
+        taps = dict(modules=modules, last=last, logits=logits)
+    elif last is not None or logits is not None:
+        raise InputError('last and logits go with modules; without modules all are proposed')
+    config = Config(variant_head(variant))
+    config.merge_from_dict(head)
     distiller = SelfDistiller(
         model,
         taps,
-        head={**variant_head(variant), **head},
+        head=config.to_dict(),
         neck=dict(type='mmmuse.SelfDistillNeck'),
         input_shape=input_shape,
     )
     model._is_init = True
-    return distiller
+    return distiller.train()

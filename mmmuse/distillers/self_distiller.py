@@ -46,9 +46,11 @@ class SelfDistiller(BaseDistiller):
             where the head has no exits.
         input_shape: ``(C, H, W)`` of the dry run that infers shapes.
         data_preprocessor: For the student, if its config has none.
+        init_cfg: MMEngine's, for neck and head.
 
     Raises:
-        InputError: If a tap is unusable, or neck and head do not match the taps.
+        InputError: If a tap is unusable, the taps are not in the order of the
+            forward, or neck and head do not match them.
 
     Source: MUSE (Gong et al., BMVC 2021), figure 1.
     """
@@ -65,12 +67,23 @@ class SelfDistiller(BaseDistiller):
     ) -> None:
         student = build_student(student, data_preprocessor)
         paths = _read_taps(taps, student, input_shape)
+        self.tap_paths = paths  # The base class checks their order.
         super().__init__(student, paths.all, input_shape, init_cfg=init_cfg)
-        self.tap_paths = paths
         specs = [self.tap_specs[path] for path in paths.shallow]
         last = self.tap_specs[paths.last]
         self.head = self._build_head(head, specs, last)
         self.neck = self._build_neck(neck, specs, last)
+        for part in filter(None, (self.head, self.neck)):
+            part.to(next(student.parameters()))  # Its device and type.
+
+    def _check_order(self, reached: tuple[str, ...]) -> None:
+        expected = [*self.tap_paths.shallow, self.tap_paths.last]
+        order = [path for path in reached if path in expected]
+        if len(order) == len(expected) and order != expected:
+            raise InputError(
+                'the taps are given from shallow to deep, last behind the others; the forward '
+                f'reaches them in the order {", ".join(order)}'
+            )
 
     def _build_head(self, head: dict, specs: Sequence[FeatureSpec], last: FeatureSpec) -> nn.Module:
         exit = dict(head.get('exit') or {})
@@ -78,6 +91,7 @@ class SelfDistiller(BaseDistiller):
         if loss is not None:  # The exits learn with the student's own loss.
             exit.setdefault('loss', loss)
         logits = self.tap_specs.get(self.tap_paths.logits)
+        self._check_logits(logits)
         head = MODELS.build(
             _with_inferred(
                 {**head, 'exit': exit},
@@ -90,6 +104,18 @@ class SelfDistiller(BaseDistiller):
         if head.kd is not None and logits is None:
             raise InputError('distilling logits needs taps.logits, the module that puts them out')
         return head
+
+    def _check_logits(self, logits: FeatureSpec | None) -> None:
+        if logits is None:
+            return
+        path = self.tap_paths.logits
+        if logits.grid is not None:
+            raise InputError(f'taps.logits: {path!r} puts out a map or tokens, not class logits')
+        classes = getattr(getattr(self.student, 'head', None), 'num_classes', None)
+        if classes and classes > 0 and classes != logits.channels:
+            raise InputError(
+                f'taps.logits: {path!r} puts out {logits.channels} values for {classes} classes'
+            )
 
     def _build_neck(
         self, neck: dict | None, specs: Sequence[FeatureSpec], last: FeatureSpec

@@ -36,6 +36,7 @@ class MUSEHead(BaseModule):
         ce_weight: :math:`w_{CE}`, 1 - alpha in BYOT's notation; 0 leaves it out.
             The paper does not give this; alpha = 0.1 is BYOT's.
         kd_weight: :math:`w_{KD}`, alpha. The paper does not give this.
+        init_cfg: MMEngine's.
 
     Raises:
         InputError: If nothing at all is left to compute, or the exits need

@@ -28,6 +28,7 @@ class SelfDistillNeck(BaseModule):
         reduction: Divisor of the bottleneck's width; 4 in BYOT's public code.
             The paper does not give this.
         norm_cfg: Norm layers of the bottlenecks.
+        init_cfg: MMEngine's.
 
     Raises:
         InputError: If the lists differ in length, or tokens are no square grid.

@@ -54,6 +54,23 @@ def test_the_models_weights_survive_the_runners_initialisation(model):
     )
 
 
+def test_a_model_from_the_zoo_is_put_into_training_mode(model):
+    distiller = mmmuse.distill(model.eval())
+    assert all(module.training for module in distiller.modules())
+
+
+def test_what_is_added_has_the_type_of_the_model(model):
+    distiller = mmmuse.distill(model.double())
+    assert {parameter.dtype for parameter in distiller.parameters()} == {torch.float64}
+
+
+def test_an_argument_inside_a_part_keeps_the_rest_of_the_variant(model):
+    loss = mmmuse.distill(model, discrepancy=dict(loss_weight=0.1)).head.discrepancies[0]
+    assert loss.loss_weight == 0.1
+    assert loss.combine == 'multiplicative'
+    assert loss.mi_critics[0].num_locations == 64
+
+
 def test_a_student_from_a_config_is_initialised():
     distiller = SelfDistiller(
         small_classifier_config(),
@@ -72,6 +89,10 @@ def test_unknown_variants_and_modules_are_explained(model):
         mmmuse.distill(model, variant='muse')
     with pytest.raises(InputError, match='taps needs last'):
         mmmuse.distill(model, modules=['backbone.layer1'])
+    with pytest.raises(InputError, match='list of at least one path'):
+        mmmuse.distill(model, modules='backbone.layer1', last='backbone.layer4')
+    with pytest.raises(InputError, match='last and logits go with modules'):
+        mmmuse.distill(model, last='backbone.layer4')
 
 
 def test_wraps_a_model_of_mmpretrains_zoo():

@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -238,6 +241,17 @@ def test_a_batch_of_one_is_fine_without_critics():
         (dict(TAPS, last='backbone.layer5'), "no module 'backbone.layer5'"),
         (dict(TAPS, modules=['backbone.layer1', 'backbone.layer1']), 'tapped twice'),
         (dict(TAPS, modules=['backbone.bn']), "nearest: 'backbone"),
+        (
+            dict(modules=['backbone.layer4'], last='backbone.layer1'),
+            'order backbone.layer1, backbone.layer4',
+        ),
+        (
+            dict(TAPS, modules=['backbone.layer2', 'backbone.layer1']),
+            'order backbone.layer1, backbone.layer2, backbone.layer4',
+        ),
+        (dict(modules=['backbone.layer4'], last='backbone'), 'put out the same tensor'),
+        (dict(TAPS, logits='backbone.layer4.1'), 'not class logits'),
+        (dict(TAPS, logits='neck'), 'puts out 64 values for 5 classes'),
     ],
 )
 def test_taps_that_cannot_be_used_are_explained(taps, message):
@@ -294,9 +308,15 @@ def test_strides_reach_the_last_grid_or_the_smallest_where_that_is_a_vector(grid
 
 def test_no_graph_outlives_the_step():
     distiller = small_distiller()
-    distiller(images(), labelled([0, 1, 2, 3]), mode='loss')
-    with distiller.taps, pytest.raises(InputError, match='not reached'):
-        distiller.taps.pop()
+    tapped = []
+    distiller.student.backbone.layer1.register_forward_hook(
+        lambda module, args, output: tapped.append(weakref.ref(output))
+    )
+    losses = distiller(images(), labelled([0, 1, 2, 3]), mode='loss')
+    assert tapped[0]() is not None  # Held by the graph of the losses.
+    del losses
+    gc.collect()
+    assert tapped[0]() is None
 
 
 def test_a_step_lowers_the_loss_on_its_own_batch():
