@@ -3,12 +3,10 @@
 import argparse
 import os
 
-from mmengine.runner import Runner
-
 from mmmuse.command_line.checkpoint import check_before_loading, refuse_code_in_checkpoints
 from mmmuse.command_line.config import add_shared_flags, apply_training_flags, load_config
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.run import run
+from mmmuse.command_line.run import run, train
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,12 +29,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    with explained('interrupted; go on with --resume'):
+    with explained('interrupted; --resume goes on from the last checkpoint, if one was saved'):
         config = load_config(args.config, args.cfg_options)
         apply_training_flags(config, args)
         refuse_code_in_checkpoints(args.trust_checkpoint)
         check_before_loading(config, args.trust_checkpoint)
-        run(config, Runner.train)
+        run(config, train)
 
 
 if __name__ == '__main__':

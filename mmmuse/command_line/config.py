@@ -4,11 +4,15 @@ import argparse
 import ast
 import difflib
 import inspect
+import re
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from mmmuse.errors import InputError
 
@@ -24,11 +28,24 @@ _READ_ELSEWHERE = {
     'tta_model',
     'tta_pipeline',
 }
-_READ_KEYS = (set(inspect.signature(Runner).parameters) - {'cfg'}) | _READ_ELSEWHERE
+_BASE_VARIABLE = re.compile(r'_base_\.(\w+)')
+_LOADER_KEYS = set(inspect.signature(DataLoader).parameters) | {'num_batch_per_epoch'}
+# Parts that a run may never build, so that nothing else would miss a key there.
 _READ_SUBKEYS = {
     'env_cfg': {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'},
     'auto_scale_lr': {'base_batch_size', 'enable'},
+    'test_cfg': {'type', 'fp16'},
+    'val_dataloader': _LOADER_KEYS,
+    'test_dataloader': _LOADER_KEYS,
 }
+
+
+def _read_keys(config: Config) -> set[str]:
+    """Return the top-level keys that the config's runner reads."""
+    runner = Runner
+    if 'runner_type' in config:
+        runner = RUNNERS.get(config.runner_type) or Runner
+    return (set(inspect.signature(runner).parameters) - {'cfg'}) | _READ_ELSEWHERE
 
 
 def add_shared_flags(parser: argparse.ArgumentParser) -> None:
@@ -63,62 +80,80 @@ def load_config(path: str, options: dict) -> Config:
     config = Config.fromfile(path)
     refuse_unread_keys(config, path, options)
     config.merge_from_dict(options)
+    _refuse_unread_checkpoint_keys(config)
     return config
 
 
 def refuse_unread_keys(config: Config, path: str, options: dict) -> None:
     """Refuse top-level keys of a config file, or of ``--cfg-options``, that nothing reads.
 
-    A variable that the file itself uses is read; so are variables of base files.
+    A variable that the file or its bases use is read. Files of installed
+    packages are left alone.
 
     Raises:
         InputError: Naming the key and the nearest one that is read.
     """
+    read = _read_keys(config)
     for key in options:
         top, _, rest = key.partition('.')
-        if top not in _READ_KEYS:
-            raise InputError(
-                _unread(
-                    top,
-                    'a variable of the config file, used before the command line is read'
-                    if top in config
-                    else None,
-                )
-            )
+        if top not in read:
+            why = 'a variable of the config file, used before the command line is read'
+            raise InputError(_unread(top, read, why if top in config else None))
         sub = rest.partition('.')[0]
         if sub and sub not in _READ_SUBKEYS.get(top, {sub}):
-            raise InputError(_unread(f'{top}.{sub}'))
-    assigned, used = (
-        _names(Path(path).read_text()) if path.endswith('.py') else (set(config), set())
-    )
-    for key in sorted(assigned - used - _READ_KEYS):
+            raise InputError(_unread(f'{top}.{sub}', _READ_SUBKEYS[top]))
+    assigned, used = _names(path, config)
+    for key in sorted(assigned - used - read):
         if key in config:
-            raise InputError(_unread(key))
+            raise InputError(_unread(key, read))
     for top, subkeys in _READ_SUBKEYS.items():
         for sub in set(config.get(top) or ()) - subkeys:
-            raise InputError(_unread(f'{top}.{sub}'))
+            raise InputError(_unread(f'{top}.{sub}', subkeys))
 
 
-def _names(source: str) -> tuple[set[str], set[str]]:
-    """Return the names that a config file assigns, and those that it uses."""
-    tree = ast.parse(source)
-    assigned = {
-        target.id
-        for node in tree.body
-        if isinstance(node, (ast.Assign, ast.AnnAssign))
-        for target in getattr(node, 'targets', None) or [node.target]
-        if isinstance(target, ast.Name)
-    }
-    used = {
-        node.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    }
+def _refuse_unread_checkpoint_keys(config: Config) -> None:
+    """Refuse what MMEngine's checkpoint hook would pass on to a first save, an epoch later."""
+    hook = (config.get('default_hooks') or {}).get('checkpoint')
+    if not hook or hook.get('type') != 'CheckpointHook':
+        return
+    read = (
+        set(inspect.signature(CheckpointHook).parameters)
+        | set(inspect.signature(Runner.save_checkpoint).parameters)
+        | {'type', 'priority'}
+    )
+    for key in sorted(set(hook) - read):
+        raise InputError(_unread(f'default_hooks.checkpoint.{key}', read))
+
+
+def _names(path: str, config: Config) -> tuple[set[str], set[str]]:
+    """Return the names that a config file and its bases assign, and those that they use."""
+    if not path.endswith('.py'):
+        return set(config), set()
+    assigned: set[str] = set()
+    used: set[str] = set()
+    for file in _own_files(Path(path)):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Name):
+                (used if isinstance(node.ctx, ast.Load) else assigned).add(node.id)
+            elif isinstance(node, ast.Attribute):  # _base_.name
+                used.add(node.attr)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                used.update(_BASE_VARIABLE.findall(node.value))
     return assigned, used
 
 
-def _unread(key: str, why: str | None = None) -> str:
-    nearest = difflib.get_close_matches(key, _READ_KEYS, n=1, cutoff=0.6)
+def _own_files(path: Path) -> list[Path]:
+    """Return a config file and its bases, without those of installed packages."""
+    if path.suffix != '.py' or 'site-packages' in path.resolve().parts:
+        return []
+    if Config._is_lazy_import(str(path)):
+        return [path]
+    bases = [base for base in Config._get_base_files(str(path)) if '::' not in base]
+    return [path, *(own for base in bases for own in _own_files(path.parent / base))]
+
+
+def _unread(key: str, read: set[str], why: str | None = None) -> str:
+    nearest = difflib.get_close_matches(key.rpartition('.')[2], read, n=1, cutoff=0.6)
     hint = f'; did you mean {nearest[0]!r}?' if nearest and nearest[0] != key else ''
     return f'nothing reads the config key {key!r}{f" ({why})" if why else ""}{hint}'
 
@@ -138,8 +173,14 @@ def apply_shared_flags(config: Config, args: argparse.Namespace) -> None:
         loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
         loader.setdefault('collate_fn', dict(type='default_collate'))
     if args.launcher != 'none' and not torch.cuda.is_available():
+        # What MMEngine fills in for a GPU, without the device.
         config.model_wrapper_cfg = dict(
-            type='MMDistributedDataParallel', device_ids=None, **config.get('model_wrapper_cfg', {})
+            dict(
+                type='MMDistributedDataParallel',
+                find_unused_parameters=config.get('find_unused_parameters', False),
+                broadcast_buffers=False,
+            ),
+            **{**config.get('model_wrapper_cfg', {}), 'device_ids': None},
         )
 
 
@@ -159,6 +200,9 @@ def apply_training_flags(config: Config, args: argparse.Namespace) -> None:
         # bfloat16 needs no loss scaling; GPUs without it take MMEngine's float16.
         bfloat16 = not torch.cuda.is_available() or torch.cuda.is_bf16_supported()
         config.optim_wrapper.type = 'mmmuse.BFloat16OptimWrapper' if bfloat16 else 'AmpOptimWrapper'
+        if bfloat16:
+            for key in ('loss_scale', 'dtype', 'use_fsdp'):
+                config.optim_wrapper.pop(key, None)
     if args.auto_scale_lr:
         if 'base_batch_size' not in config.get('auto_scale_lr', {}):
             raise InputError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pickle import UnpicklingError
@@ -31,6 +32,19 @@ def explanation(error: BaseException) -> str | None:
             'a checkpoint holds more than weights, and loading it could run code; if you '
             'trust its source, pass --trust-checkpoint'
         )
+    if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)):
+        return f'cannot use {error.filename}: {error.strerror}'
+    if isinstance(error, SyntaxError) and error.filename:
+        return f'{error.filename}, line {error.lineno}: {error.msg}'
+    if isinstance(error, ValueError) and 'Expected more than 1 value per channel' in message:
+        return 'a batch of one image cannot be normalised over the batch: set drop_last=True'
+    if isinstance(error, AssertionError) and 'AmpOptimizerWrapper' in message:
+        return (
+            'AmpOptimWrapper needs a GPU; pass --amp, or set '
+            "optim_wrapper.type='mmmuse.BFloat16OptimWrapper'"
+        )
+    if not _raised_while_building(error):
+        return None
     if isinstance(error, TypeError) and (match := _UNKNOWN_ARGUMENT.search(message)):
         return f'config: {match[1]} does not read the key {match[2]!r}'
     if isinstance(error, KeyError) and (match := _UNKNOWN_TYPE.search(message)):
@@ -38,6 +52,14 @@ def explanation(error: BaseException) -> str | None:
     if isinstance(error, KeyError) and (match := _NO_TYPE.search(message)):
         return f'config: a part has no type: {match[1]}'
     return None
+
+
+def _raised_while_building(error: BaseException) -> bool:
+    codes = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(
+        code.co_name.startswith('build') or code.co_filename.endswith('build_functions.py')
+        for code in codes
+    )
 
 
 @contextmanager

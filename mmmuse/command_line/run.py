@@ -12,8 +12,13 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+
+from mmmuse.distillers import BaseDistiller, SelfDistiller
+from mmmuse.errors import InputError
+from mmmuse.hooks import StudentCheckpointHook
 
 
 class _Steps(Hook):
@@ -45,7 +50,35 @@ def run(config: Config, act: Callable[[Runner], Any]) -> Any:
     with _discarded_unless(lambda: steps.done > 0, config):
         runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
         runner.register_hook(steps)
+        _save_students_as_students(runner)
         return act(runner)
+
+
+def _save_students_as_students(runner: Runner) -> None:
+    """Add the hook that makes a distiller's checkpoint its student's, where a config lacks it."""
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if isinstance(model, BaseDistiller) and not any(
+        isinstance(hook, StudentCheckpointHook) for hook in runner.hooks
+    ):
+        runner.register_hook(StudentCheckpointHook())
+
+
+def train(runner: Runner) -> None:
+    """Train, unless a last batch is left over that is too small for a distiller's losses.
+
+    Raises:
+        InputError: If so; the check needs no epoch to come to its end.
+    """
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if isinstance(model, SelfDistiller):
+        loader = runner.train_loop.dataloader
+        left_over = len(loader.sampler) % (loader.batch_size or 1)
+        if 0 < left_over < model.head.min_batch_size and not loader.drop_last:
+            raise InputError(
+                f'the last batch of an epoch is left with {left_over} image, and a batch needs at '
+                f'least {model.head.min_batch_size}: set train_dataloader.drop_last=True'
+            )
+    runner.train()
 
 
 @contextmanager
@@ -54,19 +87,29 @@ def _discarded_unless(kept: Callable[[], bool], config: Config) -> Iterator[None
     work_dir = Path(config.work_dir)
     missing = [folder for folder in (work_dir, *work_dir.parents) if not folder.exists()]
     dumped = work_dir / Path(config.filename).name
-    dumped_before = dumped.exists()
+    dumped_before = dumped.read_bytes() if dumped.is_file() else None
+    folders_before = _folders(work_dir)
     try:
         yield
     except BaseException:
         if not kept() and is_main_process():
             for folder in _log_folders(work_dir):
                 shutil.rmtree(folder)
-            if not dumped_before:
+            for folder in _folders(work_dir) - folders_before:
+                if not any(path.is_file() for path in folder.rglob('*')):
+                    shutil.rmtree(folder)
+            if dumped_before is not None:
+                dumped.write_bytes(dumped_before)
+            elif work_dir.is_dir():
                 dumped.unlink(missing_ok=True)
             for folder in missing:
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
         raise
+
+
+def _folders(work_dir: Path) -> set[Path]:
+    return {path for path in work_dir.iterdir() if path.is_dir()} if work_dir.is_dir() else set()
 
 
 def _log_folders(work_dir: Path) -> set[Path]:

@@ -250,7 +250,7 @@ def test_a_batch_of_one_is_fine_without_critics():
             'order backbone.layer1, backbone.layer2, backbone.layer4',
         ),
         (dict(modules=['backbone.layer4'], last='backbone'), 'put out the same tensor'),
-        (dict(TAPS, logits='backbone.layer4.1'), 'not class logits'),
+        (dict(TAPS, logits='backbone.layer4.0'), 'not class logits'),
         (dict(TAPS, logits='neck'), 'puts out 64 values for 5 classes'),
     ],
 )

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import mmpretrain
 import pytest
 import torch
 
+from mmmuse.command_line.config import load_config
 from tests.test_tools.test_train import BASELINE, DISTILLED, SHORT
 
 
@@ -30,6 +32,18 @@ def train(tool, work_dir, *options, config=DISTILLED, flags=()):
     (["model.head.discrepanzy.type=mmmuse.MUSELoss"],
      "MUSEHead does not read the key 'discrepanzy'"),
     (["tarin_cfg.max_epochs=3"], "nothing reads the config key 'tarin_cfg'; did you mean 'train_cfg'"),
+    (["default_hooks.checkpoint.max_keep_ckpt=2"],
+     "nothing reads the config key 'default_hooks.checkpoint.max_keep_ckpt'; "
+     "did you mean 'max_keep_ckpts'"),
+    (["test_cfg.foo=1"], "nothing reads the config key 'test_cfg.foo'"),
+    (["test_dataloader.batchsize=1"],
+     "nothing reads the config key 'test_dataloader.batchsize'; did you mean 'batch_size'"),
+    (["train_dataloader.dataset.indices=129", "train_dataloader.drop_last=False"],
+     'the last batch of an epoch is left with 1 image'),
+    (["log_processor.foo=3"], "LogProcessor does not read the key 'foo'"),
+    (["optim_wrapper.type=AmpOptimWrapper"], 'AmpOptimWrapper needs a GPU; pass --amp'),
+    (["model.head.discrepancy=None", "train_dataloader.batch_size=1"],
+     'a batch of one image cannot be normalised'),
     (["env_cfg.cudnn_bench=True"], "nothing reads the config key 'env_cfg.cudnn_bench'"),
     (["train_cfg.max_epoch=3"], "EpochBasedTrainLoop does not read the key 'max_epoch'"),
     (["model.head.type=mmmuse.MuseHead"], 'mmmuse.MuseHead is not in the'),
@@ -42,13 +56,58 @@ def test_bad_config_is_refused_and_nothing_is_written(tool, only_error, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize('key', ['my_lr', 'custom_hook'])
-def test_a_key_of_the_config_file_that_nothing_reads_is_refused(tool, only_error, tmp_path, key):
-    config = tmp_path / 'config.py'
-    config.write_text(f'_base_ = {str(Path(DISTILLED).resolve())!r}\n{key} = [1]\n')
-    line = only_error(tool('train.py', config, '--work-dir', tmp_path / 'run'))
-    assert f'nothing reads the config key {key!r}' in line
-    assert list(tmp_path.iterdir()) == [config]
+@pytest.mark.parametrize(
+    ('key', 'line'),
+    [
+        ('my_lr', 'my_lr = [1]'),
+        ('custom_hook', 'custom_hook = [1]'),
+        ('tarin_cfg', 'tarin_cfg, other = 1, 2'),
+        ('tarin_cfg', 'if True:\n    tarin_cfg = 1'),
+    ],
+)
+@pytest.mark.parametrize('in_base', [False, True])
+def test_a_key_of_a_config_file_that_nothing_reads_is_refused(
+    tool, only_error, tmp_path, key, line, in_base
+):
+    config, own_base = tmp_path / 'config.py', tmp_path / 'base.py'
+    shipped = f'_base_ = {str(Path(DISTILLED).resolve())!r}\n'
+    (own_base if in_base else config).write_text(f'{shipped}{line}\n')
+    if in_base:
+        config.write_text("_base_ = ['base.py']\n")
+    before = sorted(tmp_path.iterdir())
+    said = only_error(tool('train.py', config, '--work-dir', tmp_path / 'run'))
+    assert f"nothing reads the config key '{'other' if 'other' in line else key}'" in said
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['hornet/hornet-small-gf_8xb64_in1k.py', 'efficientnet_v2/efficientnetv2-b0_8xb32_in1k.py'],
+)
+def test_configs_of_installed_packages_are_taken_as_they_are(name):
+    path = Path(mmpretrain.__file__).parent / '.mim' / 'configs' / name
+    assert load_config(str(path), {}).model.type == 'ImageClassifier'
+
+
+def test_a_variable_of_a_base_file_that_its_child_uses_is_accepted(tmp_path):
+    (tmp_path / 'base.py').write_text('width = 3\nspare = 4\n')
+    child = tmp_path / 'child.py'
+    child.write_text("_base_ = 'base.py'\nmodel = dict(a=_base_.width, b={{_base_.spare}})\n")
+    assert load_config(str(child), {}).model == dict(a=3, b=4)
+
+
+def test_a_run_that_fails_leaves_an_earlier_ones_config_as_it_was(tool, only_error, tmp_path):
+    work_dir = tmp_path / 'run'
+    assert train(tool, work_dir, 'train_cfg.max_epochs=1').code == 0
+    before = {path: path.read_bytes() for path in work_dir.rglob('*') if path.is_file()}
+    only_error(train(tool, work_dir, 'train_dataloader.batch_size=1'))
+    assert {path: path.read_bytes() for path in work_dir.rglob('*') if path.is_file()} == before
+
+
+def test_a_work_dir_that_is_a_file_is_named(tool, only_error, tmp_path):
+    (tmp_path / 'run').write_text('mine')
+    assert f'cannot use {tmp_path / "run"}' in only_error(train(tool, tmp_path / 'run'))
+    assert (tmp_path / 'run').read_text() == 'mine'
 
 
 def test_a_variable_that_the_config_file_uses_is_accepted(tool, tmp_path):
