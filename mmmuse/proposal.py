@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -225,11 +225,17 @@ def _one_tensor(output: object) -> Tensor | None:
 
 
 def _spine(call: _Call, trace: _Trace) -> list[_Call]:
-    """Return the blocks of the main path below a call: stages, opened up where resolution falls."""
+    """Return the blocks of the main path below a call: stages, opened up where resolution falls.
+
+    Where it rises again, the children are branches or gates of one block, not a path.
+    """
     grid = trace.grid(call)
-    elsewhere = sum(child.used_params for child in call.children if trace.grid(child) != grid)
+    grids = [trace.grid(child) for child in call.children]
+    elsewhere = sum(child.used_params for child, at in zip(call.children, grids) if at != grid)
+    known = [at for at in [*grids, grid] if at]
+    branches = any(after > before for before, after in pairwise(known))
     closed = trace.can_tap(call) and grid is not None
-    if not call.children or (closed and elsewhere <= _OPEN_SHARE * call.used_params):
+    if not call.children or (closed and (branches or elsewhere <= _OPEN_SHARE * call.used_params)):
         return [call]
     return [block for child in call.children for block in _spine(child, trace)]
 

@@ -52,6 +52,7 @@ VIT = classifier(
     head='VisionTransformerClsHead',
 )
 MOBILENET = classifier(dict(type='MobileNetV2', widen_factor=0.25), 1280)
+MOBILENET_V3 = classifier(dict(type='MobileNetV3', arch='small'), 576)
 REGNET = classifier(dict(type='RegNet', arch='regnetx_400mf'), 384)
 
 STAGES = ('backbone.layer1', 'backbone.layer2', 'backbone.layer3')
@@ -82,6 +83,16 @@ NETWORKS = {
         MOBILENET,
         ('backbone.layer2', 'backbone.layer3', 'backbone.layer5'),
         'backbone.conv2',
+    ),
+    # The last module before each fall is inside a block; gates of 1x1 are no part of the path.
+    'mobilenet_v3': (
+        MOBILENET_V3,
+        (
+            'backbone.layer2.expand_conv',
+            'backbone.layer4.expand_conv',
+            'backbone.layer9.expand_conv',
+        ),
+        'backbone.layer12',
     ),
     # Twelve layers of one resolution, in quarters; the backbone puts out the class token.
     'vit': (VIT, ('backbone.layers.2', 'backbone.layers.5', 'backbone.layers.8'), 'backbone'),

@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.hooks import EMAHook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_torch_safe_globals
 
 from mmmuse.datasets import BatchedImages
-from mmmuse.errors import InputError
+from mmmuse.errors import InputError, NonFiniteLossError
 from mmmuse.registry import MODELS
 
 from ..conftest import TAPS, small_classifier_config
@@ -211,6 +211,22 @@ def test_training_starts_from_a_students_weights(trained, tmp_path):
     runner.train_loop.run = lambda: runner.model
     runner.train()
     assert_same(runner.model.student.state_dict(), plain.state_dict())
+
+
+def test_a_loss_not_yet_looked_at_is_looked_at_before_a_file_is_written(tmp_path):
+    runner = build_runner(tmp_path)
+
+    class Diverge(Hook):
+        """Leaves the losses of the epoch's last step unchecked, as a GPU's are until the next."""
+
+        def after_train_iter(self, runner, batch_idx, *args, **kwargs):
+            if batch_idx == 2:
+                runner.model._unchecked = (['loss_muse'], torch.tensor([float('nan')]))
+
+    runner.register_hook(Diverge())
+    with pytest.raises(NonFiniteLossError, match='loss_muse = nan'):
+        runner.train()
+    assert not list(tmp_path.glob('*.pth'))
 
 
 def test_a_plain_model_is_saved_and_resumed_as_without_the_hook(tmp_path):

@@ -1,6 +1,12 @@
 """The main job, on the digits that scikit-learn ships."""
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +28,12 @@ SHORT = [
     'default_hooks.information.interval=2',
     'default_hooks.logger.interval=1',
 ]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        return listener.getsockname()[1]
 
 
 def scalars(work_dir: Path) -> list[dict]:
@@ -54,8 +66,10 @@ def test_training_reports_every_exit_and_logs_the_information_terms(trained):
 
 def test_the_checkpoint_loads_strictly_into_the_plain_baseline_and_predicts_the_same(trained):
     checkpoint = torch.load(trained / 'epoch_2.pth', weights_only=False)
-    plain = get_model(Config.fromfile(BASELINE))
-    plain.load_state_dict(checkpoint['state_dict'], strict=True)
+    plain = get_model(Config.fromfile(BASELINE), pretrained=str(trained / 'epoch_2.pth'))
+    assert plain.state_dict().keys() == checkpoint['state_dict'].keys()
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, checkpoint['state_dict'][name]), name
     distiller = get_model(Config.fromfile(DISTILLED))
     distiller.load_state_dict(
         {
@@ -152,6 +166,133 @@ def test_auto_scale_lr_scales_with_the_batch_size(tool, tmp_path):
     assert finished.code == 0, finished.err
     first = next(record for record in scalars(tmp_path) if 'lr' in record)
     assert first['lr'] == pytest.approx(0.05 * 64 / 128, rel=1e-3)
+
+
+def test_a_config_without_the_checkpoint_hook_still_saves_the_student(tool, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f'_base_ = {str(Path(DISTILLED).resolve())!r}\n'
+        'default_hooks = dict(\n'
+        '    _delete_=True,\n'
+        '    logger=dict(type="LoggerHook"),\n'
+        '    information=dict(type="mmmuse.InformationLoggerHook"),\n'
+        ')\n'
+    )
+    finished = tool(
+        'train.py',
+        config,
+        '--work-dir',
+        tmp_path / 'run',
+        '--cfg-options',
+        *SHORT,
+        'train_cfg.max_epochs=1',
+    )
+    assert finished.code == 0, finished.err
+    checkpoint = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=False)
+    plain = get_model(Config.fromfile(BASELINE))
+    plain.load_state_dict(checkpoint['state_dict'], strict=True)
+    assert checkpoint['distiller']
+
+
+def test_mmengines_compile_key_trains(tool, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f'_base_ = {str(Path(BASELINE).resolve())!r}\ncompile = dict(backend="aot_eager")\n'
+    )
+    finished = tool(
+        'train.py',
+        config,
+        '--work-dir',
+        tmp_path / 'run',
+        '--cfg-options',
+        *SHORT,
+        'train_cfg.max_epochs=1',
+    )
+    assert finished.code == 0, finished.err
+
+
+def test_amp_takes_the_place_of_scaled_float16(tool, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f'_base_ = {str(Path(DISTILLED).resolve())!r}\n'
+        'optim_wrapper = dict(type="AmpOptimWrapper", loss_scale="dynamic", dtype="float16")\n'
+    )
+    finished = tool(
+        'train.py',
+        config,
+        '--amp',
+        '--work-dir',
+        tmp_path / 'run',
+        '--cfg-options',
+        *SHORT,
+        'train_cfg.max_epochs=1',
+    )
+    assert finished.code == 0, finished.err
+
+
+@pytest.mark.parametrize('wrapper', [None, dict(type='MMDistributedDataParallel')])
+def test_two_processes_train_by_dist_train(tmp_path, wrapper):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f'_base_ = {str(Path(DISTILLED).resolve())!r}\nmodel_wrapper_cfg = {wrapper}\n'
+        if wrapper
+        else f'_base_ = {str(Path(DISTILLED).resolve())!r}\n'
+    )
+    environment = {
+        **os.environ,
+        'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
+        'PORT': str(free_port()),
+        'OMP_NUM_THREADS': '1',
+    }
+    finished = subprocess.run(
+        [
+            'tools/dist_train.sh',
+            config,
+            '2',
+            '--work-dir',
+            tmp_path / 'run',
+            '--cfg-options',
+            *SHORT,
+            'train_cfg.max_epochs=1',
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr
+    # 192 images in batches of 64, half of them in each process.
+    losses = [record for record in scalars(tmp_path / 'run') if 'loss' in record]
+    assert len(losses) == 1
+    assert (tmp_path / 'run' / 'epoch_1.pth').exists()
+
+
+def test_ctrl_c_says_how_to_go_on_and_resuming_does(tool, tmp_path):
+    command = [sys.executable, 'tools/train.py', DISTILLED, '--work-dir', str(tmp_path)]
+    options = ['--cfg-options', *SHORT, 'train_cfg.max_epochs=500']
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / 'epoch_1.pth').exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith('interrupted; --resume goes on')
+    assert 'Traceback' not in said
+    last = torch.load(Path((tmp_path / 'last_checkpoint').read_text()), weights_only=False)['meta'][
+        'epoch'
+    ]
+    finished = tool(
+        'train.py',
+        DISTILLED,
+        '--work-dir',
+        tmp_path,
+        '--resume',
+        '--cfg-options',
+        *SHORT,
+        f'train_cfg.max_epochs={last + 1}',
+    )
+    assert finished.code == 0, finished.err
+    assert (tmp_path / f'epoch_{last + 1}.pth').exists()
 
 
 def test_curves_of_a_run_are_drawn(tool, trained, tmp_path):
