@@ -62,6 +62,13 @@ def _raised_while_building(error: BaseException) -> bool:
     )
 
 
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Say whether Ctrl-C is behind an error: torch.save, if stopped, raises one of its own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
+
+
 @contextmanager
 def explained(on_interrupt: str = 'interrupted') -> Iterator[None]:
     """Exit with 1 and one line on bad input, with 130 on Ctrl-C; other errors pass.
@@ -71,10 +78,10 @@ def explained(on_interrupt: str = 'interrupted') -> Iterator[None]:
     """
     try:
         yield
-    except KeyboardInterrupt:
-        print(f'\n{on_interrupt}', file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
+        if _was_interrupted(error):
+            print(f'\n{on_interrupt}', file=sys.stderr)
+            sys.exit(130)
         line = explanation(error)
         if line is None:
             raise
