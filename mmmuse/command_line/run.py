@@ -93,10 +93,9 @@ def _discarded_unless(kept: Callable[[], bool], config: Config) -> Iterator[None
         yield
     except BaseException:
         if not kept() and is_main_process():
-            for folder in _log_folders(work_dir):
-                shutil.rmtree(folder)
+            logged_into = _log_folders()
             for folder in _folders(work_dir) - folders_before:
-                if not any(path.is_file() for path in folder.rglob('*')):
+                if folder in logged_into or not any(path.is_file() for path in folder.rglob('*')):
                     shutil.rmtree(folder)
             if dumped_before is not None:
                 dumped.write_bytes(dumped_before)
@@ -109,15 +108,16 @@ def _discarded_unless(kept: Callable[[], bool], config: Config) -> Iterator[None
 
 
 def _folders(work_dir: Path) -> set[Path]:
-    return {path for path in work_dir.iterdir() if path.is_dir()} if work_dir.is_dir() else set()
+    if not work_dir.is_dir():
+        return set()
+    return {path for path in work_dir.resolve().iterdir() if path.is_dir()}
 
 
-def _log_folders(work_dir: Path) -> set[Path]:
-    """Return the folders below the work dir that this process logs into."""
-    folders = {
-        Path(handler.baseFilename).parent
+def _log_folders() -> set[Path]:
+    """Return the folders that this process logs into."""
+    return {
+        Path(handler.baseFilename).resolve().parent
         for logger in MMLogger._instance_dict.values()
         for handler in logger.handlers
         if isinstance(handler, logging.FileHandler)
     }
-    return {folder for folder in folders if folder.parent == work_dir.resolve()}

@@ -120,8 +120,8 @@ class SelfDistiller(BaseDistiller):
     def _build_neck(
         self, neck: dict | None, specs: Sequence[FeatureSpec], last: FeatureSpec
     ) -> nn.Module | None:
-        if not self.head.reads_exits:
-            return None  # Parameters that nothing reads would get no gradient.
+        if neck is None and not self.head.reads_exits:
+            return None
         if neck is None:
             raise InputError(
                 'the head has exits and there is no neck: set '
@@ -133,7 +133,7 @@ class SelfDistiller(BaseDistiller):
             'num_prefix_tokens': [spec.num_prefix_tokens for spec in specs],
             **neck,
         }
-        return MODELS.build(
+        neck = MODELS.build(
             _with_inferred(
                 neck,
                 'neck',
@@ -141,6 +141,8 @@ class SelfDistiller(BaseDistiller):
                 out_channels=last.channels,
             )
         )
+        # A neck that nothing reads has been checked, but its parameters would get no gradient.
+        return neck if self.head.reads_exits else None
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Return the student's losses and the head's, for N images.

@@ -66,7 +66,8 @@ class MUSEHead(BaseModule):
             )
         self.ce_weight = ce_weight
         self.kd_weight = kd_weight
-        self.kd = MODELS.build({'type': 'mmmuse.KDLoss', **(kd or {})}) if kd_weight else None
+        kd = MODELS.build({'type': 'mmmuse.KDLoss', **(kd or {})})  # Left out, it is still checked.
+        self.kd = kd if kd_weight else None
         self.exits = ModuleList()
         if ce_weight or kd_weight:
             if num_classes is None:

@@ -44,6 +44,15 @@ def scalars(work_dir: Path) -> list[dict]:
     return lines
 
 
+def train_one_epoch(tool, config: Path, *flags: str) -> Path:
+    """Train a config written beside its work dir, and return that."""
+    work_dir = config.parent / 'run'
+    options = ['--cfg-options', *SHORT, 'train_cfg.max_epochs=1']
+    finished = tool('train.py', config, '--work-dir', work_dir, *flags, *options)
+    assert finished.code == 0, finished.err
+    return work_dir
+
+
 @pytest.fixture
 def trained(tool, tmp_path) -> Path:
     work_dir = tmp_path / 'run'
@@ -179,16 +188,7 @@ def test_a_config_without_the_checkpoint_hook_still_saves_the_student(tool, tmp_
         '    information=dict(type="mmmuse.InformationLoggerHook"),\n'
         ')\n'
     )
-    finished = tool(
-        'train.py',
-        config,
-        '--work-dir',
-        tmp_path / 'run',
-        '--cfg-options',
-        *SHORT,
-        'train_cfg.max_epochs=1',
-    )
-    assert finished.code == 0, finished.err
+    train_one_epoch(tool, config)
     checkpoint = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=False)
     plain = get_model(Config.fromfile(BASELINE))
     plain.load_state_dict(checkpoint['state_dict'], strict=True)
@@ -200,16 +200,7 @@ def test_mmengines_compile_key_trains(tool, tmp_path):
     config.write_text(
         f'_base_ = {str(Path(BASELINE).resolve())!r}\ncompile = dict(backend="aot_eager")\n'
     )
-    finished = tool(
-        'train.py',
-        config,
-        '--work-dir',
-        tmp_path / 'run',
-        '--cfg-options',
-        *SHORT,
-        'train_cfg.max_epochs=1',
-    )
-    assert finished.code == 0, finished.err
+    train_one_epoch(tool, config)
 
 
 def test_amp_takes_the_place_of_scaled_float16(tool, tmp_path):
@@ -218,17 +209,7 @@ def test_amp_takes_the_place_of_scaled_float16(tool, tmp_path):
         f'_base_ = {str(Path(DISTILLED).resolve())!r}\n'
         'optim_wrapper = dict(type="AmpOptimWrapper", loss_scale="dynamic", dtype="float16")\n'
     )
-    finished = tool(
-        'train.py',
-        config,
-        '--amp',
-        '--work-dir',
-        tmp_path / 'run',
-        '--cfg-options',
-        *SHORT,
-        'train_cfg.max_epochs=1',
-    )
-    assert finished.code == 0, finished.err
+    train_one_epoch(tool, config, '--amp')
 
 
 @pytest.mark.parametrize('wrapper', [None, dict(type='MMDistributedDataParallel')])
