@@ -30,13 +30,21 @@ _READ_ELSEWHERE = {
 }
 _BASE_VARIABLE = re.compile(r'_base_\.(\w+)')
 _LOADER_KEYS = set(inspect.signature(DataLoader).parameters) | {'num_batch_per_epoch'}
-# Parts that a run may never build, so that nothing else would miss a key there.
-_READ_SUBKEYS = {
-    'env_cfg': {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'},
-    'auto_scale_lr': {'base_batch_size', 'enable'},
-    'test_cfg': {'type', 'fp16'},
-    'val_dataloader': _LOADER_KEYS,
-    'test_dataloader': _LOADER_KEYS,
+# Parts of which MMEngine reads some keys and would not miss the others, or that a run may build
+# late or never: for each its type, where it has to be that one, and what is read.
+_PARTS: dict[str, tuple[str | None, set[str]]] = {
+    'env_cfg': (None, {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'}),
+    'auto_scale_lr': (None, {'base_batch_size', 'enable'}),
+    'test_cfg': ('TestLoop', {'type', 'fp16'}),
+    'val_dataloader': (None, _LOADER_KEYS),
+    'test_dataloader': (None, _LOADER_KEYS),
+    # What this hook does not know it passes on to its first save.
+    'default_hooks.checkpoint': (
+        'CheckpointHook',
+        {'type', 'priority'}
+        | set(inspect.signature(CheckpointHook).parameters)
+        | set(inspect.signature(Runner.save_checkpoint).parameters),
+    ),
 }
 
 
@@ -80,7 +88,7 @@ def load_config(path: str, options: dict) -> Config:
     config = Config.fromfile(path)
     refuse_unread_keys(config, path, options)
     config.merge_from_dict(options)
-    _refuse_unread_checkpoint_keys(config)
+    _refuse_unread_keys_of_parts(config)
     return config
 
 
@@ -95,34 +103,25 @@ def refuse_unread_keys(config: Config, path: str, options: dict) -> None:
     """
     read = _read_keys(config)
     for key in options:
-        top, _, rest = key.partition('.')
+        top = key.partition('.')[0]
         if top not in read:
             why = 'a variable of the config file, used before the command line is read'
             raise InputError(_unread(top, read, why if top in config else None))
-        sub = rest.partition('.')[0]
-        if sub and sub not in _READ_SUBKEYS.get(top, {sub}):
-            raise InputError(_unread(f'{top}.{sub}', _READ_SUBKEYS[top]))
     assigned, used = _names(path, config)
     for key in sorted(assigned - used - read):
         if key in config:
             raise InputError(_unread(key, read))
-    for top, subkeys in _READ_SUBKEYS.items():
-        for sub in set(config.get(top) or ()) - subkeys:
-            raise InputError(_unread(f'{top}.{sub}', subkeys))
 
 
-def _refuse_unread_checkpoint_keys(config: Config) -> None:
-    """Refuse what MMEngine's checkpoint hook would pass on to a first save, an epoch later."""
-    hook = (config.get('default_hooks') or {}).get('checkpoint')
-    if not hook or hook.get('type') != 'CheckpointHook':
-        return
-    read = (
-        set(inspect.signature(CheckpointHook).parameters)
-        | set(inspect.signature(Runner.save_checkpoint).parameters)
-        | {'type', 'priority'}
-    )
-    for key in sorted(set(hook) - read):
-        raise InputError(_unread(f'default_hooks.checkpoint.{key}', read))
+def _refuse_unread_keys_of_parts(config: Config) -> None:
+    for path, (kind, read) in _PARTS.items():
+        part = config
+        for name in path.split('.'):
+            part = part.get(name) or {}
+        if not isinstance(part, dict) or (kind and part.get('type', kind) != kind):
+            continue
+        for key in sorted(set(part) - read):
+            raise InputError(_unread(f'{path}.{key}', read))
 
 
 def _names(path: str, config: Config) -> tuple[set[str], set[str]]:
@@ -144,7 +143,7 @@ def _names(path: str, config: Config) -> tuple[set[str], set[str]]:
 
 def _own_files(path: Path) -> list[Path]:
     """Return a config file and its bases, without those of installed packages."""
-    if path.suffix != '.py' or 'site-packages' in path.resolve().parts:
+    if path.suffix != '.py' or {'site-packages', 'dist-packages'} & set(path.resolve().parts):
         return []
     if Config._is_lazy_import(str(path)):
         return [path]

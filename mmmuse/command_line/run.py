@@ -12,13 +12,12 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
-from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmmuse.distillers import BaseDistiller, SelfDistiller
+from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
-from mmmuse.hooks import StudentCheckpointHook
+from mmmuse.hooks.student_checkpoint import StudentCheckpointHook, distiller_of
 
 
 class _Steps(Hook):
@@ -56,8 +55,7 @@ def run(config: Config, act: Callable[[Runner], Any]) -> Any:
 
 def _save_students_as_students(runner: Runner) -> None:
     """Add the hook that makes a distiller's checkpoint its student's, where a config lacks it."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    if isinstance(model, BaseDistiller) and not any(
+    if distiller_of(runner) and not any(
         isinstance(hook, StudentCheckpointHook) for hook in runner.hooks
     ):
         runner.register_hook(StudentCheckpointHook())
@@ -69,8 +67,9 @@ def train(runner: Runner) -> None:
     Raises:
         InputError: If so; the check needs no epoch to come to its end.
     """
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    if isinstance(model, SelfDistiller):
+    model = distiller_of(runner)
+    # In an iteration-based loop the sampler may have no end, and so no last batch.
+    if isinstance(model, SelfDistiller) and isinstance(runner.train_loop, EpochBasedTrainLoop):
         loader = runner.train_loop.dataloader
         left_over = len(loader.sampler) % (loader.batch_size or 1)
         if 0 < left_over < model.head.min_batch_size and not loader.drop_last:

@@ -54,7 +54,7 @@ class BaseDistiller(BaseModel):
         def observe(forward: Callable[[], object], shape: tuple[int, ...]) -> dict[str, Tensor]:
             with self.taps:
                 forward()
-                self._check_order(self.taps.reached)
+                self.tap_order = self.taps.reached
                 return self.taps.pop()
 
         features = dry_run(self.student, observe, input_shape)
@@ -62,9 +62,6 @@ class BaseDistiller(BaseModel):
             if feature is same:
                 raise InputError(f'modules {path!r} and {other!r} put out the same tensor')
         return {path: FeatureSpec.of(feature.shape) for path, feature in features.items()}
-
-    def _check_order(self, reached: tuple[str, ...]) -> None:
-        """Refuse taps that the forward does not reach in the order that a subclass needs."""
 
     def forward(
         self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'

@@ -67,8 +67,9 @@ class SelfDistiller(BaseDistiller):
     ) -> None:
         student = build_student(student, data_preprocessor)
         paths = _read_taps(taps, student, input_shape)
-        self.tap_paths = paths  # The base class checks their order.
         super().__init__(student, paths.all, input_shape, init_cfg=init_cfg)
+        self.tap_paths = paths
+        self._check_order()
         specs = [self.tap_specs[path] for path in paths.shallow]
         last = self.tap_specs[paths.last]
         self.head = self._build_head(head, specs, last)
@@ -76,10 +77,10 @@ class SelfDistiller(BaseDistiller):
         for part in filter(None, (self.head, self.neck)):
             part.to(next(student.parameters()))  # Its device and type.
 
-    def _check_order(self, reached: tuple[str, ...]) -> None:
+    def _check_order(self) -> None:
         expected = [*self.tap_paths.shallow, self.tap_paths.last]
-        order = [path for path in reached if path in expected]
-        if len(order) == len(expected) and order != expected:
+        order = [path for path in self.tap_order if path in expected]
+        if order != expected:
             raise InputError(
                 'the taps are given from shallow to deep, last behind the others; the forward '
                 f'reaches them in the order {", ".join(order)}'
@@ -120,9 +121,9 @@ class SelfDistiller(BaseDistiller):
     def _build_neck(
         self, neck: dict | None, specs: Sequence[FeatureSpec], last: FeatureSpec
     ) -> nn.Module | None:
-        if neck is None and not self.head.reads_exits:
-            return None
         if neck is None:
+            if not self.head.reads_exits:
+                return None
             raise InputError(
                 'the head has exits and there is no neck: set '
                 "neck=dict(type='mmmuse.SelfDistillNeck'), or ce_weight=0 and "

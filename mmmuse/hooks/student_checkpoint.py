@@ -37,7 +37,7 @@ class StudentCheckpointHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Put the two halves together again under the distiller's names."""
-        model = _distiller(runner)
+        model = distiller_of(runner)
         if model is None:
             return
         weights = checkpoint.get('state_dict', checkpoint)
@@ -68,7 +68,7 @@ class _SplitStudentHook(Hook):
     priority = 'LOWEST'
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        model = _distiller(runner)
+        model = distiller_of(runner)
         if model is None:
             return
         model.check_finite()
@@ -104,7 +104,8 @@ def _with_prefix(weights: dict) -> OrderedDict:
     return prefixed
 
 
-def _distiller(runner) -> BaseDistiller | None:
+def distiller_of(runner) -> BaseDistiller | None:
+    """Return the distiller that a runner trains or tests, DDP taken off; None if it is no distiller."""
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     return model if isinstance(model, BaseDistiller) else None
 

@@ -94,6 +94,12 @@ def test_configs_of_installed_packages_are_taken_as_they_are(name):
     assert load_config(str(path), {}).model.type == 'ImageClassifier'
 
 
+def test_keys_of_a_test_loop_of_ones_own_are_its_own_affair(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text("test_cfg = dict(type='MyLoop', foo=1)\nval_dataloader = [dict(a=1)]\n")
+    assert load_config(str(config), {}).test_cfg.foo == 1
+
+
 def test_a_variable_of_a_base_file_that_its_child_uses_is_accepted(tmp_path):
     (tmp_path / 'base.py').write_text('width = 3\nspare = 4\n')
     child = tmp_path / 'child.py'

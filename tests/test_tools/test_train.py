@@ -195,6 +195,28 @@ def test_a_config_without_the_checkpoint_hook_still_saves_the_student(tool, tmp_
     assert checkpoint['distiller']
 
 
+def test_an_endless_sampler_leaves_no_last_batch_over(tool, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f'_base_ = {str(Path(DISTILLED).resolve())!r}\n'
+        'train_cfg = dict(_delete_=True, by_epoch=False, max_iters=3, val_interval=3)\n'
+        'param_scheduler = None\n'
+    )
+    options = [option for option in SHORT if 'epochs' not in option and 'T_max' not in option]
+    finished = tool(
+        'train.py',
+        config,
+        '--work-dir',
+        tmp_path / 'run',
+        '--cfg-options',
+        *options,
+        'train_dataloader.dataset.indices=129',
+        'train_dataloader.drop_last=False',
+        'train_dataloader.sampler.type=InfiniteSampler',
+    )
+    assert finished.code == 0, finished.err
+
+
 def test_mmengines_compile_key_trains(tool, tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(
@@ -215,11 +237,8 @@ def test_amp_takes_the_place_of_scaled_float16(tool, tmp_path):
 @pytest.mark.parametrize('wrapper', [None, dict(type='MMDistributedDataParallel')])
 def test_two_processes_train_by_dist_train(tmp_path, wrapper):
     config = tmp_path / 'config.py'
-    config.write_text(
-        f'_base_ = {str(Path(DISTILLED).resolve())!r}\nmodel_wrapper_cfg = {wrapper}\n'
-        if wrapper
-        else f'_base_ = {str(Path(DISTILLED).resolve())!r}\n'
-    )
+    line = f'model_wrapper_cfg = {wrapper}\n' if wrapper else ''
+    config.write_text(f'_base_ = {str(Path(DISTILLED).resolve())!r}\n{line}')
     environment = {
         **os.environ,
         'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
