@@ -53,6 +53,7 @@ def dry_run(
     model: nn.Module,
     observe: Callable[[Callable[[], object], tuple[int, ...]], Result],
     input_shape: Sequence[int] | None = None,
+    **options: object,
 ) -> Result:
     """Observe one forward of an OpenMMLab model on a blank image, in eval mode.
 
@@ -60,10 +61,11 @@ def dry_run(
     model refuses are passed over while there is another to try.
 
     Args:
-        model: The model, called as ``model(inputs, mode='tensor')``.
+        model: The model, called as ``model(inputs, **options)``.
         observe: Called with the forward (no arguments) and the image's shape
             ``(C, H, W)``; what it returns is returned.
         input_shape: ``(C, H, W)``; None to try :func:`blank_image_shapes`.
+        **options: Of the call, e.g. ``mode='tensor'`` for a whole model.
     """
     parameter = next(model.parameters())
     shapes = blank_image_shapes(model, input_shape)
@@ -71,7 +73,7 @@ def dry_run(
         image = torch.zeros(1, *shape, device=parameter.device, dtype=parameter.dtype)
         try:
             with frozen_in_eval(model):
-                return observe(lambda image=image: model(image, mode='tensor'), shape)
+                return observe(lambda image=image: model(image, **options), shape)
         except (RuntimeError, AssertionError):
             if shape == shapes[-1]:
                 raise

@@ -82,7 +82,9 @@ def propose_taps(
     """
     if num_modules < 2:
         raise InputError(f'a network is cut into at least 2 modules, got num_modules={num_modules}')
-    trace = dry_run(student, lambda forward, shape: _Trace(student, forward, shape), input_shape)
+    trace = dry_run(
+        student, lambda forward, shape: _Trace(student, forward, shape), input_shape, mode='tensor'
+    )
     ends = _ends(_segments(trace), num_modules, trace)
     if len(ends) < num_modules:
         raise InputError(

@@ -19,6 +19,7 @@ MODELS = Registry(
     scope='mmmuse',
     parent=MMENGINE_MODELS,
     locations=[
+        'mmmuse.backbones',
         'mmmuse.critics',
         'mmmuse.losses',
         'mmmuse.necks',

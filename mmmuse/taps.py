@@ -34,6 +34,16 @@ def resolve_module(model: nn.Module, path: str) -> nn.Module:
     )
 
 
+def resolve_tap(model: nn.Module, path: str) -> nn.Module:
+    """Return the submodule at a tap path, whose index into its outputs (``'neck[0]'``) is left out.
+
+    Raises:
+        InputError: If there is none; the nearest real paths are listed.
+    """
+    indexed = _INDEXED.match(path)
+    return resolve_module(model, indexed['module'] if indexed else path)
+
+
 class FeatureTaps:
     """Forward hooks that hand out the features of named modules.
 
@@ -70,12 +80,10 @@ class FeatureTaps:
         for path in self.paths:
             if self.paths.count(path) > 1:
                 raise InputError(f'module {path!r} is tapped twice')
-        self._handles = []
-        for path in self.paths:
-            indexed = _INDEXED.match(path)
-            index = int(indexed['index']) if indexed else None
-            module = resolve_module(model, indexed['module'] if indexed else path)
-            self._handles.append(module.register_forward_hook(partial(self._hook, path, index)))
+        self._handles = [
+            resolve_tap(model, path).register_forward_hook(partial(self._hook, path))
+            for path in self.paths
+        ]
 
     def __enter__(self) -> 'FeatureTaps':
         if self._active:
@@ -132,27 +140,31 @@ class FeatureTaps:
         for handle in self._handles:
             handle.remove()
 
-    def _hook(
-        self, path: str, index: int | None, module: nn.Module, args: Any, output: Any
-    ) -> None:
+    def _hook(self, path: str, module: nn.Module, args: Any, output: Any) -> None:
         if not self._active:
             return
         if path in self._captured:
             raise InputError(
                 f'tapped module {path!r} ran twice in one forward; tap modules that run once'
             )
-        tensor = _select(path, index, output)
+        tensor = select_tensor(path, output)
         # A compiled graph has no eager version counter; the dry run at build time has checked it.
         counted = not (torch.compiler.is_compiling() or tensor.is_inference())
         self._captured[path] = (tensor, tensor._version if counted else None)
 
 
-def _select(path: str, index: int | None, output: Any) -> Tensor:
+def select_tensor(path: str, output: Any) -> Tensor:
+    """Return the tensor that a tap path means in what its module put out.
+
+    Raises:
+        InputError: If the output is no tensor, or several and none is chosen.
+    """
     if isinstance(output, Tensor):
         return output
     if not isinstance(output, (tuple, list)):
         raise InputError(f'tapped module {path!r} puts out a {type(output).__name__}, not a tensor')
-    if index is not None:
+    if indexed := _INDEXED.match(path):
+        index = int(indexed['index'])
         if not -len(output) <= index < len(output) or not isinstance(output[index], Tensor):
             raise InputError(
                 f'tapped module {path!r}: its output, {len(output)} items, has no '

@@ -24,17 +24,17 @@ def observed_shape(forward, shape):
 
 
 def test_an_image_has_the_channels_of_the_first_convolution():
-    assert dry_run(Classifier(), observed_shape) == (1, 64, 64)
+    assert dry_run(Classifier(), observed_shape, mode='tensor') == (1, 64, 64)
 
 
 def test_a_size_that_the_model_refuses_is_passed_over():
-    assert dry_run(Classifier(smallest=65), observed_shape) == (1, 224, 224)
+    assert dry_run(Classifier(smallest=65), observed_shape, mode='tensor') == (1, 224, 224)
 
 
 def test_a_given_shape_is_the_only_one_tried():
-    assert dry_run(Classifier(), observed_shape, [1, 40, 48]) == (1, 40, 48)
+    assert dry_run(Classifier(), observed_shape, [1, 40, 48], mode='tensor') == (1, 40, 48)
     with pytest.raises(AssertionError):
-        dry_run(Classifier(smallest=65), observed_shape, [1, 64, 64])
+        dry_run(Classifier(smallest=65), observed_shape, [1, 64, 64], mode='tensor')
 
 
 @pytest.mark.parametrize(('declared', 'expected'), [(48, (1, 48, 48)), ((32, 40), (1, 32, 40))])

@@ -57,7 +57,7 @@ class BaseDistiller(BaseModel):
                 self.tap_order = self.taps.reached
                 return self.taps.pop()
 
-        features = dry_run(self.student, observe, input_shape)
+        features = dry_run(self.student, observe, input_shape, mode='tensor')
         for (path, feature), (other, same) in combinations(features.items(), 2):
             if feature is same:
                 raise InputError(f'modules {path!r} and {other!r} put out the same tensor')
