@@ -56,9 +56,14 @@ class PreviousAdapter(nn.Module):
             self.projection = nn.Sequential(
                 nn.Conv2d(in_channels, channels, 1), nn.BatchNorm2d(channels)
             )
-        for name, module in self.named_children():
-            if name != 'projection' and not halve or name == 'projection' and not self.project:
-                module.requires_grad_(False)
+        for name, used in (
+            ('even', halve),
+            ('odd', halve),
+            ('norm', halve),
+            ('projection', self.project),
+        ):
+            if spare_convs and not used:
+                self.get_submodule(name).requires_grad_(False)
 
     def forward(self, previous: Tensor) -> Tensor:
         """Return ``(N, channels, h, w)``."""

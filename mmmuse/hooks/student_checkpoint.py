@@ -1,5 +1,3 @@
-from collections import OrderedDict
-
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
@@ -7,9 +5,13 @@ from mmengine.runner import BaseLoop
 from mmmuse.distillers import BaseDistiller
 from mmmuse.errors import InputError
 from mmmuse.registry import HOOKS
-
-_STUDENT = 'student.'
-_REST = 'distiller'
+from mmmuse.student_weights import (
+    REST,
+    check_same,
+    halves,
+    with_distiller_names,
+    with_plain_names,
+)
 
 
 @HOOKS.register_module()
@@ -41,16 +43,15 @@ class StudentCheckpointHook(Hook):
         if model is None:
             return
         weights = checkpoint.get('state_dict', checkpoint)
-        if not any(_STUDENT in name for name in weights):
-            weights = _with_prefix(weights)
+        weights = with_distiller_names(weights)
         fine_tuning = isinstance(runner._train_loop, BaseLoop) and not runner._resume
-        own, own_rest = _halves(model.state_dict())
+        own, own_rest = halves(model.state_dict())
         if not fine_tuning:  # There, a head of other classes is what the user wants.
-            _check_same('network', own, _halves(weights)[0])
-        rest = checkpoint.get(_REST)
+            check_same('network', own, halves(weights)[0])
+        rest = checkpoint.get(REST)
         if rest is not None:
             if runner._resume:
-                _check_same('neck or head', own_rest, rest)
+                check_same('neck or head', own_rest, rest)
             weights.update(rest)
         elif runner._resume:
             raise InputError(
@@ -73,63 +74,11 @@ class _SplitStudentHook(Hook):
             return
         model.check_finite()
         weights = checkpoint['state_dict']
-        checkpoint['state_dict'] = _without_prefix(weights)
-        checkpoint[_REST] = _halves(weights)[1]
-
-
-def _without_prefix(weights: OrderedDict) -> OrderedDict:
-    """Return the student's part of a state dict, module versions included, under plain names."""
-    plain = OrderedDict(
-        (name.removeprefix(_STUDENT), value)
-        for name, value in weights.items()
-        if name.startswith(_STUDENT)
-    )
-    plain._metadata = OrderedDict(
-        (f'{name}.'.removeprefix(_STUDENT).removesuffix('.'), version)
-        for name, version in getattr(weights, '_metadata', {}).items()
-        if f'{name}.'.startswith(_STUDENT)
-    )
-    return plain
-
-
-def _with_prefix(weights: dict) -> OrderedDict:
-    """Return plain weights, as a distiller or MMEngine saved them, under the distiller's names."""
-    prefixed = OrderedDict(
-        (_STUDENT + name.removeprefix('module.'), value) for name, value in weights.items()
-    )
-    prefixed._metadata = OrderedDict(
-        (f'{_STUDENT}{name}'.removesuffix('.'), version)
-        for name, version in getattr(weights, '_metadata', {}).items()
-    )
-    return prefixed
+        checkpoint['state_dict'] = with_plain_names(weights)
+        checkpoint[REST] = halves(weights)[1]
 
 
 def distiller_of(runner) -> BaseDistiller | None:
     """Return the distiller that a runner trains or tests, DDP taken off; None if it is no distiller."""
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     return model if isinstance(model, BaseDistiller) else None
-
-
-def _halves(weights: dict) -> tuple[dict, dict]:
-    """Return the student's part of a distiller's weights, and the rest, under their full names."""
-    student = {name: value for name, value in weights.items() if name.startswith(_STUDENT)}
-    return student, {name: value for name, value in weights.items() if name not in student}
-
-
-def _check_same(part: str, model: dict, file: dict) -> None:
-    """Compare names and shapes of a model's weights with those of a checkpoint."""
-    own, found = (
-        {name: tuple(value.shape) for name, value in weights.items()} for weights in (model, file)
-    )
-    differ = [
-        f'{name.removeprefix(_STUDENT)} ({own.get(name, "missing")} in the model, '
-        f'{found.get(name, "missing")} in the file)'
-        for name in own.keys() | found.keys()
-        if own.get(name) != found.get(name)
-    ]
-    if differ:
-        more = f' and {len(differ) - 3} more' if len(differ) > 3 else ''
-        raise InputError(
-            f'the checkpoint is of another {part}; these tensors differ: '
-            f'{"; ".join(sorted(differ)[:3])}{more}'
-        )

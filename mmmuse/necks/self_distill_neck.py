@@ -55,16 +55,31 @@ class SelfDistillNeck(BaseModule):
                 f'{len(in_channels)} in_channels, {len(strides)} strides, '
                 f'{len(self.num_prefix_tokens)} num_prefix_tokens'
             )
+        self.in_channels = tuple(in_channels)
         self.out_channels = out_channels
+        self.strides = tuple(strides)
+        self.reduction = reduction
+        self.norm_cfg = norm_cfg or dict(type='BN')
         width = max(out_channels // reduction, 1)
-        norm_cfg = norm_cfg or dict(type='BN')
         self.bottlenecks = ModuleList(
             Sequential(
-                ConvModule(channels, width, 1, norm_cfg=norm_cfg),
-                ConvModule(width, width, stride, stride=stride, norm_cfg=norm_cfg),
-                ConvModule(width, out_channels, 1, norm_cfg=norm_cfg),
+                ConvModule(channels, width, 1, norm_cfg=self.norm_cfg),
+                ConvModule(width, width, stride, stride=stride, norm_cfg=self.norm_cfg),
+                ConvModule(width, out_channels, 1, norm_cfg=self.norm_cfg),
             )
             for channels, stride in zip(in_channels, strides)
+        )
+
+    def config_of(self, index: int) -> dict:
+        """Return the config of a neck that has one of this neck's bottlenecks alone."""
+        return dict(
+            type='mmmuse.SelfDistillNeck',
+            in_channels=[self.in_channels[index]],
+            out_channels=self.out_channels,
+            strides=[self.strides[index]],
+            num_prefix_tokens=[self.num_prefix_tokens[index]],
+            reduction=self.reduction,
+            norm_cfg=dict(self.norm_cfg),
         )
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -1,0 +1,61 @@
+"""A distilled network with its trained weights."""
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner.checkpoint import get_torch_safe_globals
+
+from mmmuse.distillers import SelfDistiller
+from mmmuse.errors import InputError
+from mmmuse.registry import MODELS
+from mmmuse.student_weights import REST, check_same, halves, with_distiller_names
+
+
+def build_distiller(config: Config) -> SelfDistiller:
+    """Build the distiller of a config.
+
+    Raises:
+        InputError: If its model is no ``SelfDistiller``.
+    """
+    init_default_scope(config.get('default_scope') or 'mmpretrain')
+    model = dict(config.model)
+    if config.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', config.data_preprocessor)
+    if model.get('type') != 'mmmuse.SelfDistiller':
+        raise InputError(
+            f'the config has no exits: its model is {model.get("type")}, not mmmuse.SelfDistiller'
+        )
+    return MODELS.build(model)
+
+
+def load_trained(config: Config, checkpoint: str, trust: bool = False) -> SelfDistiller:
+    """Build the distiller of a config with the weights of a checkpoint, in eval mode on the CPU.
+
+    Args:
+        config: Of a distilled network.
+        checkpoint: A file that training with it has saved.
+        trust: Load a file that holds more than weights.
+
+    Raises:
+        InputError: If the checkpoint is of another network (the tensors that
+            differ are named) or holds a student alone.
+    """
+    distiller = build_distiller(config)
+    with torch.serialization.safe_globals(get_torch_safe_globals()):
+        content = torch.load(checkpoint, map_location='cpu', weights_only=not trust)
+    student, rest = halves(with_distiller_names(content.get('state_dict', content)))
+    own_student, own_rest = halves(distiller.state_dict())
+    check_same('network', own_student, student)
+    rest = content.get(REST, rest)
+    if not rest and own_rest:
+        raise InputError(f'{checkpoint} holds a student alone: its exits have not been trained')
+    # The critics are not needed, so they may be others.
+    check_same('exit', _exits(own_rest), _exits(rest))
+    distiller.load_state_dict({**own_rest, **student, **_exits(rest)})
+    return distiller.eval()
+
+
+def _exits(weights: dict) -> dict:
+    return {
+        name: value for name, value in weights.items() if name.startswith(('neck.', 'head.exits.'))
+    }

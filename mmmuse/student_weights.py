@@ -1,0 +1,69 @@
+"""The student's weights in a distiller's state dict, and the rest."""
+
+from collections import OrderedDict
+
+from mmmuse.errors import InputError
+
+_STUDENT = 'student.'
+REST = 'distiller'  # The key of a checkpoint that holds all but the student.
+
+
+def with_plain_names(weights: OrderedDict) -> OrderedDict:
+    """Return the student's part of a state dict, module versions included, under plain names."""
+    plain = OrderedDict(
+        (name.removeprefix(_STUDENT), value)
+        for name, value in weights.items()
+        if name.startswith(_STUDENT)
+    )
+    plain._metadata = OrderedDict(
+        (f'{name}.'.removeprefix(_STUDENT).removesuffix('.'), version)
+        for name, version in getattr(weights, '_metadata', {}).items()
+        if f'{name}.'.startswith(_STUDENT)
+    )
+    return plain
+
+
+def with_distiller_names(weights: dict) -> OrderedDict:
+    """Return plain weights, as a distiller or MMEngine saved them, under the distiller's names.
+
+    Weights that have these names already are returned as they are.
+    """
+    if any(_STUDENT in name for name in weights):
+        return weights
+    prefixed = OrderedDict(
+        (_STUDENT + name.removeprefix('module.'), value) for name, value in weights.items()
+    )
+    prefixed._metadata = OrderedDict(
+        (f'{_STUDENT}{name}'.removesuffix('.'), version)
+        for name, version in getattr(weights, '_metadata', {}).items()
+    )
+    return prefixed
+
+
+def halves(weights: dict) -> tuple[dict, dict]:
+    """Return the student's part of a distiller's weights, and the rest, under their full names."""
+    student = {name: value for name, value in weights.items() if name.startswith(_STUDENT)}
+    return student, {name: value for name, value in weights.items() if name not in student}
+
+
+def check_same(part: str, model: dict, file: dict) -> None:
+    """Compare names and shapes of a model's weights with those of a checkpoint.
+
+    Raises:
+        InputError: If they differ; the tensors are named.
+    """
+    own, found = (
+        {name: tuple(value.shape) for name, value in weights.items()} for weights in (model, file)
+    )
+    differ = [
+        f'{name.removeprefix(_STUDENT)} ({own.get(name, "missing")} in the model, '
+        f'{found.get(name, "missing")} in the file)'
+        for name in own.keys() | found.keys()
+        if own.get(name) != found.get(name)
+    ]
+    if differ:
+        more = f' and {len(differ) - 3} more' if len(differ) > 3 else ''
+        raise InputError(
+            f'the checkpoint is of another {part}; these tensors differ: '
+            f'{"; ".join(sorted(differ)[:3])}{more}'
+        )
