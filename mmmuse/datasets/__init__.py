@@ -2,6 +2,7 @@ from .batched import BatchedImages, keep_batch
 from .cifar import BatchedCIFAR10, BatchedCIFAR100, PerSampleCIFAR100
 from .digits import BatchedDigits
 from .preprocessor import BatchedDataPreprocessor
+from .tiny_imagenet import TinyImageNet
 
 __all__ = [
     'BatchedCIFAR10',
@@ -10,5 +11,6 @@ __all__ = [
     'BatchedDigits',
     'BatchedImages',
     'PerSampleCIFAR100',
+    'TinyImageNet',
     'keep_batch',
 ]

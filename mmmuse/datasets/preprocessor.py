@@ -30,16 +30,25 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         crop_padding: Pixels of padding on each side; 0 for no crop.
         flip_prob: Probability of a flip.
         seed: Of the draws; None takes the runner's.
+        resize: Height and width to which finished images are resized
+            (bilinearly), also those that go through mmpretrain's own code; None
+            leaves them as they are. How images of 32 or 64 pixels come to a
+            network of 224 is assumed; the paper does not give it.
         **kwargs: Those of mmpretrain's ``ClsDataPreprocessor`` (mean, std,
             batch_augments, ...).
 
     Raises:
-        InputError: On a negative padding, a probability outside 0 to 1, or
-            one-hot labels without ``num_classes``.
+        InputError: On a negative padding, a probability outside 0 to 1, a size
+            below 1, or one-hot labels without ``num_classes``.
     """
 
     def __init__(
-        self, crop_padding: int = 0, flip_prob: float = 0.0, seed: int | None = None, **kwargs
+        self,
+        crop_padding: int = 0,
+        flip_prob: float = 0.0,
+        seed: int | None = None,
+        resize: int | None = None,
+        **kwargs,
     ) -> None:
         super().__init__(**kwargs)
         if crop_padding < 0 or not 0 <= flip_prob <= 1:
@@ -47,6 +56,8 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
                 'BatchedDataPreprocessor needs crop_padding >= 0 and flip_prob in '
                 f'[0, 1], got {crop_padding} and {flip_prob}'
             )
+        if resize is not None and resize < 1:
+            raise InputError(f'BatchedDataPreprocessor needs resize >= 1, got {resize}')
         if self.to_onehot and self.num_classes is None:
             raise InputError(
                 'BatchedDataPreprocessor needs num_classes for one-hot labels, also '
@@ -55,17 +66,25 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         self.crop_padding = crop_padding
         self.flip_prob = flip_prob
         self.seed = seed
+        self.resize = resize
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Return ``inputs`` ``(N, C, H, W)`` float32 and N ``data_samples``.
+        """Return ``inputs`` ``(N, C, H, W)`` float32, resized, and N ``data_samples``.
 
         Args:
             data: ``inputs`` ``(N, C, H, W)`` uint8, ``gt_label`` and
                 ``sample_idx`` ``(N, )``, ``num_samples``.
             training: Whether to augment.
         """
-        if 'gt_label' not in data:
-            return super().forward(data, training)
+        if 'gt_label' in data:
+            data = self._whole_batch(data, training)
+        else:
+            data = super().forward(data, training)
+        if self.resize is not None:
+            data['inputs'] = F.interpolate(data['inputs'], self.resize, mode='bilinear')
+        return data
+
+    def _whole_batch(self, data: dict, training: bool) -> dict:
         images, labels = self.cast_data((data['inputs'], data['gt_label']))
         if training and (self.crop_padding or self.flip_prob):
             images = self._augment(images, data)

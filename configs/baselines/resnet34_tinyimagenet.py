@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/resnet18_cifar100.py',
+    '../_base_/datasets/tiny_imagenet.py',
+    '../_base_/schedules/tiny_imagenet_200e.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(backbone=dict(depth=34), head=dict(num_classes=200))

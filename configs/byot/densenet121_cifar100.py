@@ -1,0 +1,16 @@
+_base_ = ['../baselines/densenet121_cifar100.py', '../_base_/distill/byot.py']
+
+student = _base_.model
+student['head']['loss']['loss_weight'] = 0.9
+model = dict(
+    _delete_=True,
+    type='mmmuse.SelfDistiller',
+    student=student,
+    taps=dict(
+        modules=['backbone.transitions.0', 'backbone.transitions.1', 'backbone.transitions.2'],
+        last='backbone.transitions.3',
+        logits='head',
+    ),
+    neck=_base_.neck,
+    head=_base_.head,
+)

@@ -1,0 +1,16 @@
+_base_ = ['../baselines/efficientnet-b0-32_cifar100.py', '../_base_/distill/byot.py']
+
+student = _base_.model
+student['head']['loss']['loss_weight'] = 0.9
+model = dict(
+    _delete_=True,
+    type='mmmuse.SelfDistiller',
+    student=student,
+    taps=dict(
+        modules=['backbone.layers.3', 'backbone.layers.4', 'backbone.layers.5.3'],
+        last='backbone.layers.6',
+        logits='head',
+    ),
+    neck=_base_.neck,
+    head=_base_.head,
+)

@@ -1,0 +1,16 @@
+_base_ = ['../baselines/vgg19_cifar100.py', '../_base_/distill/byot.py']
+
+student = _base_.model
+student['head']['loss']['loss_weight'] = 0.9
+model = dict(
+    _delete_=True,
+    type='mmmuse.SelfDistiller',
+    student=student,
+    taps=dict(
+        modules=['backbone.features.2', 'backbone.features.5', 'backbone.features.10'],
+        last='backbone.features.20',
+        logits='head',
+    ),
+    neck=_base_.neck,
+    head=_base_.head,
+)
