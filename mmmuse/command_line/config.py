@@ -48,7 +48,7 @@ _PARTS: dict[str, tuple[str | None, set[str]]] = {
 }
 
 
-def _read_keys(config: Config) -> set[str]:
+def runner_keys(config: Config) -> set[str]:
     """Return the top-level keys that the config's runner reads."""
     runner = Runner
     if 'runner_type' in config:
@@ -96,17 +96,20 @@ def refuse_unread_keys(config: Config, path: str, options: dict) -> None:
     """Refuse top-level keys of a config file, or of ``--cfg-options``, that nothing reads.
 
     A variable that the file or its bases use is read. Files of installed
-    packages are left alone.
+    packages are left alone, and so are files that a run has dumped, where such
+    variables stand as plain keys.
 
     Raises:
         InputError: Naming the key and the nearest one that is read.
     """
-    read = _read_keys(config)
+    read = runner_keys(config)
     for key in options:
         top = key.partition('.')[0]
         if top not in read:
             why = 'a variable of the config file, used before the command line is read'
             raise InputError(_unread(top, read, why if top in config else None))
+    if {'launcher', 'work_dir'} <= config.keys():  # Set by the tools, never by a person.
+        return
     assigned, used = _names(path, config)
     for key in sorted(assigned - used - read):
         if key in config:

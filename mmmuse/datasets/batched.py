@@ -119,7 +119,7 @@ class _Batch(dict):
 
 
 def _version(value: Tensor | int) -> int:
-    return value._version if isinstance(value, Tensor) else 0
+    return value._version if isinstance(value, Tensor) and not value.is_inference() else 0
 
 
 def _reduce_batch(batch: _Batch) -> tuple:

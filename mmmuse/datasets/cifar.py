@@ -99,6 +99,7 @@ class BatchedCIFAR(BatchedImages):
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009).
     """
 
+    image_shape = (3, 32, 32)
     source: ClassVar[type[CIFAR10]]
 
     def __init__(

@@ -28,6 +28,8 @@ class BatchedDigits(BatchedImages):
     Handwritten Digits" (Alpaydin and Kaynak, 1998).
     """
 
+    image_shape = (1, 8, 8)
+
     def __init__(self, split: str = 'train', indices: int | Sequence[int] | None = None) -> None:
         if split not in ('train', 'test'):
             raise InputError(f"split is 'train' or 'test', got {split!r}")

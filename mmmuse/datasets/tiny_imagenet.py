@@ -37,6 +37,8 @@ class TinyImageNet(BaseDataset):
     Source: Stanford CS231n, "Tiny ImageNet Visual Recognition Challenge" (2015).
     """
 
+    image_shape = (3, 64, 64)
+
     def __init__(self, data_root: str = '', split: str = 'train', **kwargs) -> None:
         if split not in ('train', 'val'):
             raise InputError(f"split is 'train' or 'val', got {split!r}")

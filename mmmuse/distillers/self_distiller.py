@@ -158,7 +158,7 @@ class SelfDistiller(BaseDistiller):
             )
         with self.taps:
             losses = super().loss(inputs, data_samples)
-            features = self._collect()
+            features = self.collect()
         losses.update(self.head.loss(features, data_samples))
         return losses
 
@@ -168,10 +168,11 @@ class SelfDistiller(BaseDistiller):
             return super().predict(inputs, data_samples)
         with self.taps:
             predictions = super().predict(inputs, data_samples)
-            features = self._collect()
+            features = self.collect()
         return self.head.predict(features, predictions)
 
-    def _collect(self) -> DistillFeatures:
+    def collect(self) -> DistillFeatures:
+        """Return the features of the forward just run inside ``with self.taps:``."""
         tapped = self.taps.pop()
         paths = self.tap_paths
         shallow = tuple(tapped[path] for path in paths.shallow)

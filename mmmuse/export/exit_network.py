@@ -9,7 +9,6 @@ from torch import Tensor
 
 from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
 from mmmuse.registry import MODELS
 
 _BACKBONE = 'backbone.'
@@ -104,7 +103,7 @@ def exit_logits(distiller: SelfDistiller, images: Tensor) -> list[Tensor]:
     """
     with distiller.taps:
         distiller.student(images, mode='tensor')
-        features: DistillFeatures = distiller._collect()
+        features = distiller.collect()
     return [*distiller.head.exit_logits(features), features.logits]
 
 

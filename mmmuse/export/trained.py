@@ -1,5 +1,7 @@
 """A distilled network with its trained weights."""
 
+from copy import deepcopy
+
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -18,9 +20,9 @@ def build_distiller(config: Config) -> SelfDistiller:
         InputError: If its model is no ``SelfDistiller``.
     """
     init_default_scope(config.get('default_scope') or 'mmpretrain')
-    model = dict(config.model)
+    model = deepcopy(dict(config.model))  # Building fills in defaults.
     if config.get('data_preprocessor') is not None:
-        model.setdefault('data_preprocessor', config.data_preprocessor)
+        model.setdefault('data_preprocessor', deepcopy(config.data_preprocessor))
     if model.get('type') != 'mmmuse.SelfDistiller':
         raise InputError(
             f'the config has no exits: its model is {model.get("type")}, not mmmuse.SelfDistiller'

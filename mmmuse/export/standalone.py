@@ -1,0 +1,179 @@
+"""A config and a checkpoint that mmpretrain reads without mmmuse."""
+
+import ast
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+import mmmuse.registry
+from mmmuse.export.plain_data import per_sample
+from mmmuse.version import __version__
+
+CONFIG = 'config.py'
+CHECKPOINT = 'checkpoint.pth'
+
+# What the distiller alone needs.
+_DISTILLER_HOOKS = {'mmmuse.StudentCheckpointHook', 'mmmuse.InformationLoggerHook'}
+_DISTILLER_METRICS = {'mmmuse.ExitAccuracy'}
+_REGISTRIES = {
+    name: registry
+    for name, registry in vars(mmmuse.registry).items()
+    if name in mmmuse.registry.__all__
+}
+
+
+def write_standalone(
+    folder: Path, config: Config, model: dict, weights: dict, keys: set[str], title: str
+) -> None:
+    """Write ``config.py``, ``checkpoint.pth`` and the parts of mmmuse that they need.
+
+    Code of mmmuse that the config names (a truncated backbone, a dataset) is
+    copied, with what it imports from mmmuse, into a package beside the config.
+    Its name is a hash of its content, so that several exports can be loaded in
+    one process.
+
+    Args:
+        folder: Where to write; it exists.
+        config: The config of the distilled network: data, schedule, runtime.
+        model: Config of the plain network.
+        weights: Its state dict.
+        keys: The top-level keys of a config that a runner reads.
+        title: First line of the config.
+    """
+    plain = {key: deepcopy(config[key]) for key in config if key in keys}
+    plain.update(model=deepcopy(model), load_from=None, work_dir=None, resume=False)
+    plain = Config(per_sample(_without_distilling(plain))).to_dict()
+    files = _copies({name for name in _names(plain) if name.startswith('mmmuse.')})
+    package = None
+    if files:
+        digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:8]
+        package = f'exit_parts_{digest}'
+        for name, text in files.items():
+            path = folder / package / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(
+                text.replace('mmmuse.', f'{package}.').replace("'mmmuse'", f"'{package}'")
+            )
+        plain = _renamed(plain, package)
+    plain.pop('load_from')
+    plain.pop('work_dir')
+    (folder / CONFIG).write_text(_config_text(plain, package, title))
+    torch.save(dict(meta=dict(mmmuse=__version__), state_dict=weights), folder / CHECKPOINT)
+
+
+def _without_distilling(config: dict) -> dict:
+    """Leave out the hooks and metrics that only a distiller needs."""
+    for key in ('default_hooks', 'custom_hooks'):
+        hooks = config.get(key)
+        if isinstance(hooks, dict):
+            for name, hook in list(hooks.items()):
+                if hook is not None and hook.get('type') in _DISTILLER_HOOKS:
+                    del hooks[name]
+        elif hooks:
+            config[key] = [hook for hook in hooks if hook.get('type') not in _DISTILLER_HOOKS]
+    for key in ('val_evaluator', 'test_evaluator'):
+        if isinstance(config.get(key), (list, tuple)):
+            config[key] = [
+                metric for metric in config[key] if metric.get('type') not in _DISTILLER_METRICS
+            ]
+    return config
+
+
+def _names(node: Any) -> Iterator[str]:
+    """Go through the types named in a config, at any depth."""
+    if isinstance(node, dict):
+        if isinstance(node.get('type'), str):
+            yield node['type']
+        for value in node.values():
+            yield from _names(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from _names(value)
+
+
+def _renamed(node: Any, package: str) -> Any:
+    """Return a config whose types of mmmuse are those of the package."""
+    if isinstance(node, dict):
+        renamed = {key: _renamed(value, package) for key, value in node.items()}
+        if str(node.get('type')).startswith('mmmuse.'):
+            renamed['type'] = package + node['type'].removeprefix('mmmuse')
+        return renamed
+    if isinstance(node, (list, tuple)):
+        return type(node)(_renamed(value, package) for value in node)
+    return node
+
+
+def _copies(types: set[str]) -> dict[str, str]:
+    """Return the files of a package with everything that the types of mmmuse need, by path."""
+    if not types:
+        return {}
+    named = {_module_of(name) for name in types}
+    modules = set()
+    waiting = list(named)
+    while waiting:
+        module = waiting.pop()
+        if module not in modules and module != 'mmmuse.registry':
+            modules.add(module)
+            waiting += _imports(module)
+    notice = f'# Copied from mmmuse {__version__} (Apache-2.0).\n'
+    files = {'registry.py': notice + _registry_text(sorted(named)), '__init__.py': ''}
+    for module in modules:
+        origin = Path(importlib.util.find_spec(module).origin)
+        parts = module.split('.')[1:]
+        if origin.name == '__init__.py':
+            parts.append('__init__')
+        files['/'.join(parts) + '.py'] = notice + origin.read_text()
+        for depth in range(1, len(parts)):
+            files.setdefault('/'.join([*parts[:depth], '__init__.py']), '')
+    return files
+
+
+def _module_of(name: str) -> str:
+    for registry in _REGISTRIES.values():
+        if (found := registry.get(name)) is not None:
+            return found.__module__
+    raise KeyError(f'{name} is not in any registry')
+
+
+def _imports(module: str) -> list[str]:
+    """Return the modules of mmmuse that one of them imports."""
+    spec = importlib.util.find_spec(module)
+    package = module if spec.submodule_search_locations else module.rpartition('.')[0]
+    found = []
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
+        if isinstance(node, ast.ImportFrom):
+            name = node.module or ''
+            if node.level:
+                base = package.split('.')
+                name = '.'.join([*base[: len(base) - node.level + 1], *filter(None, [name])])
+            if name.startswith('mmmuse.'):
+                found.append(name)
+    return found
+
+
+def _registry_text(modules: list[str]) -> str:
+    lines = ['from mmengine import registry', '', f'LOCATIONS = {modules!r}']
+    lines += [
+        f"{name} = registry.Registry({own.name!r}, scope='mmmuse', parent=registry.{name}, "
+        'locations=LOCATIONS)'
+        for name, own in _REGISTRIES.items()
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def _config_text(config: dict, package: str | None, title: str) -> str:
+    lines = [f'# {title}']
+    if package:
+        lines += [
+            'import sys',
+            '',
+            f"sys.path.insert(0, '{{{{ fileDirname }}}}')  # {package} lies beside this file.",
+        ]
+    lines += ['', f"load_from = '{{{{ fileDirname }}}}/{CHECKPOINT}'"]
+    return '\n'.join(lines) + '\n' + Config(config).pretty_text
