@@ -158,9 +158,12 @@ def measure(args: argparse.Namespace, config: Config, distiller: SelfDistiller) 
     images = torch.randn(NUM_CHECKED, *shape, generator=torch.Generator().manual_seed(0))
     calibration = calibration_images(config, distiller, args) if args.int8 else []
     if args.data:
-        images = next(normalised_batches(config, 'test', distiller, root))[0][:NUM_CHECKED]
+        images = next(normalised_batches(config, 'test', distiller, root))[0]
     elif calibration:
-        images = calibration[0][:NUM_CHECKED]
+        images = calibration[0]
+    images = images[
+        :NUM_CHECKED
+    ].clone()  # A view would take the whole batch into the program's file.
     logits = exit_logits(distiller, images)[args.exit - 1]
     original, network = (
         exit_network(config.model, distiller, number)

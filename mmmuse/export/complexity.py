@@ -1,5 +1,8 @@
 """Parameters and multiply-adds: as they are, and as the paper counts them."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import ceil
 from typing import NamedTuple
 
@@ -32,11 +35,22 @@ def real_complexity(network: nn.Module, image_shape: tuple[int, int, int]) -> Co
     """
     parameter = next(network.parameters())
     image = torch.zeros(1, *image_shape, device=parameter.device, dtype=parameter.dtype)
-    with frozen_in_eval(network):
+    with frozen_in_eval(network), _quiet():
         info = get_model_complexity_info(
             network, inputs=(image,), show_table=False, show_arch=False
         )
     return Complexity(sum(p.numel() for p in network.parameters()), int(info['flops']))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep back the warnings of the analysis: additions and norms are not multiply-adds."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(level)
 
 
 def paper_complexity(network: nn.Module, image_size: tuple[int, int]) -> Complexity:

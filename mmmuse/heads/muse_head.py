@@ -139,9 +139,11 @@ class MUSEHead(BaseModule):
             raise InputError(
                 f'MUSEHead has {len(self.exits)} exits and the neck gave {len(features.exits)} maps'
             )
-        return [
-            exit((global_view(exit_map),)) for exit, exit_map in zip(self.exits, features.exits)
-        ]
+        return [self.one_exit(i, features.exits[i]) for i in range(len(self.exits))]
+
+    def one_exit(self, index: int, exit_map: Tensor) -> Tensor:
+        """Return the logits ``(N, K)`` of one exit, from its map ``(N, C_T, h, w)``."""
+        return self.exits[index]((global_view(exit_map),))
 
     def predict(self, features: DistillFeatures, data_samples: list) -> list:
         """Add ``exit_scores`` ``(T - 1, K)``, softmax of each exit's logits, to N samples."""

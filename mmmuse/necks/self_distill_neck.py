@@ -89,12 +89,11 @@ class SelfDistillNeck(BaseModule):
                 f'SelfDistillNeck has {len(self.bottlenecks)} exits and got '
                 f'{len(features)} features'
             )
-        return tuple(
-            bottleneck(_as_map(feature, num_prefix))
-            for bottleneck, feature, num_prefix in zip(
-                self.bottlenecks, features, self.num_prefix_tokens
-            )
-        )
+        return tuple(self.one(i, feature) for i, feature in enumerate(features))
+
+    def one(self, index: int, feature: Tensor) -> Tensor:
+        """Return the map ``(N, C_T, h, w)`` of one exit, from its feature."""
+        return self.bottlenecks[index](_as_map(feature, self.num_prefix_tokens[index]))
 
 
 def _as_map(feature: Tensor, num_prefix_tokens: int) -> Tensor:

@@ -1,0 +1,45 @@
+"""Accuracy against cost: exits as networks of their own, and early exit."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt
+
+Curve = Sequence[tuple[float, float]]
+
+
+def draw_accuracy(
+    panels: Mapping[str, Mapping[str, Curve]], path: Path, baseline: float | None = None
+) -> None:
+    """Draw curves of accuracy, a panel for each kind of cost.
+
+    Args:
+        panels: By the label of its axis: by name, points (cost, accuracy in percent).
+        path: PNG to write.
+        baseline: Accuracy of a dashed line, in percent.
+    """
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(5 * len(panels), 4), squeeze=False, layout='constrained'
+    )
+    for axis, (label, curves) in zip(axes[0], panels.items()):
+        for name, points in curves.items():
+            axis.plot(*zip(*sorted(points)), marker='o', markersize=4, label=name)
+        if baseline is not None:
+            axis.axhline(baseline, color='grey', linestyle='--', label='baseline')
+        axis.set_xlabel(label)
+        axis.set_ylabel('top-1 accuracy (%)')
+        axis.legend()
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows of the same keys under their names."""
+    with path.open('w', newline='') as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

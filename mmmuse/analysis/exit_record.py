@@ -1,0 +1,32 @@
+"""Read off what every exit of a trained network says of a set of images."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from mmmuse.distillers import SelfDistiller
+from mmmuse.errors import InputError
+from mmmuse.export.exit_network import exit_logits
+
+from .early_exit import ExitRecord
+
+
+def record_exits(distiller: SelfDistiller, batches: Iterable[tuple[Tensor, Tensor]]) -> ExitRecord:
+    """Run every exit on every image.
+
+    Args:
+        distiller: In eval mode.
+        batches: Normalised images ``(N, C, H, W)`` and labels ``(N, )``.
+
+    Raises:
+        InputError: If there are no images.
+    """
+    confidence, correct = [], []
+    for images, labels in batches:
+        logits = torch.stack(exit_logits(distiller, images), 1)
+        confidence.append(logits[:, :-1].softmax(-1).amax(-1))
+        correct.append(logits.argmax(-1) == labels[:, None])
+    if not correct:
+        raise InputError('there are no images to evaluate on')
+    return ExitRecord(torch.cat(confidence).numpy(), torch.cat(correct).numpy())

@@ -1,0 +1,57 @@
+"""What each exit of a distilled network costs."""
+
+from typing import NamedTuple
+
+from mmengine.model import BaseModel
+
+from mmmuse.distillers import SelfDistiller
+
+from .complexity import Complexity, paper_complexity, real_complexity
+from .exit_network import exit_network, num_exits
+
+
+class ExitCost(NamedTuple):
+    """One exit as a network of its own.
+
+    Attributes:
+        number: 1 to T; T is the whole network.
+        module: Path of the module where it ends.
+        network: The network.
+        real: Parameters and multiply-adds, as they are.
+        trunk_macs: Multiply-adds of its backbone.
+        paper: Its backbone, as table 3 of the paper counts.
+    """
+
+    number: int
+    module: str
+    network: BaseModel
+    real: Complexity
+    trunk_macs: int
+    paper: Complexity
+
+
+def exit_costs(
+    model: dict, distiller: SelfDistiller, image_shape: tuple[int, int, int]
+) -> list[ExitCost]:
+    """Return the cost of every exit, the whole network last.
+
+    Args:
+        model: Config of the distiller.
+        distiller: Built from it; its weights are copied.
+        image_shape: ``(C, H, W)``.
+    """
+    modules = [*distiller.tap_paths.shallow, distiller.tap_paths.last]
+    costs = []
+    for number in range(1, num_exits(distiller) + 1):
+        network = exit_network(model, distiller, number)
+        costs.append(
+            ExitCost(
+                number,
+                modules[number - 1],
+                network,
+                real_complexity(network, image_shape),
+                real_complexity(network.backbone, image_shape).flops,
+                paper_complexity(network.backbone, image_shape[1:]),
+            )
+        )
+    return costs

@@ -1,0 +1,125 @@
+"""Choose the smallest exit that is good enough: ``choose_exit.py CONFIG CHECKPOINT --baseline 77.43``.
+
+Good enough is what table 3 of the paper asks, at least the accuracy of a given baseline, or at most a
+given loss against the whole network. Writes ``exits.csv`` and ``exits.png``: accuracy against
+multiply-adds and against measured latency.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from mmengine.config import DictAction
+
+from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
+from mmmuse.analysis.exit_record import record_exits
+from mmmuse.command_line.checkpoint import check_checkpoint
+from mmmuse.command_line.config import load_config
+from mmmuse.command_line.explain import explained
+from mmmuse.command_line.report import print_table
+from mmmuse.errors import InputError
+from mmmuse.export.data import image_shape, normalised_batches
+from mmmuse.export.exit_network import check_exit
+from mmmuse.export.exit_table import exit_costs
+from mmmuse.export.latency import latencies
+from mmmuse.export.trained import load_trained
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config of the distilled network')
+    parser.add_argument('checkpoint', help='checkpoint of its training')
+    rule = parser.add_mutually_exclusive_group(required=True)
+    rule.add_argument(
+        '--baseline', type=float, metavar='TOP1', help='at least this accuracy, in percent'
+    )
+    rule.add_argument(
+        '--max-loss',
+        type=float,
+        metavar='POINTS',
+        help='at most so many points less than the whole network',
+    )
+    parser.add_argument('--out', type=Path, required=True, help='folder for CSV and PNG')
+    parser.add_argument('--data', metavar='ROOT', help="in place of the config's data_root")
+    parser.add_argument('--input-shape', type=int, nargs=3, metavar=('C', 'H', 'W'))
+    parser.add_argument('--batch-size', type=int, default=1, help='images per call in the latency')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='load more than weights')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, help='override config keys'
+    )
+    return parser.parse_args()
+
+
+def choose(args: argparse.Namespace) -> None:
+    config = load_config(args.config, args.cfg_options)
+    check_checkpoint(args.checkpoint, args.trust_checkpoint)
+    distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
+    check_exit(distiller, 1)
+    shape = tuple(args.input_shape or image_shape(config))
+    record = record_exits(distiller, normalised_batches(config, 'test', distiller, args.data))
+    accuracy = 100 * record.correct.mean(0)
+    costs = exit_costs(config.model, distiller, shape)
+    timed = latencies(
+        {cost.number: cost.network for cost in costs}, torch.zeros(args.batch_size, *shape)
+    )
+    rows = [
+        dict(
+            exit=cost.number,
+            module=cost.module,
+            top1=round(float(accuracy[cost.number - 1]), 4),
+            params=cost.real.params,
+            macs=cost.real.flops,
+            milliseconds=round(timed[cost.number], 4),
+        )
+        for cost in costs
+    ]
+    needed = args.baseline if args.baseline is not None else accuracy[-1] - args.max_loss
+    good = [row for row in rows if row['top1'] >= round(float(needed), 4)]
+    chosen = min(good, key=lambda row: row['macs']) if good else None
+
+    args.out.mkdir()
+    write_csv(args.out / 'exits.csv', rows)
+    draw_accuracy(
+        {
+            'multiply-adds (M)': {'exits': [(row['macs'] / 1e6, row['top1']) for row in rows]},
+            'latency (ms)': {'exits': [(row['milliseconds'], row['top1']) for row in rows]},
+        },
+        args.out / 'exits.png',
+        float(needed),
+    )
+    print_table(
+        f'{len(record.correct)} images; latency of batch {args.batch_size}, '
+        f'{torch.get_num_threads()} threads',
+        ['exit', 'module', 'top-1 %', 'params M', 'MACs M', 'ms', ''],
+        [
+            [
+                row['exit'],
+                row['module'],
+                f'{row["top1"]:.2f}',
+                f'{row["params"] / 1e6:.3f}',
+                f'{row["macs"] / 1e6:.1f}',
+                f'{row["milliseconds"]:.2f}',
+                'chosen' if row is chosen else '',
+            ]
+            for row in rows
+        ],
+    )
+    if chosen is None:
+        print(f'no exit reaches {needed:.2f} %, nor does the whole network')
+    else:
+        print(f'exit {chosen["exit"]} is the smallest that reaches {needed:.2f} %')
+    print(f'written to {args.out}: exits.csv, exits.png')
+
+
+def main() -> None:
+    args = parse_args()
+    with explained():
+        if args.out.exists():
+            raise InputError(f'{args.out} exists; it is left as it is')
+        if not args.out.absolute().parent.is_dir():
+            raise InputError(f'no folder {args.out.absolute().parent} to write into')
+        choose(args)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,90 @@
+"""What each exit of a distilled network costs: ``complexity.py CONFIG``.
+
+A row per exit: parameters and multiply-adds as they are (MMEngine's analysis), and as the paper's table
+3 counts them: convolutions of the backbone alone, through one spatial size.
+"""
+
+import argparse
+
+from mmengine.config import DictAction
+
+from mmmuse.command_line.config import load_config
+from mmmuse.command_line.explain import explained
+from mmmuse.command_line.report import check_json, print_table, write_json
+from mmmuse.export.data import image_shape
+from mmmuse.export.exit_network import check_exit
+from mmmuse.export.exit_table import exit_costs
+from mmmuse.export.trained import build_distiller
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config of a distilled network')
+    parser.add_argument(
+        '--input-shape',
+        type=int,
+        nargs=3,
+        metavar=('C', 'H', 'W'),
+        help='shape of an image; read from the config by default',
+    )
+    parser.add_argument('--json', help='file for the figures')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, help='override config keys'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    with explained():
+        check_json(args.json)
+        config = load_config(args.config, args.cfg_options)
+        shape = tuple(args.input_shape or image_shape(config))
+        distiller = build_distiller(config)
+        check_exit(distiller, 1)
+        costs = exit_costs(config.model, distiller, shape)
+        whole = costs[-1]
+        figures = [
+            dict(
+                exit=cost.number,
+                module=cost.module,
+                params=cost.real.params,
+                params_share=cost.real.params / whole.real.params,
+                macs=cost.real.flops,
+                macs_share=cost.real.flops / whole.real.flops,
+                paper_params=cost.paper.params,
+                paper_flops=cost.paper.flops,
+            )
+            for cost in costs
+        ]
+        print_table(
+            f'{args.config}, input {" x ".join(map(str, shape))}; exit {whole.number} is the whole network',
+            [
+                'exit',
+                'module',
+                'params M',
+                '%',
+                'MACs M',
+                '%',
+                "paper's params M",
+                "paper's FLOPs M",
+            ],
+            [
+                [
+                    row['exit'],
+                    row['module'],
+                    f'{row["params"] / 1e6:.3f}',
+                    f'{100 * row["params_share"]:.1f}',
+                    f'{row["macs"] / 1e6:.1f}',
+                    f'{100 * row["macs_share"]:.1f}',
+                    f'{row["paper_params"] / 1e6:.2f}',
+                    f'{row["paper_flops"] / 1e6:.1f}',
+                ]
+                for row in figures
+            ],
+        )
+        write_json(args.json, dict(input_shape=shape, exits=figures))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,240 @@
+"""Early exit at run time: ``early_exit.py CONFIG CHECKPOINT --out DIR``.
+
+For several average costs, thresholds are chosen on every other image of the test set and measured on
+the rest: accuracy, multiply-adds, and milliseconds per image with ``EarlyExitClassifier`` run image by
+image. Writes ``early_exit.csv`` and ``early_exit.png``, where the exits as networks of their own stand
+beside.
+"""
+
+import argparse
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config, DictAction
+from torch import Tensor
+
+from mmmuse.analysis.early_exit import (
+    evaluate_thresholds,
+    gain_over_fixed_exits,
+    leaving_costs,
+    thresholds_for_cost,
+)
+from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
+from mmmuse.analysis.exit_record import record_exits
+from mmmuse.command_line.checkpoint import check_checkpoint
+from mmmuse.command_line.config import load_config
+from mmmuse.command_line.explain import explained
+from mmmuse.command_line.report import print_table
+from mmmuse.distillers import EarlyExitClassifier, SelfDistiller
+from mmmuse.errors import InputError
+from mmmuse.export.data import image_shape, normalised_batches
+from mmmuse.export.exit_network import check_exit
+from mmmuse.export.exit_table import exit_costs
+from mmmuse.export.latency import latencies
+from mmmuse.export.trained import load_trained
+from mmmuse.registry import MODELS
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config of the distilled network')
+    parser.add_argument('checkpoint', help='checkpoint of its training')
+    parser.add_argument('--out', type=Path, required=True, help='folder for CSV and PNG')
+    parser.add_argument(
+        '--costs',
+        type=float,
+        nargs='+',
+        metavar='SHARE',
+        help="wanted average costs as shares of the whole network's multiply-adds; "
+        'nine between the first and the last exit by default',
+    )
+    parser.add_argument(
+        '--exits', type=int, nargs='+', help='exits to look at on the way; all by default'
+    )
+    parser.add_argument('--data', metavar='ROOT', help="in place of the config's data_root")
+    parser.add_argument('--input-shape', type=int, nargs=3, metavar=('C', 'H', 'W'))
+    parser.add_argument(
+        '--latency-images', type=int, default=256, help='images that are timed (default 256)'
+    )
+    parser.add_argument('--trust-checkpoint', action='store_true', help='load more than weights')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, help='override config keys'
+    )
+    return parser.parse_args()
+
+
+def early_exit_classifier(config: Config, distiller: SelfDistiller) -> EarlyExitClassifier:
+    """Return the same network, weights included, as a classifier that leaves early."""
+    model = deepcopy(dict(config.model, type='mmmuse.EarlyExitClassifier'))
+    if config.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', deepcopy(config.data_preprocessor))
+    classifier = MODELS.build(dict(model, thresholds=[None] * len(distiller.tap_paths.shallow)))
+    classifier.load_state_dict(distiller.state_dict())
+    return classifier.eval()
+
+
+def one_by_one(run: Callable[[Tensor], object]) -> Callable[[Tensor], None]:
+    """Return a function that runs another one image by image."""
+
+    def run_all(images: Tensor) -> None:
+        for image in images.split(1):
+            run(image)
+
+    return run_all
+
+
+def measure(args: argparse.Namespace) -> None:
+    config = load_config(args.config, args.cfg_options)
+    check_checkpoint(args.checkpoint, args.trust_checkpoint)
+    distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
+    for number in args.exits or [1]:
+        check_exit(distiller, number)
+    shape = tuple(args.input_shape or image_shape(config))
+    costs = exit_costs(config.model, distiller, shape)
+    looked_at = [cost.number in args.exits if args.exits else True for cost in costs[:-1]]
+    leaving = leaving_costs(
+        [*(cost.trunk_macs for cost in costs[:-1]), costs[-1].real.flops],
+        [cost.real.flops - cost.trunk_macs for cost in costs[:-1]],
+        looked_at,
+    )
+    whole = costs[-1].real.flops
+    first = leaving[looked_at.index(True)] / whole
+    wanted = args.costs or np.linspace(first, leaving[-1] / whole, 11)[1:-1].tolist()
+
+    record = record_exits(distiller, normalised_batches(config, 'test', distiller, args.data))
+    chosen_on, measured_on = record.take(slice(0, None, 2)), record.take(slice(1, None, 2))
+    points = [
+        evaluate_thresholds(
+            measured_on,
+            leaving,
+            thresholds_for_cost(chosen_on.confidence, leaving, looked_at, share * whole),
+        )
+        for share in wanted
+    ]
+    images = torch.cat(
+        [batch for batch, _ in normalised_batches(config, 'test', distiller, args.data)]
+    )[1::2][: args.latency_images]
+    timed = time_all(early_exit_classifier(config, distiller), costs, points, images)
+
+    fixed_accuracy = 100 * measured_on.correct.mean(0)
+    fixed_macs = [cost.real.flops for cost in costs]
+    fixed_times = [timed[f'exit {cost.number}'] for cost in costs]
+    rows = [
+        dict(
+            network=f'exit {cost.number}',
+            top1=round(float(fixed_accuracy[i]), 4),
+            macs=fixed_macs[i],
+            milliseconds=round(fixed_times[i], 4),
+            gain_at_macs='',
+            gain_at_latency='',
+            thresholds='',
+            shares='',
+        )
+        for i, cost in enumerate(costs)
+    ]
+    for i, point in enumerate(points):
+        time = timed[f'early {i}']
+        gains = (
+            gain_over_fixed_exits(point.cost, point.accuracy, fixed_macs, fixed_accuracy),
+            gain_over_fixed_exits(time, point.accuracy, fixed_times, fixed_accuracy),
+        )
+        rows.append(
+            dict(
+                network='early exit',
+                top1=round(point.accuracy, 4),
+                macs=round(point.cost),
+                milliseconds=round(time, 4),
+                gain_at_macs='' if gains[0] is None else round(gains[0], 4),
+                gain_at_latency='' if gains[1] is None else round(gains[1], 4),
+                thresholds=' '.join(
+                    'None' if value is None else f'{value:.4f}' for value in point.thresholds
+                ),
+                shares=' '.join(f'{share:.3f}' for share in point.shares),
+            )
+        )
+    args.out.mkdir()
+    write_csv(args.out / 'early_exit.csv', rows)
+    draw(rows, args.out / 'early_exit.png')
+    show(args, rows, len(measured_on.correct))
+
+
+def time_all(classifier: EarlyExitClassifier, costs: list, points: list, images: Tensor) -> dict:
+    """Return milliseconds per image of every exit's network and of every choice of thresholds."""
+    functions = {f'exit {cost.number}': one_by_one(cost.network) for cost in costs}
+
+    def with_thresholds(thresholds: list) -> Callable[[Tensor], None]:
+        run = one_by_one(classifier)
+
+        def run_all(images: Tensor) -> None:
+            classifier.set_thresholds(thresholds)
+            run(images)
+
+        return run_all
+
+    functions |= {f'early {i}': with_thresholds(point.thresholds) for i, point in enumerate(points)}
+    timed = latencies(functions, images, repeats=5)
+    return {name: time / len(images) for name, time in timed.items()}
+
+
+def draw(rows: list[dict], path: Path) -> None:
+    def curves(key: str, scale: float) -> dict:
+        fixed = [row for row in rows if row['network'] != 'early exit']
+        early = [row for row in rows if row['network'] == 'early exit']
+        return {
+            name: [(row[key] / scale, row['top1']) for row in kind]
+            for name, kind in (('fixed exits', fixed), ('early exit', early))
+        }
+
+    draw_accuracy(
+        {
+            'average multiply-adds (M)': curves('macs', 1e6),
+            'latency (ms per image)': curves('milliseconds', 1),
+        },
+        path,
+    )
+
+
+def show(args: argparse.Namespace, rows: list[dict], num_images: int) -> None:
+    print_table(
+        f'{num_images} images, thresholds chosen on as many others; latency image by image, '
+        f'{torch.get_num_threads()} threads; gain over the line between fixed exits',
+        ['network', 'top-1 %', 'MACs M', 'ms', 'gain at MACs', 'at ms', 'thresholds', 'shares'],
+        [
+            [
+                row['network'],
+                f'{row["top1"]:.2f}',
+                f'{row["macs"] / 1e6:.1f}',
+                f'{row["milliseconds"]:.3f}',
+                *('' if row[key] == '' else f'{row[key]:+.2f}' for key in GAINS),
+                row['thresholds'],
+                row['shares'],
+            ]
+            for row in rows
+        ],
+    )
+    print(
+        f'written to {args.out}: early_exit.csv, early_exit.png; test or serve thresholds with '
+        '--cfg-options model.type=mmmuse.EarlyExitClassifier model.thresholds="[...]"'
+    )
+
+
+GAINS = ('gain_at_macs', 'gain_at_latency')
+
+
+def main() -> None:
+    args = parse_args()
+    with explained():
+        if args.out.exists():
+            raise InputError(f'{args.out} exists; it is left as it is')
+        if not args.out.absolute().parent.is_dir():
+            raise InputError(f'no folder {args.out.absolute().parent} to write into')
+        if args.latency_images < 1:
+            raise InputError('--latency-images is at least 1')
+        measure(args)
+
+
+if __name__ == '__main__':
+    main()
