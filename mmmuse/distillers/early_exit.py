@@ -139,9 +139,11 @@ class EarlyExitClassifier(SelfDistiller):
         feature = select_tensor(path, output)
         logits = self.head.one_exit(i, self.neck.one(i, feature))
         stay = leaving.leave(i, logits, leaving.decide(i, logits))
+        if stay is None:
+            return None
         if not len(stay):
             raise _AllHaveLeft
-        return output if len(stay) == len(feature) else _rows(output, stay, len(feature))
+        return _rows(output, stay, len(feature))
 
     def _check_ways(self, forward: Callable[[], object], shape: tuple[int, ...]) -> None:
         """See at each exit that the image which stays is not touched by the one that leaves."""
@@ -178,16 +180,28 @@ class _Leaving:
         self.inside = torch.arange(num_images, device=device)
         self.left: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def leave(self, i: int, logits: Tensor, sure: Tensor | None = None) -> Tensor:
-        """Let the images that are sure leave exit i, all by default; return the places of the rest."""
-        sure = torch.ones_like(self.inside, dtype=torch.bool) if sure is None else sure
+    def leave(self, i: int, logits: Tensor, sure: Tensor | None = None) -> Tensor | None:
+        """Let the images that are sure leave at an exit; all of them by default.
+
+        Returns:
+            The places of those that stay; None if all do.
+        """
+        count = len(logits) if sure is None else int(sure.sum())
+        if count == 0:
+            return None
+        if count == len(logits):  # No image is moved, as with one alone.
+            self.left.append((self.inside, logits, torch.full_like(self.inside, i + 1)))
+            return self.inside[:0]
         who = self.inside[sure]
         self.left.append((who, logits[sure], torch.full_like(who, i + 1)))
-        self.inside = self.inside[~sure]
-        return (~sure).nonzero().flatten()
+        stay = (~sure).nonzero().flatten()
+        self.inside = self.inside[stay]
+        return stay
 
     def result(self) -> tuple[Tensor, Tensor]:
         """Return logits and exit numbers in the order of the batch."""
+        if len(self.left) == 1:
+            return self.left[0][1:]
         who, logits, exits = (torch.cat(parts) for parts in zip(*self.left))
         order = who.argsort()
         return logits[order], exits[order]

@@ -1,8 +1,8 @@
 """Early exit at run time: ``early_exit.py CONFIG CHECKPOINT --out DIR``.
 
 For several average costs, thresholds are chosen on every other image of the test set and measured on
-the rest: accuracy, multiply-adds, and milliseconds per image with ``EarlyExitClassifier`` run image by
-image. Writes ``early_exit.csv`` and ``early_exit.png``, where the exits as networks of their own stand
+the rest: accuracy, multiply-adds, and milliseconds per image with ``EarlyExitClassifier`` run in batches
+of ``--batch-size`` (one image by default). Writes ``early_exit.csv`` and ``early_exit.png``, where the exits as networks of their own stand
 beside.
 """
 
@@ -59,6 +59,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--latency-images', type=int, default=256, help='images that are timed (default 256)'
     )
+    parser.add_argument(
+        '--batch-size', type=int, default=1, help='images per call in the latency (default 1)'
+    )
     parser.add_argument('--trust-checkpoint', action='store_true', help='load more than weights')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, default={}, help='override config keys'
@@ -76,12 +79,12 @@ def early_exit_classifier(config: Config, distiller: SelfDistiller) -> EarlyExit
     return classifier.eval()
 
 
-def one_by_one(run: Callable[[Tensor], object]) -> Callable[[Tensor], None]:
-    """Return a function that runs another one image by image."""
+def in_batches(run: Callable[[Tensor], object], size: int) -> Callable[[Tensor], None]:
+    """Return a function that runs another one on a few images at a time."""
 
     def run_all(images: Tensor) -> None:
-        for image in images.split(1):
-            run(image)
+        for batch in images.split(size):
+            run(batch)
 
     return run_all
 
@@ -117,7 +120,9 @@ def measure(args: argparse.Namespace) -> None:
     images = torch.cat(
         [batch for batch, _ in normalised_batches(config, 'test', distiller, args.data)]
     )[1::2][: args.latency_images]
-    timed = time_all(early_exit_classifier(config, distiller), costs, points, images)
+    timed = time_all(
+        early_exit_classifier(config, distiller), costs, points, images, args.batch_size
+    )
 
     fixed_accuracy = 100 * measured_on.correct.mean(0)
     fixed_macs = [cost.real.flops for cost in costs]
@@ -161,12 +166,14 @@ def measure(args: argparse.Namespace) -> None:
     show(args, rows, len(measured_on.correct))
 
 
-def time_all(classifier: EarlyExitClassifier, costs: list, points: list, images: Tensor) -> dict:
+def time_all(
+    classifier: EarlyExitClassifier, costs: list, points: list, images: Tensor, size: int
+) -> dict:
     """Return milliseconds per image of every exit's network and of every choice of thresholds."""
-    functions = {f'exit {cost.number}': one_by_one(cost.network) for cost in costs}
+    functions = {f'exit {cost.number}': in_batches(cost.network, size) for cost in costs}
 
     def with_thresholds(thresholds: list) -> Callable[[Tensor], None]:
-        run = one_by_one(classifier)
+        run = in_batches(classifier, size)
 
         def run_all(images: Tensor) -> None:
             classifier.set_thresholds(thresholds)
@@ -199,7 +206,7 @@ def draw(rows: list[dict], path: Path) -> None:
 
 def show(args: argparse.Namespace, rows: list[dict], num_images: int) -> None:
     print_table(
-        f'{num_images} images, thresholds chosen on as many others; latency image by image, '
+        f'{num_images} images, thresholds chosen on as many others; latency in batches of {args.batch_size}, '
         f'{torch.get_num_threads()} threads; gain over the line between fixed exits',
         ['network', 'top-1 %', 'MACs M', 'ms', 'gain at MACs', 'at ms', 'thresholds', 'shares'],
         [
@@ -231,8 +238,8 @@ def main() -> None:
             raise InputError(f'{args.out} exists; it is left as it is')
         if not args.out.absolute().parent.is_dir():
             raise InputError(f'no folder {args.out.absolute().parent} to write into')
-        if args.latency_images < 1:
-            raise InputError('--latency-images is at least 1')
+        if args.latency_images < 1 or args.batch_size < 1:
+            raise InputError('--latency-images and --batch-size are at least 1')
         measure(args)
 
 
