@@ -1,0 +1,100 @@
+from copy import deepcopy
+
+import pytest
+import torch
+from mmpretrain.registry import MODELS
+from torch import nn
+
+from mmmuse.backbones import TruncatedBackbone
+from mmmuse.errors import InputError
+from mmmuse.taps import FeatureTaps
+
+SMALL = dict(type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4)
+BACKBONES = {
+    'layer3': SMALL,
+    'layer2.0': SMALL,
+    'cells.4[0]': dict(type='mmmuse.NASNet', num_cells=4, channels=4, stem_channels=4),
+    'layers.5.3': dict(type='EfficientNet', arch='b0'),
+    'features.10': dict(type='VGG', depth=11, norm_cfg=dict(type='BN')),
+    'transitions.1': dict(
+        type='mmmuse.DenseNetCIFAR', arch=dict(growth_rate=4, depths=[2, 2, 2], init_channels=8)
+    ),
+    'layers.2': dict(
+        type='VisionTransformer', arch='deit-tiny', img_size=32, patch_size=8, out_type='raw'
+    ),
+}
+
+
+def still(backbone: nn.Module) -> nn.Module:
+    """Put a backbone into eval mode; mmpretrain's return nothing from that."""
+    backbone.eval()
+    return backbone
+
+
+@pytest.mark.parametrize('end', BACKBONES)
+def test_the_feature_is_that_of_the_whole_backbone(end):
+    whole = still(MODELS.build(BACKBONES[end]))
+    images = torch.randn(2, 3, 32, 32)
+    taps = FeatureTaps(whole, [end])
+    with taps, torch.no_grad():
+        whole(images)
+        expected = taps.pop()[end]
+    taps.remove()
+    before = sum(parameter.numel() for parameter in whole.parameters())
+    truncated = still(TruncatedBackbone(whole, end))
+    assert sum(parameter.numel() for parameter in truncated.parameters()) < before
+    with torch.no_grad():
+        (feature,) = truncated(images)
+    assert torch.equal(feature, expected)
+
+
+def test_what_lies_behind_is_not_there_and_names_stay():
+    truncated = TruncatedBackbone(SMALL, 'layer2.0')
+    names = {name for name, _ in truncated.body.named_children()}
+    assert names == {'conv1', 'bn1', 'relu', 'layer1', 'layer2'}
+    assert not any('layer2.1' in name for name in truncated.state_dict())
+    whole = MODELS.build(SMALL)
+    assert set(truncated.body.state_dict()) < set(whole.state_dict())
+
+
+@pytest.mark.parametrize('end', ['layer3', 'cells.4[0]', 'transitions.1'])
+def test_every_parameter_gets_a_gradient(end):
+    truncated = TruncatedBackbone(BACKBONES[end], end)
+    truncated(torch.randn(2, 3, 32, 32))[0].square().sum().backward()
+    assert all(parameter.grad is not None for parameter in truncated.parameters())
+
+
+def test_a_copy_is_a_backbone_of_its_own():
+    truncated = still(TruncatedBackbone(SMALL, 'layer1'))
+    images = torch.randn(2, 3, 16, 16)
+    copy = deepcopy(truncated)
+    nn.init.zeros_(truncated.body.conv1.weight)
+    assert not torch.equal(copy(images)[0], truncated(images)[0])
+
+
+def test_a_module_that_is_not_there_is_named_with_the_nearest():
+    with pytest.raises(InputError, match=r"no module 'layer5'; nearest: 'layer\d'"):
+        TruncatedBackbone(SMALL, 'layer5')
+
+
+def test_a_module_that_the_input_does_not_come_to_is_refused():
+    backbone = MODELS.build(SMALL)
+    backbone.spare = nn.Conv2d(3, 3, 1)
+    with pytest.raises(InputError, match="cannot end at 'spare': that module is not on the path"):
+        TruncatedBackbone(backbone, 'spare')
+
+
+def test_an_error_before_the_end_is_an_error():
+    truncated = TruncatedBackbone(SMALL, 'layer1')
+    with pytest.raises(RuntimeError, match='channels'):
+        truncated(torch.randn(2, 5, 16, 16))
+
+
+def test_torch_export_takes_it_for_any_batch():
+    truncated = still(TruncatedBackbone(SMALL, 'layer2'))
+    batch = torch.export.Dim('batch')
+    program = torch.export.export(
+        truncated, (torch.randn(2, 3, 16, 16),), dynamic_shapes=({0: batch},)
+    )
+    images = torch.randn(5, 3, 16, 16)
+    torch.testing.assert_close(program.module()(images), truncated(images))

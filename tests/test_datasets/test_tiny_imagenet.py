@@ -1,0 +1,124 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmmuse.datasets import TinyImageNet
+from mmmuse.errors import InputError
+
+MINI = Path(__file__).resolve().parents[2] / 'data' / 'tiny-imagenet-mini'
+WNIDS = ['n02', 'n01']
+
+
+def save_image(path: Path, grey: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((64, 64, 3), grey, dtype=np.uint8)).save(path, format='JPEG')
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """Two classes in the official layout: two images each to train on, three to validate on."""
+    root = tmp_path / 'tiny-imagenet-200'
+    for i, wnid in enumerate(WNIDS):
+        for number in range(2):
+            save_image(root / 'train' / wnid / 'images' / f'{wnid}_{number}.JPEG', 50 * i + number)
+        (root / 'train' / wnid / f'{wnid}_boxes.txt').write_text('')
+    for number in range(3):
+        save_image(root / 'val' / 'images' / f'val_{number}.JPEG', 100 + number)
+    (root / 'wnids.txt').write_text('\n'.join(WNIDS))
+    (root / 'words.txt').write_text('n01\ttench, Tinca tinca\nn02\tgoldfish\nn03\tcock\n')
+    (root / 'val' / 'val_annotations.txt').write_text(
+        'val_0.JPEG\tn02\t0\t0\t62\t62\nval_1.JPEG\tn01\t0\t0\t9\t9\nval_2.JPEG\tn02\t0\t0\t9\t9\n'
+    )
+    return root
+
+
+def labels(dataset: TinyImageNet) -> list[tuple[str, int]]:
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    return [(Path(info['img_path']).name, info['gt_label']) for info in infos]
+
+
+def test_labels_follow_the_sorted_wordnet_ids(root):
+    train = TinyImageNet(root, 'train')
+    assert labels(train) == [
+        ('n01_0.JPEG', 0),
+        ('n01_1.JPEG', 0),
+        ('n02_0.JPEG', 1),
+        ('n02_1.JPEG', 1),
+    ]
+    assert list(train.metainfo['classes']) == ['tench', 'goldfish']
+
+
+def test_validation_labels_are_those_of_the_annotation_file(root):
+    assert labels(TinyImageNet(root, 'val')) == [
+        ('val_0.JPEG', 1),
+        ('val_1.JPEG', 0),
+        ('val_2.JPEG', 1),
+    ]
+
+
+def test_images_go_through_mmpretrains_pipeline(root):
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+    sample = TinyImageNet(root, 'val', pipeline=pipeline)[1]
+    assert sample['inputs'].shape == (3, 64, 64)
+    assert sample['inputs'].float().mean().item() == pytest.approx(101, abs=2)
+    assert sample['data_samples'].gt_label.item() == 0
+
+
+def test_no_file_is_moved_or_written(root):
+    before = sorted(root.rglob('*'))
+    TinyImageNet(root, 'train')
+    TinyImageNet(root, 'val')
+    assert sorted(root.rglob('*')) == before
+
+
+def test_a_missing_class_is_named(root):
+    for path in (root / 'train' / 'n01' / 'images').iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match='train/n01/images is missing or empty.*class n01 has no'):
+        TinyImageNet(root, 'train')
+
+
+def test_a_missing_annotation_file_is_named(root):
+    (root / 'val' / 'val_annotations.txt').unlink()
+    with pytest.raises(InputError, match='val/val_annotations.txt is missing'):
+        TinyImageNet(root, 'val')
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('val_0.JPEG\tn09\t0\t0\t1\t1', "line 1: 'n09' is not one of the 2 classes"),
+        ('val_0.JPEG', "line 1: '' is not one of the 2 classes"),
+        ('val_7.JPEG\tn01\t0\t0\t1\t1', "line 1: 'val_7.JPEG' is not in images"),
+        ('', 'is empty'),
+    ],
+)
+def test_a_wrong_annotation_is_named_with_its_line(root, line, message):
+    (root / 'val' / 'val_annotations.txt').write_text(line)
+    with pytest.raises(InputError, match=message):
+        TinyImageNet(root, 'val')
+
+
+def test_a_missing_folder_says_what_to_unpack(tmp_path):
+    with pytest.raises(InputError, match='wnids.txt is missing.*unpack tiny-imagenet-200.zip'):
+        TinyImageNet(tmp_path / 'nowhere', 'train')
+
+
+def test_only_train_and_val_have_labels(root):
+    with pytest.raises(InputError, match="split is 'train' or 'val', got 'test'"):
+        TinyImageNet(root, 'test')
+
+
+def test_the_real_sample_is_read():
+    if not MINI.exists():
+        pytest.skip('TinyImageNet is not in data/tiny-imagenet-mini')
+    train, val = TinyImageNet(MINI, 'train'), TinyImageNet(MINI, 'val')
+    assert (len(train), len(val)) == (2000, 1000)
+    assert np.bincount(train.get_gt_labels()).tolist() == [10] * 200
+    assert np.bincount(val.get_gt_labels()).tolist() == [5] * 200
+    # val_annotations.txt begins with val_0.JPEG, n03444034, whose name is in words.txt.
+    first = val.get_data_info(0)
+    assert Path(first['img_path']).name == 'val_0.JPEG'
+    assert train.wnids[first['gt_label']] == 'n03444034'

@@ -1,0 +1,21 @@
+"""Distilled networks whose norms have seen a few images, so that logits are of a usual size."""
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from mmmuse.distillers import SelfDistiller
+from mmmuse.export.exit_network import exit_logits
+from mmmuse.export.trained import build_distiller
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+
+
+def settled(config: Config, image_shape: tuple[int, int, int]) -> SelfDistiller:
+    """Build a config's distiller and let its norms see a few random images; in eval mode."""
+    distiller = build_distiller(config)
+    distiller.train()
+    for _ in range(4):
+        exit_logits(distiller, torch.randn(4, *image_shape))
+    return distiller.eval()

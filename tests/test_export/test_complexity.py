@@ -1,0 +1,33 @@
+import pytest
+from mmcv.cnn.bricks import Conv2dAdaptivePadding
+from torch import nn
+
+from mmmuse.export.complexity import Complexity, paper_complexity, real_complexity
+
+
+def test_real_multiply_adds_are_those_of_the_forward():
+    network = nn.Sequential(nn.Conv2d(3, 8, 31, bias=False), nn.Flatten(), nn.Linear(32, 5))
+    # 2 x 2 x 8 outputs of 3 x 31 x 31 products, then 32 x 5.
+    kernel = 8 * 3 * 31 * 31
+    assert real_complexity(network, (3, 32, 32)) == Complexity(kernel + 165, 4 * kernel + 160)
+
+
+def test_the_papers_count_halves_at_every_strided_convolution_and_at_no_pool():
+    network = nn.ModuleDict(
+        dict(
+            conv=nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False),
+            pool=nn.MaxPool2d(2),
+            shortcut=nn.Conv2d(3, 4, 1, stride=2),
+            last=nn.Conv2d(4, 2, 3, padding='same'),
+            linear=nn.Linear(10, 10),
+        )
+    )
+    params = 108 + (12 + 4) + (72 + 2)
+    flops = 108 * 16 * 8 + 12 * 8 * 4 + 72 * 8 * 4
+    assert paper_complexity(network, (32, 16)) == Complexity(params, flops)
+
+
+@pytest.mark.parametrize(('size', 'length'), [(7, 4), (8, 4)])
+def test_the_papers_count_knows_padding_that_adapts(size, length):
+    conv = Conv2dAdaptivePadding(1, 1, 3, stride=2, bias=False)
+    assert paper_complexity(conv, (size, size)).flops == 9 * length**2

@@ -1,0 +1,100 @@
+"""Exit 3 of each of the paper's nine networks gives the same logits in every form."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import Tensor
+
+from mmmuse.command_line.config import runner_keys
+from mmmuse.export.data import image_shape
+from mmmuse.export.exit_network import exit_logits, exit_network, exit_network_config
+from mmmuse.export.formats import save_onnx, save_program, to_program
+from mmmuse.export.standalone import write_standalone
+
+from .conftest import CONFIGS, settled
+
+NETWORKS = [
+    'vgg19_cifar100',
+    'resnet18_cifar100',
+    'resnet34_cifar100',
+    'resnet50_cifar100',
+    'resnet101_cifar100',
+    'resnet152_cifar100',
+    'densenet121_cifar100',
+    'nasnet_cifar100',
+    'efficientnet-b0_cifar100',
+]
+
+# Run where mmmuse cannot be imported.
+MMPRETRAIN_ALONE = """
+import sys
+import torch
+sys.modules['mmmuse'] = None
+from mmpretrain import get_model
+for folder in sys.argv[1:]:
+    model = get_model(f'{folder}/config.py', pretrained=f'{folder}/checkpoint.pth').eval()
+    with torch.no_grad():
+        torch.save(model(torch.load(f'{folder}/images.pt')), f'{folder}/logits.pt')
+"""
+
+
+class Exported(NamedTuple):
+    folder: Path
+    images: Tensor
+    logits: Tensor
+    program: torch.export.ExportedProgram
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory) -> dict[str, Exported]:
+    exports = {}
+    for name in NETWORKS:
+        torch.manual_seed(0)
+        config = Config.fromfile(CONFIGS / 'muse' / f'{name}_mi_x_si.py')
+        shape = image_shape(config)
+        distiller = settled(config, shape)
+        images = torch.randn(2, *shape)
+        network = exit_network(config.model, distiller, 3)
+        folder = tmp_path_factory.mktemp(name)
+        model = exit_network_config(config.model, distiller, 3)
+        write_standalone(folder, config, model, network.state_dict(), runner_keys(config), name)
+        torch.save(images, folder / 'images.pt')
+        logits = exit_logits(distiller, images)[2]
+        exports[name] = Exported(folder, images, logits, to_program(network, images))
+    return exports
+
+
+@pytest.fixture(scope='module')
+def mmpretrains_logits(exported) -> dict[str, Tensor]:
+    folders = [str(export.folder) for export in exported.values()]
+    subprocess.run([sys.executable, '-c', MMPRETRAIN_ALONE, *folders], check=True)
+    return {name: torch.load(export.folder / 'logits.pt') for name, export in exported.items()}
+
+
+def assert_the_exits(own: Tensor, export: Exported) -> None:
+    assert export.logits.std() > 1e-3  # Not the same for everything.
+    assert (own - export.logits).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_in_mmpretrain_without_mmmuse(exported, mmpretrains_logits, name):
+    assert_the_exits(mmpretrains_logits[name], exported[name])
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_through_torch_export(exported, tmp_path, name):
+    run = save_program(exported[name].program, tmp_path / 'network.pt2')
+    with torch.no_grad():
+        assert_the_exits(run(exported[name].images), exported[name])
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_in_onnxruntime(exported, tmp_path, name):
+    pytest.importorskip('onnxruntime')
+    run = save_onnx(exported[name].program, tmp_path / 'network.onnx', {})
+    assert_the_exits(run(exported[name].images), exported[name])
