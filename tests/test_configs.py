@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmpretrain import get_model
+from mmpretrain.structures import DataSample
 
+from mmmuse.command_line.config import load_config
+from mmmuse.export.data import image_shape
 from mmmuse.variants import VARIANTS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -65,3 +69,93 @@ def test_the_recipe_is_the_papers():
     assert config.param_scheduler.milestones == [75, 130, 180]
     assert config.train_cfg.max_epochs == 200
     assert config.train_dataloader.batch_size == 128
+
+
+NETWORKS = [
+    *(f'resnet{depth}_cifar100' for depth in (18, 34, 50, 101, 152)),
+    'vgg19_cifar100',
+    'densenet121_cifar100',
+    'nasnet_cifar100',
+    'efficientnet-b0_cifar100',
+    'efficientnet-b0-32_cifar100',
+    'resnet18_tinyimagenet',
+    'resnet34_tinyimagenet',
+    'efficientnet-b0_tinyimagenet',
+    'resnet18_imagenet',
+]
+EPOCHS_AND_BATCH = {'cifar100': (200, 128), 'tinyimagenet': (200, 64), 'imagenet': (90, 256)}
+
+
+def of_network(name: str) -> dict[str, Config]:
+    """The baseline of a network and its three distilled configs."""
+    files = {
+        'baseline': CONFIGS / 'baselines' / f'{name}.py',
+        'byot': CONFIGS / 'byot' / f'{name}.py',
+        'mi_plus_si': CONFIGS / 'muse' / f'{name}_mi_plus_si.py',
+        'mi_x_si': CONFIGS / 'muse' / f'{name}_mi_x_si.py',
+    }
+    return {kind: load_config(str(path), {}) for kind, path in files.items()}
+
+
+def test_no_config_is_missing_and_none_is_left_over():
+    for folder, kinds in (
+        ('baselines', ['']),
+        ('byot', ['']),
+        ('muse', ['_mi_plus_si', '_mi_x_si']),
+    ):
+        found = {path.stem for path in (CONFIGS / folder).glob('*.py')}
+        assert found == {name + kind for name in NETWORKS for kind in kinds}
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_the_configs_of_a_network_differ_in_what_is_added_to_it_alone(name):
+    configs = of_network(name)
+    baseline = configs.pop('baseline')
+    for kind, config in configs.items():
+        student = config.model.student.to_dict()
+        if kind == 'byot':
+            assert student['head']['loss'].pop('loss_weight') == 0.9
+            student['head']['loss']['loss_weight'] = 1.0
+        assert student == baseline.model.to_dict()
+        assert config.model.taps == configs['mi_x_si'].model.taps
+        assert config.train_dataloader == baseline.train_dataloader
+        assert config.optim_wrapper == baseline.optim_wrapper
+        assert config.val_evaluator[1].type == 'mmmuse.ExitAccuracy'
+    heads = {kind: config.model.head.discrepancy for kind, config in configs.items()}
+    assert heads['byot'].type == 'mmmuse.HintLoss'
+    assert heads['mi_plus_si'].combine == 'additive'
+    assert heads['mi_x_si'].combine == 'multiplicative'
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_a_network_has_the_recipe_of_its_data(name):
+    config = of_network(name)['mi_x_si']
+    epochs, batch_size = EPOCHS_AND_BATCH[name.partition('_')[2]]
+    assert config.train_cfg.max_epochs == epochs
+    assert config.train_dataloader.batch_size == batch_size
+    assert config.auto_scale_lr.base_batch_size == batch_size
+    assert config.optim_wrapper.optimizer.weight_decay == (1e-4 if epochs == 90 else 5e-4)
+    assert config.param_scheduler.milestones == ([30, 60] if epochs == 90 else [75, 130, 180])
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_a_network_trains_and_every_trained_parameter_gets_a_gradient(name):
+    config = of_network(name)['mi_x_si']
+    distiller = get_model(config)
+    shape = image_shape(config)
+    if shape[1] > 64:  # The networks themselves take any size.
+        shape = (3, 64, 64)
+    images = torch.randn(2, *shape)
+    samples = [DataSample().set_gt_label(i) for i in range(2)]
+    optimizer = torch.optim.SGD(distiller.parameters(), lr=1e-4)
+    for _ in range(2):
+        total, _ = distiller.parse_losses(distiller(images, samples, mode='loss'))
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+    missing = [
+        name
+        for name, parameter in distiller.named_parameters()
+        if parameter.requires_grad and parameter.grad is None
+    ]
+    assert missing == []

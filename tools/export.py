@@ -120,7 +120,10 @@ def write_forms(
     title = (
         f'Exit {args.exit} of {Path(args.config).name}: a network of its own, read by mmpretrain.'
     )
-    write_standalone(folder, config, model, network.state_dict(), runner_keys(config), title)
+    write_standalone(
+        *(folder, config, model, network.state_dict(), runner_keys(config), title),
+        dataset_meta=distiller.dataset_meta,
+    )
     read = get_model(str(folder / CONFIG), pretrained=str(folder / CHECKPOINT)).eval()
     size = (folder / CHECKPOINT).stat().st_size
     forms = {'mmpretrain': Form(read, size, *real_complexity(read, images.shape[1:]))}

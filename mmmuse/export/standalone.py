@@ -29,7 +29,13 @@ _REGISTRIES = {
 
 
 def write_standalone(
-    folder: Path, config: Config, model: dict, weights: dict, keys: set[str], title: str
+    folder: Path,
+    config: Config,
+    model: dict,
+    weights: dict,
+    keys: set[str],
+    title: str,
+    dataset_meta: dict | None = None,
 ) -> None:
     """Write ``config.py``, ``checkpoint.pth`` and the parts of mmmuse that they need.
 
@@ -45,6 +51,7 @@ def write_standalone(
         weights: Its state dict.
         keys: The top-level keys of a config that a runner reads.
         title: First line of the config.
+        dataset_meta: Class names, for mmpretrain's inferencer.
     """
     plain = {key: deepcopy(config[key]) for key in config if key in keys}
     plain.update(model=deepcopy(model), load_from=None, work_dir=None, resume=False)
@@ -64,7 +71,10 @@ def write_standalone(
     plain.pop('load_from')
     plain.pop('work_dir')
     (folder / CONFIG).write_text(_config_text(plain, package, title))
-    torch.save(dict(meta=dict(mmmuse=__version__), state_dict=weights), folder / CHECKPOINT)
+    meta = dict(mmmuse_version=__version__)
+    if dataset_meta is not None:
+        meta['dataset_meta'] = dataset_meta
+    torch.save(dict(meta=meta, state_dict=weights), folder / CHECKPOINT)
 
 
 def _without_distilling(config: dict) -> dict:

@@ -38,6 +38,9 @@ def load_trained(config: Config, checkpoint: str, trust: bool = False) -> SelfDi
         checkpoint: A file that training with it has saved.
         trust: Load a file that holds more than weights.
 
+    Returns:
+        The distiller; ``dataset_meta`` of the checkpoint (class names) as an attribute.
+
     Raises:
         InputError: If the checkpoint is of another network (the tensors that
             differ are named) or holds a student alone.
@@ -54,6 +57,7 @@ def load_trained(config: Config, checkpoint: str, trust: bool = False) -> SelfDi
     # The critics are not needed, so they may be others.
     check_same('exit', _exits(own_rest), _exits(rest))
     distiller.load_state_dict({**own_rest, **student, **_exits(rest)})
+    distiller.dataset_meta = content.get('meta', {}).get('dataset_meta')
     return distiller.eval()
 
 

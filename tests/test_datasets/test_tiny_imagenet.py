@@ -76,13 +76,13 @@ def test_no_file_is_moved_or_written(root):
 def test_a_missing_class_is_named(root):
     for path in (root / 'train' / 'n01' / 'images').iterdir():
         path.unlink()
-    with pytest.raises(InputError, match='train/n01/images is missing or empty.*class n01 has no'):
+    with pytest.raises(InputError, match=r'train/n01/images is missing or empty.*class n01 has no'):
         TinyImageNet(root, 'train')
 
 
 def test_a_missing_annotation_file_is_named(root):
     (root / 'val' / 'val_annotations.txt').unlink()
-    with pytest.raises(InputError, match='val/val_annotations.txt is missing'):
+    with pytest.raises(InputError, match=r'val/val_annotations.txt is missing'):
         TinyImageNet(root, 'val')
 
 
@@ -102,7 +102,7 @@ def test_a_wrong_annotation_is_named_with_its_line(root, line, message):
 
 
 def test_a_missing_folder_says_what_to_unpack(tmp_path):
-    with pytest.raises(InputError, match='wnids.txt is missing.*unpack tiny-imagenet-200.zip'):
+    with pytest.raises(InputError, match=r'wnids.txt is missing.*unpack tiny-imagenet-200.zip'):
         TinyImageNet(tmp_path / 'nowhere', 'train')
 
 

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmmuse.analysis.early_exit import (
+    ExitRecord,
+    evaluate_thresholds,
+    gain_over_fixed_exits,
+    leaving_exits,
+    thresholds_for_cost,
+)
+from mmmuse.errors import InputError
+
+COSTS = np.array([10.0, 20.0, 30.0, 50.0])
+
+
+def confidences(num_images: int = 4000) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0.2, 1, (num_images, 3))
+
+
+@given(st.floats(10.5, 49.5))
+def test_the_images_that_thresholds_are_chosen_on_cost_what_was_wanted(wanted):
+    confidence = confidences()
+    thresholds = thresholds_for_cost(confidence, COSTS, [True] * 3, wanted)
+    cost = COSTS[leaving_exits(confidence, thresholds, 4)].mean()
+    assert cost == pytest.approx(wanted, abs=0.05)
+
+
+def test_an_exit_that_is_not_looked_at_gets_no_threshold():
+    confidence = confidences()
+    thresholds = thresholds_for_cost(confidence, COSTS, [True, False, True], 30)
+    assert thresholds[1] is None
+    exits = leaving_exits(confidence, thresholds, 4)
+    assert set(exits) == {0, 2, 3}
+    assert COSTS[exits].mean() == pytest.approx(30, abs=0.05)
+
+
+@pytest.mark.parametrize('wanted', [9, 51])
+def test_a_cost_that_cannot_be_had_is_refused(wanted):
+    with pytest.raises(InputError, match=f'an average cost of {wanted} cannot be had'):
+        thresholds_for_cost(confidences(), COSTS, [True] * 3, wanted)
+
+
+def test_those_leave_that_an_exit_is_most_sure_of():
+    confidence = np.array([[0.9], [0.3], [0.8], [0.4]])
+    (threshold,) = thresholds_for_cost(confidence, np.array([1.0, 3.0]), [True], 2.0)
+    assert threshold == 0.8
+
+
+def test_thresholds_are_evaluated_on_the_exit_where_each_image_leaves():
+    record = ExitRecord(
+        confidence=np.array([[0.9, 0.1], [0.1, 0.9], [0.1, 0.1], [0.9, 0.9]]),
+        correct=np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 1, 1]], dtype=bool),
+    )
+    point = evaluate_thresholds(record, np.array([1.0, 2.0, 6.0]), [0.5, 0.5])
+    assert point.accuracy == 50  # Right, right, wrong, wrong.
+    assert point.cost == (1 + 2 + 6 + 1) / 4
+    assert point.shares == [0.5, 0.25, 0.25]
+    assert record.take(slice(0, None, 2)).correct.tolist() == [[1, 0, 0], [1, 1, 0]]
+
+
+def test_there_is_no_gain_to_speak_of_outside_the_fixed_exits():
+    assert gain_over_fixed_exits(5, 60, [10, 20], [50, 60]) is None
+    assert gain_over_fixed_exits(12.5, 60, [20, 10], [60, 50]) == pytest.approx(7.5)

@@ -1,0 +1,223 @@
+"""Export, complexity, the choice of an exit and early exit, on a network trained on the digits."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from .test_train import DISTILLED, SHORT
+
+BASELINE = 'configs/demo/resnet18_digits.py'
+
+
+@pytest.fixture
+def checkpoint(tool, tmp_path) -> Path:
+    work_dir = tmp_path / 'run'
+    options = [*SHORT, 'train_cfg.max_epochs=1', 'train_dataloader.dataset.indices=640']
+    finished = tool('train.py', DISTILLED, '--work-dir', work_dir, '--cfg-options', *options)
+    assert finished.code == 0, finished.err
+    return work_dir / 'epoch_1.pth'
+
+
+def accuracy_of_exits(tool, checkpoint: Path, out: Path) -> dict:
+    finished = tool('test.py', DISTILLED, checkpoint, '--out', out, '--out-item', 'metrics')
+    assert finished.code == 0, finished.err
+    return json.loads(out.read_text())
+
+
+def test_an_export_is_measured_beside_the_original(tool, checkpoint, tmp_path):
+    pytest.importorskip('onnxruntime')
+    out = tmp_path / 'exit3'
+    forms = ['--onnx', '--torch-export', '--int8', '--calibration-images', 100]
+    finished = tool('export.py', DISTILLED, checkpoint, '--exit', 3, '--out', out, *forms, '--data')
+    assert finished.code == 0, finished.err
+    report = json.loads((out / 'report.json').read_text())['forms']
+    assert list(report) == ['original', 'mmpretrain', 'torch.export', 'ONNX', 'ONNX int8']
+    metrics = accuracy_of_exits(tool, checkpoint, tmp_path / 'metrics.json')
+    assert report['original']['top1'] == pytest.approx(metrics['accuracy/top1'])
+    for form in ('mmpretrain', 'torch.export', 'ONNX'):
+        assert report[form]['top1'] == pytest.approx(metrics['exit3/top1'])
+        assert report[form]['difference'] < 1e-4
+    assert abs(report['ONNX int8']['top1'] - metrics['exit3/top1']) < 5
+    assert report['ONNX int8']['bytes'] < report['ONNX']['bytes'] / 2
+    assert report['mmpretrain']['params'] < report['original']['params']
+    assert report['mmpretrain']['macs'] < report['original']['macs']
+    assert all(row['milliseconds'] > 0 for row in report.values())
+    for name in report:
+        assert name in finished.out
+
+
+def test_mmpretrain_tests_and_trains_an_export_without_mmmuse(tool, checkpoint, tmp_path):
+    out = tmp_path / 'exit2'
+    assert tool('export.py', DISTILLED, checkpoint, '--exit', 2, '--out', out).code == 0
+    metrics = accuracy_of_exits(tool, checkpoint, tmp_path / 'metrics.json')
+    script = f"""
+import sys
+sys.modules['mmmuse'] = None
+from mmengine.config import Config
+from mmengine.runner import Runner
+config = Config.fromfile({str(out / 'config.py')!r})
+config.work_dir = {str(tmp_path / 'alone')!r}
+config.train_cfg.max_epochs = 1
+config.train_dataloader.dataset.indices = 128
+print('tested', Runner.from_cfg(config).test()['accuracy/top1'])
+config.experiment_name = 'training'
+Runner.from_cfg(config).train()
+"""
+    alone = subprocess.run(
+        [sys.executable, '-c', script], capture_output=True, text=True, check=False
+    )
+    assert alone.returncode == 0, alone.stderr
+    tested = float(re.search(r'^tested (.*)$', alone.stdout, re.MULTILINE)[1])
+    assert tested == pytest.approx(metrics['exit2/top1'])
+    weights = torch.load(tmp_path / 'alone' / 'epoch_1.pth', weights_only=False)['state_dict']
+    exported = torch.load(out / 'checkpoint.pth')['state_dict']
+    assert weights.keys() == exported.keys()
+    assert not torch.equal(weights['head.fc.weight'], exported['head.fc.weight'])
+
+
+def test_the_last_exit_is_the_whole_network(tool, checkpoint, tmp_path):
+    out = tmp_path / 'exit4'
+    assert tool('export.py', DISTILLED, checkpoint, '--exit', 4, '--out', out).code == 0
+    weights = torch.load(out / 'checkpoint.pth')['state_dict']
+    trained = torch.load(checkpoint, weights_only=False)['state_dict']
+    assert weights.keys() == trained.keys()
+    assert all(torch.equal(weights[name], trained[name]) for name in weights)
+
+
+def test_a_config_that_a_run_has_dumped_is_read(tool, checkpoint, tmp_path):
+    dumped = checkpoint.parent / Path(DISTILLED).name
+    finished = tool('export.py', dumped, checkpoint, '--exit', 1, '--out', tmp_path / 'exit1')
+    assert finished.code == 0, finished.err
+
+
+def test_exports_that_cannot_be_made_leave_nothing(tool, only_error, checkpoint, tmp_path):
+    out = tmp_path / 'out'
+    before = sorted(tmp_path.iterdir())
+
+    def refused(*args) -> str:
+        line = only_error(tool('export.py', *args))
+        assert sorted(tmp_path.iterdir()) == before
+        return line
+
+    assert 'no exit 5: exits are 1 to 4' in refused(
+        DISTILLED, checkpoint, '--exit', 5, '--out', out
+    )
+    assert 'of another network; these tensors differ: backbone.' in refused(
+        *('configs/muse/resnet18_cifar100_mi_x_si.py', checkpoint, '--exit', 3, '--out', out)
+    )
+    assert 'the config has no exits' in refused(BASELINE, checkpoint, '--exit', 3, '--out', out)
+    assert 'no checkpoint file' in refused(
+        DISTILLED, tmp_path / 'none.pth', '--exit', 3, '--out', out
+    )
+    assert f'{checkpoint.parent} exists' in refused(
+        DISTILLED, checkpoint, '--exit', 3, '--out', checkpoint.parent
+    )
+    assert 'no folder' in refused(
+        DISTILLED, checkpoint, '--exit', 3, '--out', tmp_path / 'nowhere' / 'out'
+    )
+
+
+def test_an_export_that_differs_is_not_kept(tool, only_error, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr('mmmuse.export.report.TOLERANCE', -1.0)
+    before = sorted(tmp_path.iterdir())
+    out = tmp_path / 'out'
+    line = only_error(tool('export.py', DISTILLED, checkpoint, '--exit', 3, '--out', out))
+    assert 'the export is not good and is not kept' in line
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_calibration_without_data_says_what_is_missing(tool, only_error, checkpoint, tmp_path):
+    options = [
+        'train_dataloader.dataset.type=mmmuse.BatchedCIFAR100',
+        f'train_dataloader.dataset.data_root={tmp_path}/nowhere',
+        'train_dataloader.dataset.download=False',
+    ]
+    out = tmp_path / 'out'
+    args = [DISTILLED, checkpoint, '--exit', 3, '--out', out, '--int8', '--cfg-options', *options]
+    assert f'CIFAR100 is not in {tmp_path}/nowhere' in only_error(tool('export.py', *args))
+    assert not out.exists()
+
+
+def test_complexity_has_a_row_for_each_exit(tool, tmp_path):
+    path = tmp_path / 'complexity.json'
+    config = 'configs/muse/resnet18_cifar100_mi_x_si.py'
+    finished = tool('analysis/complexity.py', config, '--json', path)
+    assert finished.code == 0, finished.err
+    figures = json.loads(path.read_text())
+    assert figures['input_shape'] == [3, 32, 32]
+    rows = figures['exits']
+    assert [row['exit'] for row in rows] == [1, 2, 3, 4]
+    assert rows[3]['params'] == 11_220_132
+    assert rows[3]['params_share'] == rows[3]['macs_share'] == 1
+    assert round(rows[2]['paper_params'] / 1e6, 2) == 2.77
+    assert round(rows[2]['paper_flops'] / 1e6) == 248
+    assert 'backbone.layer3' in finished.out
+
+
+def rows_of(path: Path) -> list[dict]:
+    with path.open(newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_smallest_exit_that_is_good_enough_is_chosen(tool, checkpoint, tmp_path):
+    def choose(name: str, *rule: object) -> str:
+        out = tmp_path / name
+        finished = tool('analysis/choose_exit.py', DISTILLED, checkpoint, *rule, '--out', out)
+        assert finished.code == 0, finished.err
+        assert (out / 'exits.png').stat().st_size > 1000
+        return finished.out
+
+    assert 'exit 1 is the smallest that reaches' in choose('any', '--baseline', 0)
+    assert 'no exit reaches 100.50 %' in choose('none', '--baseline', 100.5)
+    assert 'exit 1 is the smallest' in choose('loss', '--max-loss', 100)
+    rows = rows_of(tmp_path / 'any' / 'exits.csv')
+    metrics = accuracy_of_exits(tool, checkpoint, tmp_path / 'metrics.json')
+    for i, row in enumerate(rows, 1):
+        assert float(row['top1']) == pytest.approx(metrics[f'exit{i}/top1'], abs=1e-3)
+    best = max(float(row['top1']) for row in rows)
+    first = next(row['exit'] for row in rows if float(row['top1']) >= best - 1e-3)
+    assert f'exit {first} is the smallest' in choose('best', '--baseline', best - 1e-3)
+
+
+def test_early_exit_draws_accuracy_against_cost(tool, checkpoint, tmp_path):
+    out = tmp_path / 'early'
+    flags = ['--latency-images', 8, '--costs', 0.7, 0.9]
+    finished = tool('analysis/early_exit.py', DISTILLED, checkpoint, '--out', out, *flags)
+    assert finished.code == 0, finished.err
+    rows = rows_of(out / 'early_exit.csv')
+    fixed, early = rows[:4], rows[4:]
+    whole = float(fixed[3]['macs'])
+    assert [row['network'] for row in early] == ['early exit'] * 2
+    for row, share in zip(early, (0.7, 0.9)):
+        # Chosen on 225 images, measured on 225 others.
+        assert float(row['macs']) / whole == pytest.approx(share, abs=0.08)
+        assert float(row['milliseconds']) > 0
+    assert (out / 'early_exit.png').stat().st_size > 1000
+    thresholds = '[' + ','.join(early[0]['thresholds'].split()) + ']'
+    options = ['model.type=mmmuse.EarlyExitClassifier', f'model.thresholds={thresholds}']
+    tested = tool('test.py', DISTILLED, checkpoint, '--cfg-options', *options)
+    assert tested.code == 0, tested.err
+    assert 'accuracy/top1' in tested.out
+
+
+@pytest.mark.parametrize('script', ['choose_exit', 'early_exit'])
+def test_folders_and_exits_are_checked_before_anything_is_read(tool, only_error, tmp_path, script):
+    rule = ['--baseline', 1] if script == 'choose_exit' else ['--exits', 7]
+    args = [f'analysis/{script}.py', DISTILLED, 'none.pth', *rule]
+    assert 'exists; it is left as it is' in only_error(tool(*args, '--out', tmp_path))
+    assert 'no folder' in only_error(tool(*args, '--out', tmp_path / 'a' / 'b'))
+    assert 'no checkpoint file none.pth' in only_error(tool(*args, '--out', tmp_path / 'a'))
+
+
+def test_an_early_exit_that_is_not_there_is_refused(tool, only_error, checkpoint, tmp_path):
+    args = [DISTILLED, checkpoint, '--exits', 7, '--out', tmp_path / 'early']
+    assert 'no exit 7' in only_error(tool('analysis/early_exit.py', *args))
+    args = [DISTILLED, checkpoint, '--costs', 0.01, '--out', tmp_path / 'early']
+    assert 'cannot be had' in only_error(tool('analysis/early_exit.py', *args))
+    assert not (tmp_path / 'early').exists()
