@@ -59,7 +59,7 @@ def test_validation_labels_are_those_of_the_annotation_file(root):
 
 
 def test_images_go_through_mmpretrains_pipeline(root):
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+    pipeline = [dict(type='mmpretrain.LoadImageFromFile'), dict(type='mmpretrain.PackInputs')]
     sample = TinyImageNet(root, 'val', pipeline=pipeline)[1]
     assert sample['inputs'].shape == (3, 64, 64)
     assert sample['inputs'].float().mean().item() == pytest.approx(101, abs=2)
