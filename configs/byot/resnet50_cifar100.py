@@ -1,16 +1,10 @@
-_base_ = ['../baselines/resnet50_cifar100.py', '../_base_/distill/byot.py']
+_base_ = '../muse/resnet50_cifar100_mi_x_si.py'
 
-student = _base_.model
-student['head']['loss']['loss_weight'] = 0.9
+# L2 in place of MUSE; BYOT's total weighs the network's own cross-entropy with 1 - alpha as well.
 model = dict(
-    _delete_=True,
-    type='mmmuse.SelfDistiller',
-    student=student,
-    taps=dict(
-        modules=['backbone.layer1', 'backbone.layer2', 'backbone.layer3'],
-        last='backbone.layer4',
-        logits='head',
+    student=dict(head=dict(loss=dict(loss_weight=0.9))),
+    head=dict(
+        exit=dict(loss=dict(type='CrossEntropyLoss', loss_weight=1.0)),
+        discrepancy=dict(_delete_=True, type='mmmuse.HintLoss'),
     ),
-    neck=_base_.neck,
-    head=_base_.head,
 )

@@ -1,14 +1,3 @@
-_base_ = ['../baselines/resnet18_imagenet.py', '../_base_/distill/mi_plus_si.py']
+_base_ = 'resnet18_imagenet_mi_x_si.py'
 
-model = dict(
-    _delete_=True,
-    type='mmmuse.SelfDistiller',
-    student=_base_.model,
-    taps=dict(
-        modules=['backbone.layer1', 'backbone.layer2', 'backbone.layer3'],
-        last='backbone.layer4',
-        logits='head',
-    ),
-    neck=_base_.neck,
-    head=_base_.head,
-)
+model = dict(head=dict(discrepancy=dict(combine='additive')))
