@@ -14,15 +14,15 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmpretrain import get_model
 from torch import Tensor
 
 from mmmuse.command_line.checkpoint import check_checkpoint
-from mmmuse.command_line.config import load_config, runner_keys
+from mmmuse.command_line.config import add_exit_flags, load_config, runner_keys
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import print_table, write_json
+from mmmuse.command_line.report import check_new_folder, print_table, write_json
 from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export import formats
@@ -71,25 +71,16 @@ def parse_args() -> argparse.Namespace:
         help='measure accuracy on the test set, that of the config or the one in ROOT',
     )
     parser.add_argument(
-        '--input-shape', type=int, nargs=3, metavar=('C', 'H', 'W'), help='shape of an image'
-    )
-    parser.add_argument(
         '--batch-size', type=int, default=1, help='images per call in the latency (default 1)'
     )
     parser.add_argument('--trust-checkpoint', action='store_true', help='load more than weights')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='override config keys'
-    )
+    add_exit_flags(parser)
     return parser.parse_args()
 
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """Make a folder that is there in the end, whole, or not at all."""
-    if out.exists():
-        raise InputError(f'{out} exists; it is left as it is')
-    if not out.absolute().parent.is_dir():
-        raise InputError(f'no folder {out.absolute().parent} to write into')
     folder = Path(mkdtemp(prefix=f'.{out.name}.', dir=out.absolute().parent))
     try:
         yield folder
@@ -231,8 +222,7 @@ def show(args: argparse.Namespace, figures: dict[str, dict]) -> None:
 def main() -> None:
     args = parse_args()
     with explained():
-        if args.out.exists():
-            raise InputError(f'{args.out} exists; it is left as it is')
+        check_new_folder(args.out)
         if args.calibration_images < 1 or args.batch_size < 1:
             raise InputError('--calibration-images and --batch-size are at least 1')
         if args.onnx or args.int8:

@@ -77,6 +77,24 @@ def add_shared_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
+def add_exit_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that the tools for exits share."""
+    parser.add_argument(
+        '--input-shape',
+        type=int,
+        nargs=3,
+        metavar=('C', 'H', 'W'),
+        help='shape of an image; read from the config by default',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='override config keys, e.g. test_dataloader.dataset.indices=1000',
+    )
+
+
 def load_config(path: str, options: dict) -> Config:
     """Read a config file and merge the command line's options into it.
 

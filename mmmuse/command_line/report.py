@@ -36,6 +36,18 @@ def check_json(path: str | None) -> None:
         raise InputError(f'no folder {Path(path).parent} to write --json into')
 
 
+def check_new_folder(path: Path) -> None:
+    """Refuse a folder that exists or could not be made, before anything is measured.
+
+    Raises:
+        InputError: If so.
+    """
+    if path.exists():
+        raise InputError(f'{path} exists; it is left as it is')
+    if not path.absolute().parent.is_dir():
+        raise InputError(f'no folder {path.absolute().parent} to write into')
+
+
 def write_json(path: str | None, figures: dict, device: str = 'cpu') -> None:
     """Write figures to a file, with the command and the hardware they were measured on."""
     if path is not None:

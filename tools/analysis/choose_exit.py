@@ -9,15 +9,13 @@ import argparse
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 
 from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
 from mmmuse.analysis.exit_record import record_exits
 from mmmuse.command_line.checkpoint import check_checkpoint
-from mmmuse.command_line.config import load_config
+from mmmuse.command_line.config import add_exit_flags, load_config
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import print_table
-from mmmuse.errors import InputError
+from mmmuse.command_line.report import check_new_folder, print_table
 from mmmuse.export.data import image_shape, normalised_batches
 from mmmuse.export.exit_network import check_exit
 from mmmuse.export.exit_table import exit_costs
@@ -41,12 +39,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', type=Path, required=True, help='folder for CSV and PNG')
     parser.add_argument('--data', metavar='ROOT', help="in place of the config's data_root")
-    parser.add_argument('--input-shape', type=int, nargs=3, metavar=('C', 'H', 'W'))
     parser.add_argument('--batch-size', type=int, default=1, help='images per call in the latency')
     parser.add_argument('--trust-checkpoint', action='store_true', help='load more than weights')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='override config keys'
-    )
+    add_exit_flags(parser)
     return parser.parse_args()
 
 
@@ -114,10 +109,7 @@ def choose(args: argparse.Namespace) -> None:
 def main() -> None:
     args = parse_args()
     with explained():
-        if args.out.exists():
-            raise InputError(f'{args.out} exists; it is left as it is')
-        if not args.out.absolute().parent.is_dir():
-            raise InputError(f'no folder {args.out.absolute().parent} to write into')
+        check_new_folder(args.out)
         choose(args)
 
 

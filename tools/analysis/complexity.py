@@ -6,9 +6,7 @@ A row per exit: parameters and multiply-adds as they are (MMEngine's analysis), 
 
 import argparse
 
-from mmengine.config import DictAction
-
-from mmmuse.command_line.config import load_config
+from mmmuse.command_line.config import add_exit_flags, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, print_table, write_json
 from mmmuse.export.data import image_shape
@@ -20,17 +18,8 @@ from mmmuse.export.trained import build_distiller
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config of a distilled network')
-    parser.add_argument(
-        '--input-shape',
-        type=int,
-        nargs=3,
-        metavar=('C', 'H', 'W'),
-        help='shape of an image; read from the config by default',
-    )
     parser.add_argument('--json', help='file for the figures')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='override config keys'
-    )
+    add_exit_flags(parser)
     return parser.parse_args()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from torch import Tensor
 
 from mmmuse.analysis.early_exit import (
@@ -25,9 +25,9 @@ from mmmuse.analysis.early_exit import (
 from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
 from mmmuse.analysis.exit_record import record_exits
 from mmmuse.command_line.checkpoint import check_checkpoint
-from mmmuse.command_line.config import load_config
+from mmmuse.command_line.config import add_exit_flags, load_config
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import print_table
+from mmmuse.command_line.report import check_new_folder, print_table
 from mmmuse.distillers import EarlyExitClassifier, SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export.data import image_shape, normalised_batches
@@ -55,7 +55,6 @@ def parse_args() -> argparse.Namespace:
         '--exits', type=int, nargs='+', help='exits to look at on the way; all by default'
     )
     parser.add_argument('--data', metavar='ROOT', help="in place of the config's data_root")
-    parser.add_argument('--input-shape', type=int, nargs=3, metavar=('C', 'H', 'W'))
     parser.add_argument(
         '--latency-images', type=int, default=256, help='images that are timed (default 256)'
     )
@@ -63,9 +62,7 @@ def parse_args() -> argparse.Namespace:
         '--batch-size', type=int, default=1, help='images per call in the latency (default 1)'
     )
     parser.add_argument('--trust-checkpoint', action='store_true', help='load more than weights')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='override config keys'
-    )
+    add_exit_flags(parser)
     return parser.parse_args()
 
 
@@ -234,10 +231,7 @@ GAINS = ('gain_at_macs', 'gain_at_latency')
 def main() -> None:
     args = parse_args()
     with explained():
-        if args.out.exists():
-            raise InputError(f'{args.out} exists; it is left as it is')
-        if not args.out.absolute().parent.is_dir():
-            raise InputError(f'no folder {args.out.absolute().parent} to write into')
+        check_new_folder(args.out)
         if args.latency_images < 1 or args.batch_size < 1:
             raise InputError('--latency-images and --batch-size are at least 1')
         measure(args)
