@@ -89,7 +89,9 @@ def thresholds_for_cost(
         wanted: :math:`c`, in the same unit.
 
     Returns:
-        T - 1 thresholds; None for an exit that is not looked at.
+        T - 1 thresholds; None for an exit that is not looked at, or at which
+        nobody leaves. Images of the same confidence leave together, so where
+        many have the same the average may be another one.
 
     Raises:
         InputError: If no choice costs that little or that much.
@@ -120,9 +122,8 @@ def thresholds_for_cost(
         count = min(round(share * len(confidence)), len(inside))
         ordered = inside[np.argsort(-confidence[inside, place], kind='stable')]
         if count == 0:
-            thresholds[place] = 1.0
-        else:
-            thresholds[place] = float(confidence[ordered[count - 1], place])
+            continue
+        thresholds[place] = float(confidence[ordered[count - 1], place])
         inside = inside[confidence[inside, place] < thresholds[place]]
     return thresholds
 

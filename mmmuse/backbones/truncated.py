@@ -1,4 +1,5 @@
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from mmmuse.dry_run import dry_run
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
-from mmmuse.taps import FeatureTaps, resolve_tap
+from mmmuse.taps import FeatureTaps, resolve_tap, select_tensor
 
 
 @MODELS.register_module()
@@ -43,40 +44,57 @@ class TruncatedBackbone(BaseBackbone):
         super().__init__(init_cfg)
         self.body = MODELS.build(backbone) if isinstance(backbone, dict) else backbone
         self.end = end
-        self._taps = FeatureTaps(self.body, [end])
+        self._reached: dict[int, Tensor] = {}  # By thread: a server may have several.
         dry_run(self.body, self._cut_off, input_shape)
+        resolve_tap(self.body, end).register_forward_hook(self._keep)
 
     def _cut_off(self, forward: Callable[[], object], shape: tuple[int, ...]) -> None:
         """Take out what a forward does not reach, and see that the feature stays what it is."""
-        with _Progress(self.body, resolve_tap(self.body, self.end)) as progress, self._taps:
+        end = resolve_tap(self.body, self.end)
+        taps = FeatureTaps(self.body, [self.end])
+        with _Progress(self.body, end) as progress, taps:
             forward()
-            if not self._taps.reached:
+            if not taps.reached:
                 raise InputError(
                     f'{type(self.body).__name__} cannot end at {self.end!r}: that module is not on '
                     'the path of the input'
                 )
-            feature = self._taps.pop()[self.end]
+            feature = taps.pop()[self.end]
+        taps.remove()
         progress.remove_the_rest(self.body)
-        if not torch.equal(self._feature(forward), feature):
+        handle = end.register_forward_hook(self._keep)
+        same = torch.equal(self._feature(forward), feature)
+        handle.remove()
+        if not same:
             raise InputError(
                 f'{type(self.body).__name__} cannot end at {self.end!r}: what lies behind that '
                 'module changes its output'
             )
+        try:
+            self.body.train()
+        except (AttributeError, IndexError) as error:
+            raise InputError(
+                f'{type(self.body).__name__} cannot end at {self.end!r}: its train() is about what '
+                f'lies behind ({error}); frozen_stages may reach too far'
+            ) from error
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """Map images ``(N, C, H, W)`` to ``(feature, )``, what the module ``end`` puts out."""
         # Not the module's call: tracers keep account of calls, and this one may end in an error.
         return (self._feature(lambda: self.body.forward(x)),)
 
+    def _keep(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._reached[get_ident()] = select_tensor(self.end, output)
+
     def _feature(self, forward: Callable[[], object]) -> Tensor:
-        with self._taps:
-            try:
-                forward()
-            except Exception:
-                # Behind the end, modules are missing; before it, the error is a real one.
-                if not self._taps.reached:
-                    raise
-            return self._taps.pop()[self.end]
+        thread = get_ident()
+        try:
+            forward()
+        except Exception:
+            # Behind the end, modules are missing; before it, the error is a real one.
+            if thread not in self._reached:
+                raise
+        return self._reached.pop(thread)
 
 
 class _Progress:

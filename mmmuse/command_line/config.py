@@ -141,7 +141,8 @@ def _refuse_unread_keys_of_parts(config: Config) -> None:
             part = part.get(name) or {}
         if not isinstance(part, dict) or (kind and part.get('type', kind) != kind):
             continue
-        for key in sorted(set(part) - read):
+        # MMEngine adds the scope to the parts of a base from another library.
+        for key in sorted(set(part) - read - {'_scope_'}):
             raise InputError(_unread(f'{path}.{key}', read))
 
 

@@ -49,6 +49,8 @@ def explanation(error: BaseException) -> str | None:
         return f'config: {match[1]} does not read the key {match[2]!r}'
     if isinstance(error, KeyError) and (match := _UNKNOWN_TYPE.search(message)):
         return f'config: {match[1]}'
+    if isinstance(error, AssertionError) and message:
+        return f'config: {message}'
     if isinstance(error, KeyError) and (match := _NO_TYPE.search(message)):
         return f'config: a part has no type: {match[1]}'
     return None

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -51,10 +52,14 @@ class EarlyExitClassifier(SelfDistiller):
     """
 
     def __init__(
-        self, student: dict | nn.Module, *args, thresholds: Sequence[float | None], **kwargs
+        self,
+        student: dict | nn.Module,
+        *args,
+        thresholds: Sequence[float | None] | None = None,
+        **kwargs,
     ) -> None:
         super().__init__(student, *args, **kwargs)
-        self._leaving: _Leaving | None = None
+        self._leaving: dict[int, _Leaving] = {}  # By thread: a server may have several.
         for i, path in enumerate(self.tap_paths.shallow):
             resolve_tap(self.student, path).register_forward_hook(partial(self._at_exit, i, path))
         self.set_thresholds(thresholds)
@@ -67,14 +72,21 @@ class EarlyExitClassifier(SelfDistiller):
         Raises:
             InputError: If they are not one for each exit in 0 to 1.
         """
-        thresholds = tuple(thresholds)
         total = len(self.head.exits)
+        if not isinstance(thresholds, Sequence) or isinstance(thresholds, str):
+            raise InputError(
+                f'EarlyExitClassifier needs thresholds, a list of {total} numbers, got {thresholds!r}'
+            )
+        thresholds = tuple(thresholds)
         if len(thresholds) != total or not total:
             raise InputError(
                 f'EarlyExitClassifier needs a threshold for each of its {total} exits, '
                 f'got {len(thresholds)}'
             )
-        if not all(threshold is None or 0 <= threshold <= 1 for threshold in thresholds):
+        if not all(
+            threshold is None or (isinstance(threshold, (int, float)) and 0 <= threshold <= 1)
+            for threshold in thresholds
+        ):
             raise InputError(f'thresholds are None or 0 to 1, got {list(thresholds)}')
         self.thresholds = thresholds
 
@@ -126,14 +138,14 @@ class EarlyExitClassifier(SelfDistiller):
 
     @contextmanager
     def _active(self, leaving: '_Leaving') -> Iterator['_Leaving']:
-        self._leaving = leaving
+        self._leaving[get_ident()] = leaving
         try:
             yield leaving
         finally:
-            self._leaving = None
+            del self._leaving[get_ident()]
 
     def _at_exit(self, i: int, path: str, module: nn.Module, args: Any, output: Any) -> Any:
-        leaving = self._leaving
+        leaving = self._leaving.get(get_ident())
         if leaving is None or i not in leaving.looked_at:
             return None
         feature = select_tensor(path, output)

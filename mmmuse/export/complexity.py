@@ -9,9 +9,11 @@ from typing import NamedTuple
 import torch
 from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from mmengine.analysis import get_model_complexity_info
+from mmengine.logging import MMLogger
 from torch import nn
 
 from mmmuse.dry_run import frozen_in_eval
+from mmmuse.errors import InputError
 
 
 class Complexity(NamedTuple):
@@ -32,10 +34,21 @@ def real_complexity(network: nn.Module, image_shape: tuple[int, int, int]) -> Co
     Args:
         network: Maps images ``(N, C, H, W)`` to a tensor, or a tuple of them.
         image_shape: ``(C, H, W)``.
+
+    Raises:
+        InputError: If the network does not take such images.
     """
+    if min(image_shape) < 1:
+        raise InputError(f'an image has no shape {tuple(image_shape)}')
     parameter = next(network.parameters())
     image = torch.zeros(1, *image_shape, device=parameter.device, dtype=parameter.dtype)
     with frozen_in_eval(network), _quiet():
+        try:
+            network(image)
+        except RuntimeError as error:
+            raise InputError(
+                f'the network does not take images of shape {tuple(image_shape)}: {error}'
+            ) from error
         info = get_model_complexity_info(
             network, inputs=(image,), show_table=False, show_arch=False
         )
@@ -45,12 +58,13 @@ def real_complexity(network: nn.Module, image_shape: tuple[int, int, int]) -> Co
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep back the warnings of the analysis: additions and norms are not multiply-adds."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logging.disable(level)
+        logger.setLevel(level)
 
 
 def paper_complexity(network: nn.Module, image_size: tuple[int, int]) -> Complexity:

@@ -1,6 +1,6 @@
 """The images of a config, as its network sees them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 
 import torch
@@ -12,8 +12,6 @@ from mmpretrain.datasets import CIFAR10
 from torch import Tensor
 
 from mmmuse.errors import InputError
-
-_SIZE_KEYS = ('crop_size', 'scale')
 
 
 def normalised_batches(
@@ -63,7 +61,8 @@ def image_shape(config: Config) -> tuple[int, int, int]:
     preprocessor = config.get('data_preprocessor') or {}
     sizes = [preprocessor.get('resize')]
     for transform in reversed(dataset.get('pipeline') or []):
-        sizes += [transform.get(key) for key in _SIZE_KEYS]
+        scale = transform.get('scale')  # (W, H), unlike crop_size.
+        sizes += [transform.get('crop_size'), scale[::-1] if isinstance(scale, Sequence) else scale]
     sizes.append(size)
     for size in filter(None, sizes):
         height, width = (size, size) if isinstance(size, int) else size

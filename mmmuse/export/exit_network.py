@@ -36,6 +36,8 @@ def exit_network_config(model: dict, distiller: SelfDistiller, number: int) -> d
     """
     check_exit(distiller, number)
     student = deepcopy(dict(model['student']))
+    if model.get('data_preprocessor') is not None:
+        student.setdefault('data_preprocessor', deepcopy(model['data_preprocessor']))
     if number == num_exits(distiller):
         return student
     path = distiller.tap_paths.shallow[number - 1]
@@ -55,6 +57,7 @@ def exit_network_config(model: dict, distiller: SelfDistiller, number: int) -> d
             type='mmmuse.TruncatedBackbone',
             backbone=student['backbone'],
             end=path.removeprefix(_BACKBONE),
+            input_shape=model.get('input_shape'),
         ),
         'neck': [
             distiller.neck.config_of(number - 1),

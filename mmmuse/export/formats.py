@@ -30,10 +30,20 @@ def to_program(network: BaseModel, images: Tensor) -> torch.export.ExportedProgr
 
     Args:
         network: In eval mode.
-        images: At least 2, ``(N, C, H, W)``.
+        images: ``(N, C, H, W)``.
+
+    Raises:
+        InputError: If the network's code holds for one batch size alone.
     """
+    images = images.repeat(2, 1, 1, 1)  # A batch of one would be taken for a constant.
     batch = torch.export.Dim('batch', min=1)
-    return torch.export.export(_Logits(network), (images,), dynamic_shapes=({0: batch},))
+    try:
+        return torch.export.export(_Logits(network), (images,), dynamic_shapes=({0: batch},))
+    except torch._dynamo.exc.UserError as error:
+        raise InputError(
+            f'torch.export, which ONNX goes through, does not take {type(network.backbone).__name__} '
+            f'for batches of any size ({str(error).strip().splitlines()[0]}); export it without'
+        ) from error
 
 
 def save_program(program: torch.export.ExportedProgram, path: Path) -> Function:

@@ -183,7 +183,7 @@ def _config_text(config: dict, package: str | None, title: str) -> str:
         lines += [
             'import sys',
             '',
-            f"sys.path.insert(0, '{{{{ fileDirname }}}}')  # {package} lies beside this file.",
+            f'sys.path.insert(0, r"{{{{ fileDirname }}}}")  # {package} lies beside this file.',
         ]
-    lines += ['', f"load_from = '{{{{ fileDirname }}}}/{CHECKPOINT}'"]
+    lines += ['', f'load_from = r"{{{{ fileDirname }}}}/{CHECKPOINT}"']
     return '\n'.join(lines) + '\n' + Config(config).pretty_text

@@ -25,8 +25,8 @@ PARAMS = {
     'densenet121_cifar100': 7_048_548,
 }
 # Table 3: million parameters and "FLOPs" of the whole network; the module where it is cut; the same
-# of what is left. More digits than the paper prints, where they are known. What is printed as 0.84 comes
-# out as 0.8356: half a percent, or what rounding to the printed digits takes away.
+# of what is left. More digits than the paper prints, where they are known. The 0.84 of EfficientNet-B0 is
+# 0.8356 here, 0.52 % less but the same in the digits that are given.
 TABLE_3 = {
     'vgg19_cifar100': (20.02, 20499, 3, 2.33, 2380),
     'resnet18_cifar100': (11.16, 256, 3, 2.77, 248),
@@ -56,9 +56,12 @@ def test_table_3_comes_out_within_half_a_percent(name):
     whole = paper_complexity(backbone, size)
     end = config.model.taps.modules[cut - 1].removeprefix('backbone.')
     compressed = paper_complexity(TruncatedBackbone(backbone, end), size)
-    assert whole.params / 1e6 == pytest.approx(params, rel=0.005, abs=0.005)
+    assert whole.params / 1e6 == pytest.approx(params, rel=0.005)
     assert whole.flops / 1e6 == pytest.approx(flops, rel=0.005)
-    assert compressed.params / 1e6 == pytest.approx(cut_params, rel=0.005, abs=0.005)
+    if name.startswith('efficientnet'):
+        assert f'{compressed.params / 1e6:.2f}' == f'{cut_params:.2f}'
+    else:
+        assert compressed.params / 1e6 == pytest.approx(cut_params, rel=0.005)
     assert compressed.flops / 1e6 == pytest.approx(cut_flops, rel=0.005)
 
 

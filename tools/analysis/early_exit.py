@@ -1,8 +1,8 @@
 """Early exit at run time: ``early_exit.py CONFIG CHECKPOINT --out DIR``.
 
-For several average costs, thresholds are chosen on every other image of the test set and measured on
-the rest: accuracy, multiply-adds, and milliseconds per image with ``EarlyExitClassifier`` run in batches
-of ``--batch-size`` (one image by default). Writes ``early_exit.csv`` and ``early_exit.png``, where the exits as networks of their own stand
+For several average costs, thresholds are chosen on every other image of the test set and measured
+on the rest: accuracy, multiply-adds, and milliseconds per image with ``EarlyExitClassifier`` run in
+batches of ``--batch-size`` (one image by default). CSV holds the thresholds in full. Writes ``early_exit.csv`` and ``early_exit.png``, where the exits as networks of their own stand
 beside.
 """
 
@@ -31,7 +31,7 @@ from mmmuse.command_line.report import check_new_folder, print_table
 from mmmuse.distillers import EarlyExitClassifier, SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export.data import image_shape, normalised_batches
-from mmmuse.export.exit_network import check_exit
+from mmmuse.export.exit_network import check_exit, num_exits
 from mmmuse.export.exit_table import exit_costs
 from mmmuse.export.latency import latencies
 from mmmuse.export.trained import load_trained
@@ -92,6 +92,8 @@ def measure(args: argparse.Namespace) -> None:
     distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
     for number in args.exits or [1]:
         check_exit(distiller, number)
+        if number == num_exits(distiller):
+            raise InputError(f'exit {number} is the whole network, where every image leaves')
     shape = tuple(args.input_shape or image_shape(config))
     costs = exit_costs(config.model, distiller, shape)
     looked_at = [cost.number in args.exits if args.exits else True for cost in costs[:-1]]
@@ -105,6 +107,8 @@ def measure(args: argparse.Namespace) -> None:
     wanted = args.costs or np.linspace(first, leaving[-1] / whole, 11)[1:-1].tolist()
 
     record = record_exits(distiller, normalised_batches(config, 'test', distiller, args.data))
+    if len(record.correct) < 2:
+        raise InputError('early exit needs at least 2 images: half choose the thresholds')
     chosen_on, measured_on = record.take(slice(0, None, 2)), record.take(slice(1, None, 2))
     points = [
         evaluate_thresholds(
@@ -151,9 +155,7 @@ def measure(args: argparse.Namespace) -> None:
                 milliseconds=round(time, 4),
                 gain_at_macs='' if gains[0] is None else round(gains[0], 4),
                 gain_at_latency='' if gains[1] is None else round(gains[1], 4),
-                thresholds=' '.join(
-                    'None' if value is None else f'{value:.4f}' for value in point.thresholds
-                ),
+                thresholds=' '.join(repr(value) for value in point.thresholds),
                 shares=' '.join(f'{share:.3f}' for share in point.shares),
             )
         )
@@ -201,6 +203,10 @@ def draw(rows: list[dict], path: Path) -> None:
     )
 
 
+def short(threshold: str) -> str:
+    return threshold if threshold == 'None' else f'{float(threshold):.3f}'
+
+
 def show(args: argparse.Namespace, rows: list[dict], num_images: int) -> None:
     print_table(
         f'{num_images} images, thresholds chosen on as many others; latency in batches of {args.batch_size}, '
@@ -213,7 +219,7 @@ def show(args: argparse.Namespace, rows: list[dict], num_images: int) -> None:
                 f'{row["macs"] / 1e6:.1f}',
                 f'{row["milliseconds"]:.3f}',
                 *('' if row[key] == '' else f'{row[key]:+.2f}' for key in GAINS),
-                row['thresholds'],
+                ' '.join(short(value) for value in row['thresholds'].split()),
                 row['shares'],
             ]
             for row in rows
