@@ -159,3 +159,8 @@ def test_a_network_trains_and_every_trained_parameter_gets_a_gradient(name):
         if parameter.requires_grad and parameter.grad is None
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize('path', sorted((CONFIGS / 'examples').glob('*.py')), ids=lambda p: p.stem)
+def test_the_tools_read_the_examples(path):
+    load_config(str(path), {})

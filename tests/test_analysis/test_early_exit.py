@@ -63,3 +63,14 @@ def test_thresholds_are_evaluated_on_the_exit_where_each_image_leaves():
 def test_there_is_no_gain_to_speak_of_outside_the_fixed_exits():
     assert gain_over_fixed_exits(5, 60, [10, 20], [50, 60]) is None
     assert gain_over_fixed_exits(12.5, 60, [20, 10], [60, 50]) == pytest.approx(7.5)
+
+
+def test_images_of_the_same_confidence_leave_together():
+    confidence = np.ones((10, 1))
+    thresholds = thresholds_for_cost(confidence, np.array([1.0, 3.0]), [True], 2.0)
+    assert leaving_exits(confidence, thresholds, 2).tolist() == [0] * 10
+
+
+def test_an_exit_that_nobody_is_to_leave_is_not_looked_at():
+    thresholds = thresholds_for_cost(confidences(10), np.array([1.0, 2, 3, 9]), [True] * 3, 9.0)
+    assert thresholds == [None, None, None]

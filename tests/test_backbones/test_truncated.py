@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 
 import pytest
@@ -98,3 +99,25 @@ def test_torch_export_takes_it_for_any_batch():
     )
     images = torch.randn(5, 3, 16, 16)
     torch.testing.assert_close(program.module()(images), truncated(images))
+
+
+def test_several_threads_share_one_network():
+    truncated = still(TruncatedBackbone(SMALL, 'layer2'))
+    batches = [torch.randn(2, 3, 16, 16) for _ in range(40)]
+    with torch.no_grad():
+        expected = [truncated(batch)[0] for batch in batches]
+
+    def run(batch):
+        with torch.no_grad():
+            return truncated(batch)[0]
+
+    with ThreadPoolExecutor(4) as pool:
+        for own, alone in zip(pool.map(run, batches), expected):
+            torch.testing.assert_close(own, alone)
+
+
+def test_stages_that_are_frozen_behind_the_end_are_refused():
+    with pytest.raises(
+        InputError, match=r"cannot end at 'layer2'.*frozen_stages may reach too far"
+    ):
+        TruncatedBackbone(dict(SMALL, frozen_stages=3), 'layer2')

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -163,11 +165,29 @@ def test_building_it_leaves_every_buffer_alone():
         ([0.5], 'a threshold for each of its 3 exits, got 1'),
         ([0.5, 1.5, 0.5], 'thresholds are None or 0 to 1'),
         ([0.5, -0.1, None], 'thresholds are None or 0 to 1'),
+        (['a', 'b', 'c'], 'thresholds are None or 0 to 1'),
+        (0.5, 'needs thresholds, a list of 3 numbers, got 0.5'),
+        (None, 'needs thresholds, a list of 3 numbers, got None'),
     ],
 )
 def test_wrong_thresholds_are_refused(thresholds, message):
     with pytest.raises(InputError, match=message):
         classifier(thresholds)
+
+
+@torch.no_grad()
+def test_several_threads_share_one_network():
+    model = classifier([NOBODY] * 3)
+    batches = torch.randn(40, 8, 3, 32, 32)
+    model.set_thresholds(middle_thresholds(model, batches[0]))
+    expected_exits = [model.leave_early(batch)[1].tolist() for batch in batches]
+
+    def run(batch):
+        with torch.no_grad():
+            return model.leave_early(batch)[1].tolist()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(run, batches)) == expected_exits
 
 
 def test_images_do_not_leave_inside_a_residual_block():

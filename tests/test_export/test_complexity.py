@@ -2,6 +2,7 @@ import pytest
 from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from torch import nn
 
+from mmmuse.errors import InputError
 from mmmuse.export.complexity import Complexity, paper_complexity, real_complexity
 
 
@@ -31,3 +32,9 @@ def test_the_papers_count_halves_at_every_strided_convolution_and_at_no_pool():
 def test_the_papers_count_knows_padding_that_adapts(size, length):
     conv = Conv2dAdaptivePadding(1, 1, 3, stride=2, bias=False)
     assert paper_complexity(conv, (size, size)).flops == 9 * length**2
+
+
+@pytest.mark.parametrize('shape', [(1, 32, 32), (3, 2, 2), (3, 0, -1)])
+def test_images_that_a_network_does_not_take_are_refused(shape):
+    with pytest.raises(InputError, match='shape'):
+        real_complexity(nn.Conv2d(3, 4, 5), shape)

@@ -69,6 +69,14 @@ def test_an_exit_alone_learns_with_the_students_loss_and_no_module_behind_it():
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
+def test_the_distillers_own_preprocessor_and_input_shape_go_with_an_exit():
+    config = small_config(data_preprocessor=dict(mean=[1, 2, 3], std=[4, 5, 6]))
+    config.model.input_shape = (3, 40, 40)
+    model = exit_network_config(config.model, build_distiller(config), 1)
+    assert model['data_preprocessor'] == dict(mean=[1, 2, 3], std=[4, 5, 6])
+    assert model['backbone']['input_shape'] == (3, 40, 40)
+
+
 def test_a_config_is_not_changed_by_reading_it():
     config = small_config()
     before = config.pretty_text

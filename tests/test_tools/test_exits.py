@@ -90,6 +90,15 @@ def test_the_last_exit_is_the_whole_network(tool, checkpoint, tmp_path):
     assert all(torch.equal(weights[name], trained[name]) for name in weights)
 
 
+def test_one_image_is_enough_to_calibrate_and_a_path_may_hold_a_quote(tool, checkpoint, tmp_path):
+    pytest.importorskip('onnxruntime')
+    out = tmp_path / "it's"
+    flags = ['--int8', '--calibration-images', 1]
+    finished = tool('export.py', DISTILLED, checkpoint, '--exit', 1, '--out', out, *flags)
+    assert finished.code == 0, finished.err
+    assert (out / 'network_int8.onnx').exists()
+
+
 def test_a_config_that_a_run_has_dumped_is_read(tool, checkpoint, tmp_path):
     dumped = checkpoint.parent / Path(DISTILLED).name
     finished = tool('export.py', dumped, checkpoint, '--exit', 1, '--out', tmp_path / 'exit1')
@@ -218,6 +227,8 @@ def test_folders_and_exits_are_checked_before_anything_is_read(tool, only_error,
 def test_an_early_exit_that_is_not_there_is_refused(tool, only_error, checkpoint, tmp_path):
     args = [DISTILLED, checkpoint, '--exits', 7, '--out', tmp_path / 'early']
     assert 'no exit 7' in only_error(tool('analysis/early_exit.py', *args))
+    args = [DISTILLED, checkpoint, '--exits', 4, '--out', tmp_path / 'early']
+    assert 'exit 4 is the whole network' in only_error(tool('analysis/early_exit.py', *args))
     args = [DISTILLED, checkpoint, '--costs', 0.01, '--out', tmp_path / 'early']
     assert 'cannot be had' in only_error(tool('analysis/early_exit.py', *args))
     assert not (tmp_path / 'early').exists()

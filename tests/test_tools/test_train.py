@@ -18,6 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mmmuse.datasets import BatchedDigits
 
+from .conftest import ROOT
+
 BASELINE = 'configs/demo/resnet18_digits.py'
 DISTILLED = 'configs/demo/resnet18_digits_mi_x_si.py'
 SHORT = [
@@ -324,3 +326,24 @@ def test_tensorboard_gets_the_information_terms_by_config(tool, tmp_path):
     assert finished.code == 0, finished.err
     events = EventAccumulator(str(next(tmp_path.glob('*/vis_data')))).Reload()
     assert [event.step for event in events.Scalars('information/si_3')] == [2, 4, 6]
+
+
+@pytest.mark.parametrize('name', ['resnet18_tinyimagenet', 'vgg19_cifar100', 'nasnet_cifar100'])
+def test_a_network_of_the_paper_trains_two_steps_with_its_own_data(tool, tmp_path, name):
+    data = ROOT / 'data' / ('cifar100' if 'cifar' in name else 'tiny-imagenet-mini')
+    if not data.exists():
+        pytest.skip(f'no data in {data.name}')
+    finished = tool(
+        *('train.py', f'configs/muse/{name}_mi_x_si.py', '--work-dir', tmp_path / 'run'),
+        *('--no-validate', '--cfg-options', 'train_cfg.max_epochs=1'),
+        f'train_dataloader.dataset.data_root={data}',
+        'train_dataloader.dataset.indices=8',
+        'train_dataloader.batch_size=4',
+        'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False',
+        'default_hooks.logger.interval=1',
+    )
+    assert finished.code == 0, finished.err
+    losses = [line['loss'] for line in scalars(tmp_path / 'run') if 'loss' in line]
+    assert len(losses) == 2
+    assert all(0 < loss < 100 for loss in losses)
