@@ -42,7 +42,7 @@ def to_program(network: BaseModel, images: Tensor) -> torch.export.ExportedProgr
     except torch._dynamo.exc.UserError as error:
         raise InputError(
             f'torch.export, which ONNX goes through, does not take {type(network.backbone).__name__} '
-            f'for batches of any size ({str(error).strip().splitlines()[0]}); export it without'
+            f'for batches of any size ({str(error).strip().splitlines()[0]}); leave these forms out'
         ) from error
 
 
