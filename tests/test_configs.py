@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmpretrain import get_model
 from mmpretrain.structures import DataSample
 
-from mmmuse.command_line.config import load_config
+from mmmuse.command_line.config import load_config, runner_keys
 from mmmuse.export.data import image_shape
 from mmmuse.variants import VARIANTS
 
@@ -164,3 +164,11 @@ def test_a_network_trains_and_every_trained_parameter_gets_a_gradient(name):
 @pytest.mark.parametrize('path', sorted((CONFIGS / 'examples').glob('*.py')), ids=lambda p: p.stem)
 def test_the_tools_read_the_examples(path):
     load_config(str(path), {})
+
+
+def test_modules_that_a_config_imports_go_with_an_export(tmp_path):
+    own = tmp_path / 'config.py'
+    baseline = CONFIGS / 'baselines' / 'resnet18_cifar100.py'
+    own.write_text(f"_base_ = {str(baseline)!r}\ncustom_imports = dict(imports=['json'])\n")
+    config = load_config(str(own), {})
+    assert 'custom_imports' in runner_keys(config)

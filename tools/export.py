@@ -7,11 +7,7 @@ side by side; an export whose logits are not those of the exit is not kept.
 
 import argparse
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
 
 import torch
 from mmengine.config import Config
@@ -22,7 +18,12 @@ from torch import Tensor
 from mmmuse.command_line.checkpoint import check_checkpoint
 from mmmuse.command_line.config import add_exit_flags, load_config, runner_keys
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import check_new_folder, print_table, write_json
+from mmmuse.command_line.report import (
+    check_new_folder,
+    new_folder,
+    print_table,
+    write_json,
+)
 from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export import formats
@@ -76,18 +77,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--trust-checkpoint', action='store_true', help='load more than weights')
     add_exit_flags(parser)
     return parser.parse_args()
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """Make a folder that is there in the end, whole, or not at all."""
-    folder = Path(mkdtemp(prefix=f'.{out.name}.', dir=out.absolute().parent))
-    try:
-        yield folder
-        folder.chmod(0o755)
-        folder.rename(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def calibration_images(config: Config, distiller: SelfDistiller, args: argparse.Namespace) -> list:

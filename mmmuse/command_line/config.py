@@ -20,6 +20,7 @@ from mmmuse.errors import InputError
 _READ_ELSEWHERE = {
     'activation_checkpointing',
     'compile',
+    'custom_imports',
     'efficient_conv_bn_eval',
     'find_unused_parameters',
     'model_wrapper_cfg',

@@ -3,9 +3,12 @@
 import json
 import os
 import platform
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 
 import torch
 from rich.box import SIMPLE
@@ -46,6 +49,18 @@ def check_new_folder(path: Path) -> None:
         raise InputError(f'{path} exists; it is left as it is')
     if not path.absolute().parent.is_dir():
         raise InputError(f'no folder {path.absolute().parent} to write into')
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Write into a folder that is there in the end, whole, or not at all."""
+    folder = Path(mkdtemp(prefix=f'.{out.name}.', dir=out.absolute().parent))
+    try:
+        yield folder
+        folder.chmod(0o755)
+        folder.rename(out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_json(path: str | None, figures: dict, device: str = 'cpu') -> None:

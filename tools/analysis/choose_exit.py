@@ -15,7 +15,7 @@ from mmmuse.analysis.exit_record import record_exits
 from mmmuse.command_line.checkpoint import check_checkpoint
 from mmmuse.command_line.config import add_exit_flags, load_config
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import check_new_folder, print_table
+from mmmuse.command_line.report import check_new_folder, new_folder, print_table
 from mmmuse.errors import InputError
 from mmmuse.export.data import image_shape, normalised_batches
 from mmmuse.export.exit_network import check_exit
@@ -73,16 +73,16 @@ def choose(args: argparse.Namespace) -> None:
     good = [row for row in rows if row['top1'] >= round(float(needed), 4)]
     chosen = min(good, key=lambda row: row['macs']) if good else None
 
-    args.out.mkdir()
-    write_csv(args.out / 'exits.csv', rows)
-    draw_accuracy(
-        {
-            'multiply-adds (M)': {'exits': [(row['macs'] / 1e6, row['top1']) for row in rows]},
-            'latency (ms)': {'exits': [(row['milliseconds'], row['top1']) for row in rows]},
-        },
-        args.out / 'exits.png',
-        float(needed),
-    )
+    with new_folder(args.out) as folder:
+        write_csv(folder / 'exits.csv', rows)
+        draw_accuracy(
+            {
+                'multiply-adds (M)': {'exits': [(row['macs'] / 1e6, row['top1']) for row in rows]},
+                'latency (ms)': {'exits': [(row['milliseconds'], row['top1']) for row in rows]},
+            },
+            folder / 'exits.png',
+            float(needed),
+        )
     print_table(
         f'{len(record.correct)} images; latency of batch {args.batch_size}, '
         f'{torch.get_num_threads()} threads',

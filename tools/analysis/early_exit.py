@@ -27,7 +27,7 @@ from mmmuse.analysis.exit_record import record_exits
 from mmmuse.command_line.checkpoint import check_checkpoint
 from mmmuse.command_line.config import add_exit_flags, load_config
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import check_new_folder, print_table
+from mmmuse.command_line.report import check_new_folder, new_folder, print_table
 from mmmuse.distillers import EarlyExitClassifier, SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export.data import image_shape, normalised_batches
@@ -159,9 +159,9 @@ def measure(args: argparse.Namespace) -> None:
                 shares=' '.join(f'{share:.3f}' for share in point.shares),
             )
         )
-    args.out.mkdir()
-    write_csv(args.out / 'early_exit.csv', rows)
-    draw(rows, args.out / 'early_exit.png')
+    with new_folder(args.out) as folder:
+        write_csv(folder / 'early_exit.csv', rows)
+        draw(rows, folder / 'early_exit.png')
     show(args, rows, len(measured_on.correct))
 
 
