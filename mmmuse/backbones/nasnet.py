@@ -1,3 +1,4 @@
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -75,7 +76,7 @@ class PreviousAdapter(nn.Module):
         return self.projection(self.relu(previous)) if self.project else previous
 
 
-class _Cell(nn.Module):
+class _Cell(nn.Module, ABC):
     """A cell reads the two last outputs and hands on its own and the last one."""
 
     bias: bool
@@ -94,8 +95,9 @@ class _Cell(nn.Module):
         combined = self.combine(self.reduce(last), self.adapt(previous))
         return torch.cat(combined, 1), last
 
+    @abstractmethod
     def combine(self, last: Tensor, previous: Tensor) -> list[Tensor]:
-        raise NotImplementedError
+        """Return the maps to concatenate, from inputs of the cell's own channels."""
 
 
 class NormalCell(_Cell):
