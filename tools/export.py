@@ -28,7 +28,7 @@ from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export import formats
 from mmmuse.export.complexity import real_complexity
-from mmmuse.export.data import image_shape, normalised_batches
+from mmmuse.export.data import first_images, image_shape, normalised_batches
 from mmmuse.export.exit_network import (
     check_exit,
     exit_logits,
@@ -82,8 +82,8 @@ def parse_args() -> argparse.Namespace:
 def calibration_images(config: Config, distiller: SelfDistiller, args: argparse.Namespace) -> list:
     """Return batches of training images."""
     root = args.data if isinstance(args.data, str) else None
-    images = (batch for batch, _ in normalised_batches(config, 'train', distiller, root))
-    return list(formats.batches_of(images, args.calibration_images))
+    batches = normalised_batches(config, 'train', distiller, root)
+    return list(first_images(batches, args.calibration_images))
 
 
 def write_forms(

@@ -48,23 +48,19 @@ def leaving_costs(
     return np.asarray(trunk_macs) + np.append(heads, heads[-1])
 
 
-def leaving_exits(
-    confidence: np.ndarray, thresholds: Sequence[float | None], num_exits: int
-) -> np.ndarray:
+def leaving_exits(confidence: np.ndarray, thresholds: Sequence[float | None]) -> np.ndarray:
     """Return the exit at which each image leaves, counted from 0.
 
     Args:
         confidence: ``(N, T - 1)``.
         thresholds: T - 1 values; None for an exit that is not looked at.
-        num_exits: T.
 
     Example:
-        >>> leaving_exits(np.array([[0.9, 0.5], [0.2, 0.8], [0.1, 0.1]]), [0.7, 0.6], 3).tolist()
+        >>> leaving_exits(np.array([[0.9, 0.5], [0.2, 0.8], [0.1, 0.1]]), [0.7, 0.6]).tolist()
         [0, 1, 2]
     """
     limits = np.array([np.inf if threshold is None else threshold for threshold in thresholds])
     sure = np.column_stack([confidence >= limits, np.ones(len(confidence), dtype=bool)])
-    assert sure.shape[1] == num_exits
     return sure.argmax(1)
 
 
@@ -154,7 +150,7 @@ def evaluate_thresholds(
         costs: Of leaving at each exit, ``(T, )``.
         thresholds: T - 1 values.
     """
-    exits = leaving_exits(record.confidence, thresholds, len(costs))
+    exits = leaving_exits(record.confidence, thresholds)
     return EarlyExitPoint(
         thresholds,
         float(100 * record.correct[np.arange(len(exits)), exits].mean()),

@@ -1,6 +1,6 @@
 """The images of a config, as its network sees them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 
 import torch
@@ -43,6 +43,15 @@ def normalised_batches(
     for batch in Runner.build_dataloader(loader, seed=0):
         data = model.data_preprocessor(batch, training=False)
         yield data['inputs'], torch.cat([sample.gt_label for sample in data['data_samples']])
+
+
+def first_images(batches: Iterable[tuple[Tensor, Tensor]], limit: int) -> Iterator[Tensor]:
+    """Hand on the images of batches until ``limit`` have been seen; the last batch is cut."""
+    for images, _ in batches:
+        yield images[:limit]
+        limit -= len(images)
+        if limit <= 0:
+            return
 
 
 def image_shape(config: Config) -> tuple[int, int, int]:

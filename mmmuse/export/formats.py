@@ -1,6 +1,6 @@
 """ONNX, ``torch.export`` and int8 forms of a network, each as a file and as a function."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -151,12 +151,3 @@ def import_onnx() -> tuple:
             f'ONNX needs the package {error.name}: pip install "mmmuse[export]"'
         ) from error
     return onnx, onnxruntime
-
-
-def batches_of(images: Iterator[Tensor], limit: int) -> Iterator[Tensor]:
-    """Hand on batches until ``limit`` images have been seen; the last one is cut."""
-    for batch in images:
-        if limit <= 0:
-            return
-        yield batch[:limit]
-        limit -= len(batch)

@@ -1,6 +1,6 @@
 """What an export is worth: a row for the original and for each of its forms."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,8 +8,9 @@ from torch import Tensor
 
 from mmmuse.errors import InputError
 
+from .formats import Function
+
 TOLERANCE = 1e-4
-Function = Callable[[Tensor], Tensor]
 
 
 @dataclass

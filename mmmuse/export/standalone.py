@@ -21,11 +21,7 @@ CHECKPOINT = 'checkpoint.pth'
 # What the distiller alone needs.
 _DISTILLER_HOOKS = {'mmmuse.StudentCheckpointHook', 'mmmuse.InformationLoggerHook'}
 _DISTILLER_METRICS = {'mmmuse.ExitAccuracy'}
-_REGISTRIES = {
-    name: registry
-    for name, registry in vars(mmmuse.registry).items()
-    if name in mmmuse.registry.__all__
-}
+_REGISTRIES = {name: getattr(mmmuse.registry, name) for name in mmmuse.registry.__all__}
 
 
 def write_standalone(

@@ -20,14 +20,20 @@ def build_distiller(config: Config) -> SelfDistiller:
         InputError: If its model is no ``SelfDistiller``.
     """
     init_default_scope(config.get('default_scope') or 'mmpretrain')
-    model = deepcopy(dict(config.model))  # Building fills in defaults.
-    if config.get('data_preprocessor') is not None:
-        model.setdefault('data_preprocessor', deepcopy(config.data_preprocessor))
+    model = model_config(config)
     if model.get('type') != 'mmmuse.SelfDistiller':
         raise InputError(
             f'the config has no exits: its model is {model.get("type")}, not mmmuse.SelfDistiller'
         )
     return MODELS.build(model)
+
+
+def model_config(config: Config) -> dict:
+    """Return a copy of a config's model, which building may change, with its preprocessor."""
+    model = deepcopy(dict(config.model))
+    if config.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', deepcopy(config.data_preprocessor))
+    return model
 
 
 def load_trained(config: Config, checkpoint: str, trust: bool = False) -> SelfDistiller:

@@ -23,7 +23,7 @@ def confidences(num_images: int = 4000) -> np.ndarray:
 def test_the_images_that_thresholds_are_chosen_on_cost_what_was_wanted(wanted):
     confidence = confidences()
     thresholds = thresholds_for_cost(confidence, COSTS, [True] * 3, wanted)
-    cost = COSTS[leaving_exits(confidence, thresholds, 4)].mean()
+    cost = COSTS[leaving_exits(confidence, thresholds)].mean()
     assert cost == pytest.approx(wanted, abs=0.05)
 
 
@@ -31,7 +31,7 @@ def test_an_exit_that_is_not_looked_at_gets_no_threshold():
     confidence = confidences()
     thresholds = thresholds_for_cost(confidence, COSTS, [True, False, True], 30)
     assert thresholds[1] is None
-    exits = leaving_exits(confidence, thresholds, 4)
+    exits = leaving_exits(confidence, thresholds)
     assert set(exits) == {0, 2, 3}
     assert COSTS[exits].mean() == pytest.approx(30, abs=0.05)
 
@@ -68,7 +68,7 @@ def test_there_is_no_gain_to_speak_of_outside_the_fixed_exits():
 def test_images_of_the_same_confidence_leave_together():
     confidence = np.ones((10, 1))
     thresholds = thresholds_for_cost(confidence, np.array([1.0, 3.0]), [True], 2.0)
-    assert leaving_exits(confidence, thresholds, 2).tolist() == [0] * 10
+    assert leaving_exits(confidence, thresholds).tolist() == [0] * 10
 
 
 def test_an_exit_that_nobody_is_to_leave_is_not_looked_at():

@@ -8,7 +8,6 @@ beside.
 
 import argparse
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +29,11 @@ from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_folder, new_folder, print_table
 from mmmuse.distillers import EarlyExitClassifier, SelfDistiller
 from mmmuse.errors import InputError
-from mmmuse.export.data import image_shape, normalised_batches
+from mmmuse.export.data import first_images, image_shape, normalised_batches
 from mmmuse.export.exit_network import check_exit, num_exits
 from mmmuse.export.exit_table import exit_costs
 from mmmuse.export.latency import latencies
-from mmmuse.export.trained import load_trained
+from mmmuse.export.trained import load_trained, model_config
 from mmmuse.registry import MODELS
 
 
@@ -68,10 +67,9 @@ def parse_args() -> argparse.Namespace:
 
 def early_exit_classifier(config: Config, distiller: SelfDistiller) -> EarlyExitClassifier:
     """Return the same network, weights included, as a classifier that leaves early."""
-    model = deepcopy(dict(config.model, type='mmmuse.EarlyExitClassifier'))
-    if config.get('data_preprocessor') is not None:
-        model.setdefault('data_preprocessor', deepcopy(config.data_preprocessor))
-    classifier = MODELS.build(dict(model, thresholds=[None] * len(distiller.tap_paths.shallow)))
+    thresholds = [None] * len(distiller.tap_paths.shallow)
+    model = {**model_config(config), 'type': 'mmmuse.EarlyExitClassifier'}
+    classifier = MODELS.build({**model, 'thresholds': thresholds})
     classifier.load_state_dict(distiller.state_dict())
     return classifier.eval()
 
@@ -118,9 +116,8 @@ def measure(args: argparse.Namespace) -> None:
         )
         for share in wanted
     ]
-    images = torch.cat(
-        [batch for batch, _ in normalised_batches(config, 'test', distiller, args.data)]
-    )[1::2][: args.latency_images]
+    batches = normalised_batches(config, 'test', distiller, args.data)
+    images = torch.cat(list(first_images(batches, 2 * args.latency_images)))[1::2]
     timed = time_all(
         early_exit_classifier(config, distiller), costs, points, images, args.batch_size
     )
