@@ -17,21 +17,25 @@ class DistillFeatures:
     Attributes:
         shallow: Raw features of modules 1 to T - 1 (``F_i``): maps
             ``(N, C_i, H_i, W_i)``, tokens ``(N, L_i, C_i)`` or vectors.
-        last: Raw feature of module T, or of another network.
+        last: Raw feature of module T, or of another network; None where no loss
+            reads features.
         logits: Logits of the last exit (``z_T``), ``(N, K)``, if tapped.
         exits: The neck's maps ``(N, C_T, h, w)``, one per shallow module; empty
             without a neck.
+        extra: What a distiller taps beside them, by module path.
         last_vector: ``f_T``: ``last`` averaged over its locations, ``(N, C_T)``.
     """
 
     shallow: tuple[Tensor, ...]
-    last: Tensor
+    last: Tensor | None
     logits: Tensor | None = None
     exits: tuple[Tensor, ...] = ()
-    last_vector: Tensor = field(init=False)
+    extra: dict[str, Tensor] = field(default_factory=dict)
+    last_vector: Tensor | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.last_vector = global_view(self.last)
+        if self.last is not None:
+            self.last_vector = global_view(self.last)
 
 
 @dataclass(frozen=True)

@@ -72,10 +72,10 @@ def train(runner: Runner) -> None:
     if isinstance(model, SelfDistiller) and isinstance(runner.train_loop, EpochBasedTrainLoop):
         loader = runner.train_loop.dataloader
         left_over = len(loader.sampler) % (loader.batch_size or 1)
-        if 0 < left_over < model.head.min_batch_size and not loader.drop_last:
+        if 0 < left_over < model.min_batch_size and not loader.drop_last:
             raise InputError(
                 f'the last batch of an epoch is left with {left_over} image, and a batch needs at '
-                f'least {model.head.min_batch_size}: set train_dataloader.drop_last=True'
+                f'least {model.min_batch_size}: set train_dataloader.drop_last=True'
             )
     runner.train()
 

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -15,13 +15,13 @@ class TapPaths(NamedTuple):
     """Paths of the tapped modules: the shallow ones, the last, and that of the logits."""
 
     shallow: list[str]
-    last: str
+    last: str | None
     logits: str | None
 
     @property
     def all(self) -> list[str]:
         """Every path, in the order of the forward."""
-        return [*self.shallow, self.last] + ([self.logits] if self.logits else [])
+        return [*self.shallow, *filter(None, (self.last, self.logits))]
 
 
 @MODELS.register_module()
@@ -41,44 +41,60 @@ class SelfDistiller(BaseDistiller):
             module that puts out class logits (None without exits). Or
             ``'auto'``, or ``dict(num_modules=T)``, for the proposal that
             ``tools/wrap.py`` prints (T = 4 by default).
-        head: Config of the added losses, ``mmmuse.MUSEHead``.
+        head: Config of the added losses, ``mmmuse.MUSEHead``. A subclass that has
+            losses of its own goes without one.
         neck: Config of the exits' bottlenecks, ``mmmuse.SelfDistillNeck``; None
             where the head has no exits.
         input_shape: ``(C, H, W)`` of the dry run that infers shapes.
         data_preprocessor: For the student, if its config has none.
         init_cfg: MMEngine's, for neck and head.
+        extra_taps: More module paths to tap, for a subclass; ``features.extra``.
 
     Raises:
         InputError: If a tap is unusable, the taps are not in the order of the
             forward, or neck and head do not match them.
 
+    Attributes:
+        has_own_losses: Whether a subclass adds losses beside the head's, in
+            :meth:`own_losses`.
+
     Source: MUSE (Gong et al., BMVC 2021), figure 1.
     """
+
+    has_own_losses: ClassVar[bool] = False
 
     def __init__(
         self,
         student: dict | nn.Module,
         taps: dict | str,
-        head: dict,
+        head: dict | None = None,
         neck: dict | None = None,
         input_shape: Sequence[int] | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        extra_taps: Sequence[str] = (),
     ) -> None:
         student = build_student(student, data_preprocessor)
-        paths = _read_taps(taps, student, input_shape)
-        super().__init__(student, paths.all, input_shape, init_cfg=init_cfg)
+        if head is None and not self.has_own_losses:
+            raise InputError(f'{type(self).__name__} needs a head, the losses that it adds')
+        paths = _read_taps(taps, student, input_shape, needs_features=head is not None)
+        super().__init__(student, [*paths.all, *extra_taps], input_shape, init_cfg=init_cfg)
         self.tap_paths = paths
         self._check_order()
-        specs = [self.tap_specs[path] for path in paths.shallow]
-        last = self.tap_specs[paths.last]
-        self.head = self._build_head(head, specs, last)
-        self.neck = self._build_neck(neck, specs, last)
+        self._check_logits(self.tap_specs.get(paths.logits))
+        self.head = self.neck = None
+        if head is not None:
+            specs = [self.tap_specs[path] for path in paths.shallow]
+            last = self.tap_specs[paths.last]
+            self.head = self._build_head(head, specs, last)
+            self.neck = self._build_neck(neck, specs, last)
+        elif neck is not None:
+            raise InputError('the neck goes with a head: without one, set neck=None')
         for part in filter(None, (self.head, self.neck)):
             part.to(next(student.parameters()))  # Its device and type.
 
     def _check_order(self) -> None:
-        expected = [*self.tap_paths.shallow, self.tap_paths.last]
+        expected = [*self.tap_paths.shallow, *filter(None, (self.tap_paths.last,))]
         order = [path for path in self.tap_order if path in expected]
         if order != expected:
             raise InputError(
@@ -92,7 +108,6 @@ class SelfDistiller(BaseDistiller):
         if loss is not None:  # The exits learn with the student's own loss.
             exit.setdefault('loss', loss)
         logits = self.tap_specs.get(self.tap_paths.logits)
-        self._check_logits(logits)
         head = MODELS.build(
             _with_inferred(
                 {**head, 'exit': exit},
@@ -104,6 +119,12 @@ class SelfDistiller(BaseDistiller):
         )
         if head.kd is not None and logits is None:
             raise InputError('distilling logits needs taps.logits, the module that puts them out')
+        for path, spec in zip([*self.tap_paths.shallow, self.tap_paths.last], [*specs, last]):
+            if spec.grid is None and head.reads_maps:
+                raise InputError(
+                    f'{path!r} puts out a vector, and {head.reads_maps} compares maps: tap a '
+                    'module before the pooling, or take another discrepancy'
+                )
         return head
 
     def _check_logits(self, logits: FeatureSpec | None) -> None:
@@ -151,20 +172,31 @@ class SelfDistiller(BaseDistiller):
         Raises:
             InputError: If the batch is smaller than a loss needs.
         """
-        if len(inputs) < self.head.min_batch_size:
+        if len(inputs) < self.min_batch_size:
             raise InputError(
-                f'a batch needs at least {self.head.min_batch_size} images, got '
+                f'a batch needs at least {self.min_batch_size} images, got '
                 f'{len(inputs)}; if a last batch is left over, set drop_last=True'
             )
         with self.taps:
             losses = super().loss(inputs, data_samples)
             features = self.collect()
-        losses.update(self.head.loss(features, data_samples))
+        losses.update(self.own_losses(features, data_samples))
+        if self.head is not None:
+            losses.update(self.head.loss(features, data_samples))
         return losses
+
+    @property
+    def min_batch_size(self) -> int:
+        """Images that the losses need in a batch."""
+        return 1 if self.head is None else self.head.min_batch_size
+
+    def own_losses(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
+        """Return what a subclass adds beside the head's losses: named scalars."""
+        return {}
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
         """Return the student's predictions, with ``exit_scores`` where there are exits."""
-        if not self.head.exits:
+        if self.head is None or not self.head.exits:
             return super().predict(inputs, data_samples)
         with self.taps:
             predictions = super().predict(inputs, data_samples)
@@ -177,7 +209,10 @@ class SelfDistiller(BaseDistiller):
         paths = self.tap_paths
         shallow = tuple(tapped[path] for path in paths.shallow)
         exits = self.neck(shallow) if self.neck is not None else ()
-        return DistillFeatures(shallow, tapped[paths.last], tapped.get(paths.logits), exits)
+        extra = {path: tapped[path] for path in self.taps.paths if path not in paths.all}
+        return DistillFeatures(
+            shallow, tapped.get(paths.last), tapped.get(paths.logits), exits, extra
+        )
 
 
 def exit_strides(specs: Sequence[FeatureSpec], last: FeatureSpec) -> list[int]:
@@ -187,7 +222,12 @@ def exit_strides(specs: Sequence[FeatureSpec], last: FeatureSpec) -> list[int]:
     return [max(round(spec.grid[0] / target[0]), 1) if spec.grid else 1 for spec in specs]
 
 
-def _read_taps(taps: dict | str, student: nn.Module, input_shape: Sequence[int] | None) -> TapPaths:
+def _read_taps(
+    taps: dict | str,
+    student: nn.Module,
+    input_shape: Sequence[int] | None,
+    needs_features: bool = True,
+) -> TapPaths:
     if isinstance(taps, str):
         if taps != 'auto':
             raise InputError(f"taps is a dict or 'auto', got {taps!r}")
@@ -198,6 +238,8 @@ def _read_taps(taps: dict | str, student: nn.Module, input_shape: Sequence[int] 
             f'taps has keys that nothing reads: {", ".join(sorted(unknown))}; '
             'it takes modules, last, logits, or num_modules alone'
         )
+    if not needs_features and not {'modules', 'num_modules'} & set(taps):
+        return TapPaths([], taps.get('last'), taps.get('logits'))
     if 'modules' not in taps:
         if set(taps) - {'num_modules'}:
             raise InputError('taps needs modules, the paths of the shallow modules')

@@ -103,6 +103,11 @@ class MUSEHead(BaseModule):
         return bool(self.exits) or any(loss.reads_exits for loss in self.discrepancies)
 
     @property
+    def reads_maps(self) -> str:
+        """Names of the discrepancies that cannot read a vector."""
+        return ', '.join(type(loss).__name__ for loss in self.discrepancies if loss.reads_maps)
+
+    @property
     def min_batch_size(self) -> int:
         """Images that the losses need in a batch."""
         return max((loss.min_batch_size for loss in self.discrepancies), default=1)

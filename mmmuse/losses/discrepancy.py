@@ -20,10 +20,12 @@ class Discrepancy(nn.Module, ABC):
 
     Attributes:
         reads_exits: Whether it reads the neck's maps rather than the raw features.
+        reads_maps: Whether it compares locations, and so cannot read a vector.
         min_batch_size: Images that it needs in a batch.
     """
 
     reads_exits: ClassVar[bool] = False
+    reads_maps: ClassVar[bool] = False
     min_batch_size: ClassVar[int] = 1
 
     def __init__(self, local_channels: list[int], last_channels: int, loss_weight: float) -> None:
