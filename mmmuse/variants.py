@@ -1,4 +1,4 @@
-"""The named variants of self-distillation: the rows of the paper's table 5 and BYOT.
+"""The named variants of self-distillation: the rows of the paper's tables 5 and 6, and BYOT.
 
 They say what is added to a network. BYOT's own total also weighs the network's cross-entropy with
 1 - alpha, which stands in the network's config (``configs/byot/``), not here.
@@ -35,6 +35,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     'mi_x_si_alone': {**_muse('multiplicative'), **_NO_EXITS},
     'mi_plus_si_ce': {**_muse('additive'), **_CE},
     'mi_x_si_ce': {**_muse('multiplicative'), **_CE},
+    'mmd_ce': {'discrepancy': dict(type='mmmuse.MMDLoss'), **_CE},
+    'adversarial_ce': {'discrepancy': dict(type='mmmuse.AdversarialLoss'), **_CE},
+    'vid_ce': {'discrepancy': dict(type='mmmuse.VIDLoss'), **_CE},
 }
 
 

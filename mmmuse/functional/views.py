@@ -1,3 +1,6 @@
+from math import isqrt
+
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmmuse.errors import InputError
@@ -57,3 +60,58 @@ def global_view(feature: Tensor) -> Tensor:
     if feature.ndim == 4:
         return feature.mean((2, 3))
     return local_view(feature).mean(1)
+
+
+def map_view(feature: Tensor) -> Tensor:
+    """Return a feature as a map.
+
+    Args:
+        feature: A map ``(N, C, H, W)``, or tokens ``(N, L, C)``: a square grid
+            behind any prefix (class) tokens, which are left out.
+
+    Returns:
+        Shape ``(N, C, H, W)``.
+
+    Raises:
+        InputError: If it is a vector, which has no locations.
+
+    Example:
+        >>> import torch
+        >>> map_view(torch.zeros(2, 17, 8)).shape
+        torch.Size([2, 8, 4, 4])
+    """
+    if feature.ndim == 4:
+        return feature
+    if feature.ndim != 3:
+        raise InputError(
+            f'a map (N, C, H, W) or tokens (N, L, C) are needed, got shape {tuple(feature.shape)}'
+        )
+    side = isqrt(feature.shape[1])
+    return feature[:, feature.shape[1] - side**2 :].transpose(1, 2).unflatten(2, (side, side))
+
+
+def same_grid(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two features as maps of one grid, the larger average-pooled to the smaller.
+
+    Args:
+        first: A map ``(N, C, H, W)`` or tokens.
+        second: Likewise; another number of channels may be.
+
+    Returns:
+        Two maps ``(N, C, h, w)``, h and w the smaller of each.
+
+    Raises:
+        InputError: If either is a vector.
+
+    Example:
+        >>> import torch
+        >>> large, small = same_grid(torch.ones(1, 2, 8, 8), torch.ones(1, 3, 4, 2))
+        >>> large.shape, small.shape
+        (torch.Size([1, 2, 4, 2]), torch.Size([1, 3, 4, 2]))
+    """
+    first, second = map_view(first), map_view(second)
+    grid = tuple(min(sizes) for sizes in zip(first.shape[2:], second.shape[2:]))
+    return tuple(
+        feature if feature.shape[2:] == grid else F.adaptive_avg_pool2d(feature, grid)
+        for feature in (first, second)
+    )

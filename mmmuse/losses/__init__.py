@@ -1,6 +1,17 @@
+from .adversarial_loss import AdversarialLoss
 from .discrepancy import Discrepancy
 from .hint_loss import HintLoss
 from .kd_loss import KDLoss
+from .mmd_loss import MMDLoss
 from .muse_loss import MUSELoss
+from .vid_loss import VIDLoss
 
-__all__ = ['Discrepancy', 'HintLoss', 'KDLoss', 'MUSELoss']
+__all__ = [
+    'AdversarialLoss',
+    'Discrepancy',
+    'HintLoss',
+    'KDLoss',
+    'MMDLoss',
+    'MUSELoss',
+    'VIDLoss',
+]

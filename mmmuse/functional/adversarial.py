@@ -1,0 +1,85 @@
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import Function
+
+from mmmuse.errors import InputError
+
+from .precision import at_least_float32
+
+
+def discriminator_loss(first: Tensor, second: Tensor) -> Tensor:
+    r"""Return the binary cross-entropy of telling two sets of features apart by their scores.
+
+    .. math::
+        L = \mathbb{E}_{first}[-\log \mathrm{sigmoid}(D)]
+          + \mathbb{E}_{second}[-\log(1 - \mathrm{sigmoid}(D))]
+
+    in float32 at least. The best discriminator reaches :math:`2 \log 2 - 2\,
+    \mathrm{JS}`, with JS the Jensen-Shannon divergence of the two distributions
+    (natural logarithm): :math:`2 \log 2 = 1.3863` where they are the same. What
+    the features are trained for is to raise it.
+
+    Args:
+        first: Scores (logits) of features labelled 1, any shape.
+        second: Scores of features labelled 0, any shape.
+
+    Returns:
+        A scalar, in nats.
+
+    Raises:
+        InputError: If either side holds no score.
+
+    Source: "Generative Adversarial Nets" (Goodfellow et al., NeurIPS 2014),
+    equation 1 and theorem 1.
+
+    Example:
+        >>> import torch
+        >>> round(discriminator_loss(torch.tensor([2.0]), torch.tensor([-1.0])).item(), 4)
+        0.4402
+    """
+    if first.numel() == 0 or second.numel() == 0:
+        raise InputError(
+            'discriminator_loss needs at least one score on each side, got shapes '
+            f'{tuple(first.shape)} and {tuple(second.shape)}'
+        )
+    first, second = at_least_float32(first), at_least_float32(second)
+    return F.binary_cross_entropy_with_logits(
+        first, torch.ones_like(first)
+    ) + F.binary_cross_entropy_with_logits(second, torch.zeros_like(second))
+
+
+def reverse_gradient(tensor: Tensor, scale: float = 1.0) -> Tensor:
+    r"""Return the tensor itself; its gradient comes back times :math:`-scale`.
+
+    What minimises a loss behind it is trained against by what lies before it, in
+    the same step.
+
+    Args:
+        tensor: Any floating tensor.
+        scale: Of the reversed gradient.
+
+    Source: "Unsupervised Domain Adaptation by Backpropagation" (Ganin and
+    Lempitsky, ICML 2015), section 3.2.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([2.0], requires_grad=True)
+        >>> reverse_gradient(x).square().backward()
+        >>> x.grad
+        tensor([-4.])
+    """
+    return _ReverseGradient.apply(tensor, scale)
+
+
+class _ReverseGradient(Function):
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return -ctx.scale * grad, None

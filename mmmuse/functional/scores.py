@@ -1,0 +1,16 @@
+from torch import Tensor
+
+from mmmuse.errors import InputError
+
+
+def refuse_empty_scores(function: str, joint: Tensor, marginal: Tensor) -> None:
+    """Refuse scores of which a mean cannot be taken.
+
+    Raises:
+        InputError: If either side holds no score; names the function.
+    """
+    if joint.numel() == 0 or marginal.numel() == 0:
+        raise InputError(
+            f'{function} needs at least one score on each side, got shapes '
+            f'{tuple(joint.shape)} and {tuple(marginal.shape)}'
+        )

@@ -1,0 +1,197 @@
+"""Which runs a table is made of."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmmuse.command_line.config import load_config
+from mmmuse.errors import InputError
+
+from .schedule import scaled_schedule
+
+_KEYS = {'title', 'rows', 'options', 'metric', 'caption'}
+_ROW_KEYS = {'name', 'config', 'paper', 'options'}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: a config, what is changed in it, and what the paper prints.
+
+    Attributes:
+        name: As printed.
+        config: Path of the config.
+        paper: The paper's figures by column: ``'top1'`` for the whole network,
+            ``'exit1'``, ... for its exits.
+        options: Overrides of config keys, those of the whole table included.
+    """
+
+    name: str
+    config: str
+    paper: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> str:
+        """The name, fit for a path."""
+        words = self.name.lower().replace('+', ' plus ').replace('×', ' x ')
+        return re.sub(r'[^a-z0-9.]+', '_', words).strip('_')
+
+
+@dataclass(frozen=True)
+class Table:
+    """A named list of rows; see ``configs/tables``.
+
+    Attributes:
+        title: As printed.
+        rows: At least one, of different names.
+        metric: Of the whole network, as MMEngine logs it.
+        caption: What else has to be said, printed below the title.
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    metric: str = 'accuracy/top1'
+    caption: str = ''
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a row with a seed.
+
+    Attributes:
+        row: The row.
+        seed: The seed.
+        work_dir: Its folder.
+        epochs: How many it trains.
+        options: Every override, the seed included.
+    """
+
+    row: Row
+    seed: int
+    work_dir: Path
+    epochs: int
+    options: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Row and seed, for people."""
+        return f'{self.row.name}, seed {self.seed}'
+
+    def arguments(self) -> list[str]:
+        """Return what ``tools/train.py`` is called with."""
+        options = [f'{key}={_written(value)}' for key, value in self.options.items()]
+        return [
+            self.row.config,
+            '--work-dir',
+            str(self.work_dir),
+            '--resume',
+            '--cfg-options',
+            *options,
+        ]
+
+
+def read_table(path: str) -> Table:
+    """Read a table's file, a Python config with ``title`` and ``rows``.
+
+    Raises:
+        InputError: If it is not there, is no table, or two rows have one name.
+    """
+    if not Path(path).is_file():
+        raise InputError(f'no table {path}')
+    config = Config.fromfile(path)
+    unknown = {key for key in config if not key.startswith('_')} - _KEYS
+    if unknown or not config.get('rows') or not isinstance(config.get('title'), str):
+        raise InputError(
+            f'{path} is no table: it needs a title and rows'
+            + (f', and nothing reads {", ".join(sorted(unknown))}' if unknown else '')
+        )
+    shared = config.get('options', {})
+    rows = tuple(_read_row(path, i, row, shared) for i, row in enumerate(config.rows, 1))
+    folders = [row.folder for row in rows]
+    for row in rows:
+        if folders.count(row.folder) > 1:
+            raise InputError(f'{path}: two rows are named {row.name!r} (or write as one folder)')
+    return Table(
+        config.title, rows, config.get('metric', Table.metric), config.get('caption', '').strip()
+    )
+
+
+def _read_row(path: str, number: int, row: dict, shared: dict) -> Row:
+    if not isinstance(row, dict) or not {'name', 'config'} <= row.keys() <= _ROW_KEYS:
+        raise InputError(
+            f'{path}, row {number}: a row is dict(name=..., config=...) and may have paper and '
+            f'options, got {dict(row) if isinstance(row, dict) else row!r}'
+        )
+    paper = row.get('paper', {})
+    paper = {'top1': paper} if isinstance(paper, str) else dict(paper)
+    return Row(row['name'], row['config'], paper, {**shared, **row.get('options', {})})
+
+
+def plan_runs(
+    table: Table,
+    seeds: Sequence[int],
+    work_dir: Path,
+    epochs: int | None = None,
+    options: dict[str, Any] | None = None,
+) -> list[Run]:
+    """Return the runs of a table, seed by seed: every row has one before any has two.
+
+    Args:
+        table: The table.
+        seeds: Different ones, at least one.
+        work_dir: The table's folder; each run has one of its own in it.
+        epochs: Epochs of every run, the milestones of its schedule scaled alike;
+            None for each config's own.
+        options: Overrides of config keys for every row.
+
+    Raises:
+        InputError: If a config is missing or cannot be read (the row is named),
+            a seed is given twice, or ``epochs`` is below 1.
+    """
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise InputError(f'a table needs different seeds, at least one, got {list(seeds)}')
+    if epochs is not None and epochs < 1:
+        raise InputError(f'--epochs is at least 1, got {epochs}')
+    planned = [(row, *_settled(row, epochs, options or {})) for row in table.rows]
+    return [
+        Run(
+            row,
+            seed,
+            work_dir / row.folder / f'seed{seed}',
+            total,
+            {**settled, 'randomness.seed': seed},
+        )
+        for seed in seeds
+        for row, total, settled in planned
+    ]
+
+
+def _settled(row: Row, epochs: int | None, options: dict) -> tuple[int, dict]:
+    """Return the epochs of a row's runs and all its overrides but the seed."""
+    settled = {**row.options, **options}
+    try:
+        config = load_config(row.config, settled)
+        if epochs is not None:
+            # What is written out by hand stays; the rest of the schedule is scaled.
+            settled = {**scaled_schedule(load_config(row.config, {}), epochs), **settled}
+            settled['train_cfg.max_epochs'] = epochs
+    except InputError as error:
+        raise InputError(f'row {row.name!r}: {error}') from error
+    total = settled.get('train_cfg.max_epochs', (config.get('train_cfg') or {}).get('max_epochs'))
+    if not isinstance(total, int):
+        raise InputError(f'row {row.name!r}: {row.config} has no train_cfg.max_epochs')
+    return total, settled
+
+
+def _written(value: Any) -> str:
+    """Write a value as ``--cfg-options`` reads it."""
+    if isinstance(value, (list, tuple)):
+        inside = ','.join(map(_written, value))
+        return f'[{inside}]' if isinstance(value, list) else f'({inside})'
+    if isinstance(value, dict):
+        raise InputError(f'a table overrides single keys, not whole parts, got {value}')
+    return str(value)

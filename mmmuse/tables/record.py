@@ -1,0 +1,107 @@
+"""What a run has left behind: the metrics of every epoch."""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mmmuse.errors import InputError
+
+from .plan import Run
+
+_EXIT = re.compile(r'^exit(\d+)/top1$')
+_FILE = 'record.json'
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run.
+
+    Attributes:
+        options: The overrides it was run with.
+        epochs: The metrics of each epoch from 1, by column: ``'top1'`` for the
+            whole network, ``'exit1'``, ... for its exits, in percent.
+        command: That ran it.
+        commit: Of the code, with ``-dirty`` if the tree had changes.
+        hardware: In words.
+    """
+
+    options: dict
+    epochs: dict[int, dict[str, float]]
+    command: str
+    commit: str
+    hardware: str
+
+    def last(self) -> dict[str, float]:
+        """Return the metrics of the last epoch."""
+        return self.epochs[max(self.epochs)]
+
+    def best(self) -> dict[str, float]:
+        """Return the metrics of the epoch in which the whole network was best."""
+        return max(self.epochs.values(), key=lambda metrics: metrics['top1'])
+
+
+def read_record(run: Run) -> Record | None:
+    """Return the record of a run; None if it has not been finished.
+
+    Raises:
+        InputError: If it was run with other options than these, or the file is damaged.
+    """
+    path = run.work_dir / _FILE
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text())
+        epochs = {int(epoch): metrics for epoch, metrics in content.pop('epochs').items()}
+        record = Record(epochs=epochs, **content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f'{path} is damaged; delete {run.work_dir} and run again') from error
+    own = json.loads(json.dumps(run.options))
+    differ = sorted(
+        key for key in own.keys() | record.options.keys() if own.get(key) != record.options.get(key)
+    )
+    if differ:
+        raise InputError(
+            f'{run.work_dir} was run with another {", ".join(differ)}: name another --work-dir, '
+            'or delete it'
+        )
+    return record
+
+
+def write_record(run: Run, metric: str, command: str, commit: str, hardware: str) -> Record:
+    """Read what a run logged and keep it beside its checkpoints.
+
+    Raises:
+        InputError: If its last epoch was never evaluated.
+    """
+    epochs = logged_epochs(run.work_dir, metric)
+    if run.epochs not in epochs:
+        raise InputError(
+            f'{run.work_dir} has no {metric} of epoch {run.epochs}: the run was stopped between '
+            'its last checkpoint and its evaluation; delete it and run again'
+        )
+    record = Record(run.options, epochs, command, commit, hardware)
+    (run.work_dir / _FILE).write_text(json.dumps(asdict(record), indent=1) + '\n')
+    return record
+
+
+def logged_epochs(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:
+    """Return the metrics that a run and its resumptions logged, by epoch.
+
+    Args:
+        work_dir: With the logs ``*/vis_data/scalars.json``.
+        metric: Of the whole network; the exits' are ``exit1/top1`` and so on.
+    """
+    epochs: dict[int, dict[str, float]] = {}
+    for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        for line in log.read_text().splitlines():
+            try:
+                logged = json.loads(line)
+            except ValueError:  # A run that was killed ends in half a line.
+                continue
+            if metric in logged:
+                exits = {f'exit{m[1]}': v for k, v in logged.items() if (m := _EXIT.match(k))}
+                # The last exit is the network itself.
+                exits.pop(f'exit{len(exits)}', None)
+                epochs[logged['step']] = {**exits, 'top1': logged[metric]}
+    return epochs

@@ -1,0 +1,162 @@
+"""Run many trainings on the devices at hand, one in each slot."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mmmuse.errors import InputError
+
+from .plan import Run
+from .record import logged_epochs
+
+_POLL_SECONDS = 1.0
+
+
+def check_devices(devices: Sequence[str] | None) -> list[str]:
+    """Return the devices to run on, by default every GPU, or else the CPU.
+
+    Args:
+        devices: ``'cpu'``, ``'cuda:0'``, ...; one named twice takes two runs at a time.
+
+    Raises:
+        InputError: If one is not there.
+    """
+    present = [f'cuda:{i}' for i in range(torch.cuda.device_count())]
+    if not devices:
+        return present or ['cpu']
+    devices = ['cuda:0' if device == 'cuda' else device for device in devices]
+    for device in devices:
+        if device not in ('cpu', *present):
+            raise InputError(f'no device {device!r}; there are {", ".join(["cpu", *present])}')
+    return devices
+
+
+def environment(device: str, devices: Sequence[str]) -> dict[str, str]:
+    """Return the environment of a run that sees one device, and its share of the processor."""
+    number = device.partition(':')[2]
+    shared = {'CUDA_VISIBLE_DEVICES': number}
+    if device == 'cpu':
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+        shared['OMP_NUM_THREADS'] = str(max(cores // list(devices).count('cpu'), 1))
+    return {**os.environ, **shared}
+
+
+def run_all(
+    runs: Sequence[Run],
+    devices: Sequence[str],
+    train: Path,
+    metric: str,
+    finished: Callable[[Run], None],
+) -> dict[str, str]:
+    """Train every run, as many at a time as there are devices.
+
+    A run that fails is noted and the others go on. On Ctrl-C (and on any error)
+    those in the slots are interrupted, which they survive: the next call resumes
+    them from their last checkpoint.
+
+    Args:
+        runs: In their order.
+        devices: The slots; see :func:`check_devices`.
+        train: Path of ``tools/train.py``.
+        metric: By which epochs are counted.
+        finished: Called with each run that has come to its end.
+
+    Returns:
+        For each run that failed its name, and its last line.
+    """
+    waiting = list(runs)
+    slots: dict[int, _Slot] = {}
+    failed: dict[str, str] = {}
+    with _progress() as progress:
+        overall = progress.add_task('runs', total=len(runs))
+        try:
+            while waiting or slots:
+                for i, device in enumerate(devices):
+                    if i not in slots and waiting:
+                        run = waiting.pop(0)
+                        env = environment(device, devices)
+                        slots[i] = _Slot(run, train, env, metric, progress)
+                time.sleep(_POLL_SECONDS)
+                for i, slot in list(slots.items()):
+                    code = slot.poll()
+                    if code is None:
+                        continue
+                    del slots[i]
+                    progress.advance(overall)
+                    if code == 0:
+                        finished(slot.run)
+                    else:
+                        failed[slot.run.name] = slot.last_line()
+                    progress.console.print(
+                        f'{slot.run.name}: {"done" if code == 0 else "failed: " + slot.last_line()}',
+                        markup=False,
+                    )
+        finally:
+            for slot in slots.values():
+                slot.stop()
+    return failed
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+
+
+class _Slot:
+    """One training in a process of its own, and its bar of epochs."""
+
+    def __init__(
+        self, run: Run, train: Path, env: dict[str, str], metric: str, progress: Progress
+    ) -> None:
+        self.run = run
+        self.metric = metric
+        self.progress = progress
+        self.log = run.work_dir.with_suffix('.log')
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.task = progress.add_task(run.name, total=run.epochs)
+        with self.log.open('a') as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(train), *run.arguments()],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=env,
+                start_new_session=True,  # Ctrl-C reaches it through `stop` alone, once.
+            )
+
+    def poll(self) -> int | None:
+        """Move the bar; return the exit status once there is one."""
+        code = self.process.poll()
+        done = max(logged_epochs(self.run.work_dir, self.metric), default=0)
+        self.progress.update(self.task, completed=done)
+        if code is not None:
+            self.progress.remove_task(self.task)
+        return code
+
+    def stop(self) -> None:
+        """Interrupt the process and wait for its end."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def last_line(self) -> str:
+        """Return the error line of the log, or else its last line."""
+        lines = [line for line in self.log.read_text().splitlines() if line.strip()]
+        errors = [line for line in lines[-20:] if line.startswith('error: ')]
+        return (errors or lines or ['no output'])[-1] + f' (see {self.log})'
