@@ -37,7 +37,7 @@ class Row:
     @property
     def folder(self) -> str:
         """The name, fit for a path."""
-        words = self.name.lower().replace('+', ' plus ').replace('×', ' x ')
+        words = self.name.lower().replace('+', ' plus ')
         return re.sub(r'[^a-z0-9.]+', '_', words).strip('_')
 
 
