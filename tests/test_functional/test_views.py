@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmmuse.errors import InputError
-from mmmuse.functional import global_view, local_view
+from mmmuse.functional import global_view, local_view, map_view, same_grid
 
 
 def test_the_local_view_of_a_map_lists_its_locations_row_by_row():
@@ -45,3 +45,25 @@ def test_the_global_view_is_the_mean_over_locations():
 def test_other_shapes_are_refused_with_the_shape(view, shape):
     with pytest.raises(InputError, match=str(shape[-1])):
         view(torch.zeros(shape))
+
+
+def test_tokens_become_a_square_map_without_their_class_token():
+    tokens = torch.arange(2 * 5 * 3.0).reshape(2, 5, 3)
+    map_ = map_view(tokens)
+    assert map_.shape == (2, 3, 2, 2)
+    assert torch.equal(map_[1, :, 0, 1], tokens[1, 2])
+    assert torch.equal(map_[0, :, 1, 0], tokens[0, 3])
+
+
+def test_the_smaller_side_of_each_direction_is_the_common_grid():
+    wide, high = torch.ones(1, 2, 4, 8), torch.ones(1, 3, 8, 2)
+    first, second = same_grid(wide, high)
+    assert first.shape == (1, 2, 4, 2)
+    assert second.shape == (1, 3, 4, 2)
+    same = torch.ones(1, 2, 4, 4)
+    assert same_grid(same, same)[0] is same
+
+
+def test_a_vector_has_no_locations():
+    with pytest.raises(InputError, match=r'got shape \(2, 3\)'):
+        map_view(torch.zeros(2, 3))
