@@ -6,6 +6,7 @@
 import argparse
 import fcntl
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # Also in the background, where one is ignored.
+        signal.signal(number, signal.default_int_handler)
     with explained('interrupted; the same command goes on'):
         folder = Path(args.work_dir or Path('work_dirs', 'tables', Path(args.table).stem))
         table = chosen_rows(read_table(args.table), args.rows)
