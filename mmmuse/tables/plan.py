@@ -1,6 +1,7 @@
 """Which runs a table is made of."""
 
-import re
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,12 +34,6 @@ class Row:
     config: str
     paper: dict[str, str] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def folder(self) -> str:
-        """The name, fit for a path."""
-        words = self.name.lower().replace('+', ' plus ')
-        return re.sub(r'[^a-z0-9.]+', '_', words).strip('_')
 
 
 @dataclass(frozen=True)
@@ -111,10 +106,10 @@ def read_table(path: str) -> Table:
         )
     shared = config.get('options', {})
     rows = tuple(_read_row(path, i, row, shared) for i, row in enumerate(config.rows, 1))
-    folders = [row.folder for row in rows]
-    for row in rows:
-        if folders.count(row.folder) > 1:
-            raise InputError(f'{path}: two rows are named {row.name!r} (or write as one folder)')
+    names = [row.name for row in rows]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f'{path}: two rows are named {name!r}')
     return Table(
         config.title, rows, config.get('metric', Table.metric), config.get('caption', '').strip()
     )
@@ -143,7 +138,8 @@ def plan_runs(
     Args:
         table: The table.
         seeds: Different ones, at least one.
-        work_dir: The table's folder; each run has one of its own in it.
+        work_dir: Where runs lie, each in a folder named after its config and its
+            overrides, so that a run which two tables have in common is done once.
         epochs: Epochs of every run, the milestones of its schedule scaled alike;
             None for each config's own.
         options: Overrides of config keys for every row.
@@ -161,7 +157,7 @@ def plan_runs(
         Run(
             row,
             seed,
-            work_dir / row.folder / f'seed{seed}',
+            work_dir / _folder(row.config, settled) / f'seed{seed}',
             total,
             {**settled, 'randomness.seed': seed},
         )
@@ -174,17 +170,27 @@ def _settled(row: Row, epochs: int | None, options: dict) -> tuple[int, dict]:
     """Return the epochs of a row's runs and all its overrides but the seed."""
     settled = {**row.options, **options}
     try:
-        config = load_config(row.config, settled)
         if epochs is not None:
-            # What is written out by hand stays; the rest of the schedule is scaled.
-            settled = {**scaled_schedule(load_config(row.config, {}), epochs), **settled}
-            settled['train_cfg.max_epochs'] = epochs
+            schedule = scaled_schedule(load_config(row.config, row.options), epochs)
+            settled = {**row.options, **schedule, **options, 'train_cfg.max_epochs': epochs}
+        config = load_config(row.config, settled)
     except InputError as error:
         raise InputError(f'row {row.name!r}: {error}') from error
-    total = settled.get('train_cfg.max_epochs', (config.get('train_cfg') or {}).get('max_epochs'))
+    total = (config.get('train_cfg') or {}).get('max_epochs')
     if not isinstance(total, int):
         raise InputError(f'row {row.name!r}: {row.config} has no train_cfg.max_epochs')
     return total, settled
+
+
+def _folder(config: str, options: dict) -> Path:
+    """Return a folder that says which config it is, and differs where anything else does."""
+    path = Path(config).with_suffix('')
+    ours = path.parts[0] == 'configs'
+    if ours and not options:
+        return Path(*path.parts[1:])
+    key = json.dumps([config, options], sort_keys=True)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:8]
+    return Path(*path.parts[1:-1] if ours else (), f'{path.name}-{digest}')
 
 
 def _written(value: Any) -> str:

@@ -18,7 +18,6 @@ class Record:
     """A finished run.
 
     Attributes:
-        options: The overrides it was run with.
         epochs: The metrics of each epoch from 1, by column: ``'top1'`` for the
             whole network, ``'exit1'``, ... for its exits, in percent.
         command: That ran it.
@@ -26,7 +25,6 @@ class Record:
         hardware: In words.
     """
 
-    options: dict
     epochs: dict[int, dict[str, float]]
     command: str
     commit: str
@@ -45,7 +43,7 @@ def read_record(run: Run) -> Record | None:
     """Return the record of a run; None if it has not been finished.
 
     Raises:
-        InputError: If it was run with other options than these, or the file is damaged.
+        InputError: If the file is damaged.
     """
     path = run.work_dir / _FILE
     if not path.is_file():
@@ -53,19 +51,9 @@ def read_record(run: Run) -> Record | None:
     try:
         content = json.loads(path.read_text())
         epochs = {int(epoch): metrics for epoch, metrics in content.pop('epochs').items()}
-        record = Record(epochs=epochs, **content)
+        return Record(epochs=epochs, **content)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f'{path} is damaged; delete {run.work_dir} and run again') from error
-    own = json.loads(json.dumps(run.options))
-    differ = sorted(
-        key for key in own.keys() | record.options.keys() if own.get(key) != record.options.get(key)
-    )
-    if differ:
-        raise InputError(
-            f'{run.work_dir} was run with another {", ".join(differ)}: name another --work-dir, '
-            'or delete it'
-        )
-    return record
 
 
 def write_record(run: Run, metric: str, command: str, commit: str, hardware: str) -> Record:
@@ -80,7 +68,7 @@ def write_record(run: Run, metric: str, command: str, commit: str, hardware: str
             f'{run.work_dir} has no {metric} of epoch {run.epochs}: the run was stopped between '
             'its last checkpoint and its evaluation; delete it and run again'
         )
-    record = Record(run.options, epochs, command, commit, hardware)
+    record = Record(epochs, command, commit, hardware)
     (run.work_dir / _FILE).write_text(json.dumps(asdict(record), indent=1) + '\n')
     return record
 

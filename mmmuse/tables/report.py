@@ -9,11 +9,9 @@ from statistics import mean, stdev
 from .plan import Run, Table
 from .record import Record, read_record
 
-_TO_WRITE = 'table'
 
-
-def write_report(table: Table, runs: Sequence[Run], folder: Path, command: str) -> list[Path]:
-    """Write ``table.md`` and ``table.csv`` from the runs that are finished.
+def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> list[Path]:
+    """Write a table as Markdown and as CSV from the runs that are finished.
 
     A cell is mean ± standard deviation (n - 1) over the seeds, in percent. "Best" is
     the epoch in which the whole network was best, for its exits as well.
@@ -21,7 +19,7 @@ def write_report(table: Table, runs: Sequence[Run], folder: Path, command: str) 
     Args:
         table: The table.
         runs: Of every row; those that are not finished are left out.
-        folder: To write into.
+        out: Path of the two files, without suffix.
         command: Printed above the table.
 
     Returns:
@@ -37,8 +35,8 @@ def write_report(table: Table, runs: Sequence[Run], folder: Path, command: str) 
     }
     columns = _columns(table, records)
     rows = [_figures(table, name, of_row, columns) for name, of_row in records.items()]
-    paths = [folder / f'{_TO_WRITE}.md', folder / f'{_TO_WRITE}.csv']
-    folder.mkdir(parents=True, exist_ok=True)
+    paths = [out.with_name(out.name + suffix) for suffix in ('.md', '.csv')]
+    out.parent.mkdir(parents=True, exist_ok=True)
     paths[0].write_text(_markdown(table, rows, columns, command, records))
     with paths[1].open('w', newline='') as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator='\n')

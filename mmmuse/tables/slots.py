@@ -91,18 +91,23 @@ def run_all(
                         continue
                     del slots[i]
                     progress.advance(overall)
-                    if code == 0:
-                        finished(slot.run)
-                    else:
-                        failed[slot.run.name] = slot.last_line()
-                    progress.console.print(
-                        f'{slot.run.name}: {"done" if code == 0 else "failed: " + slot.last_line()}',
-                        markup=False,
-                    )
+                    error = slot.last_line() if code else _error_of(finished, slot.run)
+                    if error:
+                        failed[slot.run.name] = error
+                    said = f'failed: {error}' if error else 'done'
+                    progress.console.print(f'{slot.run.name}: {said}', markup=False)
         finally:
             for slot in slots.values():
                 slot.stop()
     return failed
+
+
+def _error_of(finished: Callable[[Run], None], run: Run) -> str | None:
+    try:
+        finished(run)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _progress() -> Progress:

@@ -43,7 +43,9 @@ def parse_args() -> argparse.Namespace:
         'every GPU by default, or else the CPU',
     )
     parser.add_argument('--rows', nargs='+', metavar='NAME', help='only these rows')
-    parser.add_argument('--work-dir', help='work_dirs/tables/NAME_OF_THE_TABLE by default')
+    parser.add_argument(
+        '--work-dir', default='work_dirs/tables', help='where runs lie and the table is written'
+    )
     parser.add_argument(
         '--report', action='store_true', help='write the table from what is there; run nothing'
     )
@@ -62,16 +64,17 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # Also in the background, where one is ignored.
         signal.signal(number, signal.default_int_handler)
     with explained('interrupted; the same command goes on'):
-        folder = Path(args.work_dir or Path('work_dirs', 'tables', Path(args.table).stem))
+        folder = Path(args.work_dir)
+        out = folder / Path(args.table).stem
         table = chosen_rows(read_table(args.table), args.rows)
         devices = check_devices(args.device)
         runs = plan_runs(table, args.seeds, folder, args.epochs, args.cfg_options)
-        waiting = [run for run in runs if read_record(run) is None]
+        waiting = {run.work_dir: run for run in runs if read_record(run) is None}
         failed = {}
         if waiting and not args.report:
             with alone_in(folder):
-                failed = fill(table, runs, waiting, devices, folder)
-        for path in write_report(table, runs, folder, command_line()):
+                failed = fill(table, runs, list(waiting.values()), devices, out)
+        for path in write_report(table, runs, out, command_line()):
             print(path)
     for name, line in failed.items():
         print(f'error: {name}: {line}', file=sys.stderr)
@@ -92,7 +95,7 @@ def chosen_rows(table: Table, names: list[str] | None) -> Table:
 
 
 def fill(
-    table: Table, runs: list[Run], waiting: list[Run], devices: list[str], folder: Path
+    table: Table, runs: list[Run], waiting: list[Run], devices: list[str], out: Path
 ) -> dict[str, str]:
     """Train what is not finished, and write the table after each run."""
     if 'cpu' in devices:
@@ -102,7 +105,7 @@ def fill(
     def finished(run: Run) -> None:
         command = f'python tools/train.py {shlex.join(run.arguments())}'
         write_record(run, table.metric, command, commit, where)
-        write_report(table, runs, folder, command_line())
+        write_report(table, runs, out, command_line())
 
     print(f'{len(waiting)} of {len(runs)} runs to do, on {", ".join(devices)}', file=sys.stderr)
     return run_all(waiting, devices, TRAIN, table.metric, finished)

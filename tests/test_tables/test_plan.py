@@ -1,0 +1,149 @@
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config, DictAction
+
+from mmmuse.errors import InputError
+from mmmuse.tables import plan_runs, read_table
+
+ROOT = Path(__file__).resolve().parents[2]
+BASELINE = 'configs/baselines/resnet18_cifar100.py'
+MUSE = 'configs/muse/resnet18_cifar100_mi_x_si.py'
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def write_table(folder: Path, **content) -> str:
+    path = folder / 'table.py'
+    path.write_text('\n'.join(f'{key} = {value!r}' for key, value in content.items()))
+    return str(path)
+
+
+def two_rows(folder: Path, **options) -> str:
+    rows = [
+        dict(name='baseline', config=BASELINE, paper='77.43'),
+        dict(name='MI x SI', config=MUSE, paper=dict(exit1='68.12', top1='78.37')),
+    ]
+    return write_table(folder, title='Two', rows=rows, options=options)
+
+
+def test_every_row_has_a_run_before_any_has_two(tmp_path):
+    table = read_table(two_rows(tmp_path))
+    runs = plan_runs(table, [3, 5], tmp_path)
+    assert [(run.row.name, run.seed) for run in runs] == [
+        ('baseline', 3),
+        ('MI x SI', 3),
+        ('baseline', 5),
+        ('MI x SI', 5),
+    ]
+    assert [run.epochs for run in runs] == [200] * 4
+    assert runs[2].options == {'randomness.seed': 5}
+    assert table.rows[0].paper == {'top1': '77.43'}
+    assert table.rows[1].paper == {'exit1': '68.12', 'top1': '78.37'}
+
+
+def test_the_command_of_a_run_says_to_train_what_the_plan_says(tmp_path):
+    table = read_table(two_rows(tmp_path, **{'model.head.in_channels': 512}))
+    run = plan_runs(table, [1], tmp_path, epochs=20, options={'train_dataloader.batch_size': 64})[0]
+    config, *flags = run.arguments()
+    assert config == BASELINE
+    assert flags[:4] == ['--work-dir', str(run.work_dir), '--resume', '--cfg-options']
+    # As argparse reads them.
+    options = {
+        key: DictAction._parse_iterable(value)
+        for key, value in (flag.split('=', 1) for flag in flags[4:])
+    }
+    assert options == {
+        'model.head.in_channels': 512,
+        'train_cfg.max_epochs': 20,
+        'param_scheduler.milestones': [8, 13, 18],
+        'train_dataloader.batch_size': 64,
+        'randomness.seed': 1,
+    }
+
+
+def test_fewer_epochs_scale_the_schedule_that_the_table_itself_sets(tmp_path):
+    path = two_rows(tmp_path, **{'train_cfg.max_epochs': 8, 'param_scheduler.milestones': [4, 6]})
+    run = plan_runs(read_table(path), [0], tmp_path, epochs=4)[0]
+    assert run.epochs == 4
+    assert run.options['param_scheduler.milestones'] == [2, 3]
+    by_hand = {'param_scheduler.milestones': [3]}
+    run = plan_runs(read_table(path), [0], tmp_path, epochs=4, options=by_hand)[0]
+    assert run.options['param_scheduler.milestones'] == [3]
+
+
+def test_two_tables_share_a_run_and_nothing_else(tmp_path):
+    table = read_table(two_rows(tmp_path))
+    first, other = (plan_runs(table, [0], tmp_path, epochs=epochs)[1] for epochs in (20, 30))
+    again = plan_runs(table, [0], tmp_path, epochs=20)[1]
+    assert first.work_dir == again.work_dir != other.work_dir
+    assert plan_runs(table, [0], tmp_path)[1].work_dir == (
+        tmp_path / 'muse' / 'resnet18_cifar100_mi_x_si' / 'seed0'
+    )
+
+
+def test_a_missing_config_is_named_with_its_row(tmp_path):
+    path = write_table(tmp_path, title='One', rows=[dict(name='MMD', config='configs/none.py')])
+    with pytest.raises(InputError, match=r"^row 'MMD': no config file configs/none\.py$"):
+        plan_runs(read_table(path), [0], tmp_path)
+
+
+def test_a_key_that_nothing_reads_is_named_with_its_row(tmp_path):
+    table = read_table(two_rows(tmp_path, epochs=3))
+    with pytest.raises(InputError, match="row 'baseline': nothing reads the config key 'epochs'"):
+        plan_runs(table, [0], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (dict(rows=[dict(name='a', config='b')]), 'needs a title and rows'),
+        (dict(title='T', rows=[]), 'needs a title and rows'),
+        (dict(title='T', rows=[dict(name='a', config='b')], row=1), 'nothing reads row'),
+        (dict(title='T', rows=[dict(name='a')]), 'row 1: a row is dict'),
+        (dict(title='T', rows=[dict(name='a', config='b', seed=1)]), 'row 1: a row is dict'),
+        (dict(title='T', rows=['a']), 'row 1: a row is dict'),
+        (dict(title='T', rows=[dict(name='a', config='b')] * 2), "two rows are named 'a'"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(tmp_path, content, message):
+    with pytest.raises(InputError, match=message):
+        read_table(write_table(tmp_path, **content))
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(seeds=[]), 'different seeds, at least one'),
+        (dict(seeds=[1, 1]), r'different seeds, at least one, got \[1, 1\]'),
+        (dict(seeds=[0], epochs=0), '--epochs is at least 1, got 0'),
+        (dict(seeds=[0], options={'model': dict(type='X')}), 'not whole parts'),
+    ],
+)
+def test_bad_arguments_are_refused(tmp_path, arguments, message):
+    table = read_table(two_rows(tmp_path))
+    with pytest.raises(InputError, match=message):
+        [run.arguments() for run in plan_runs(table, work_dir=tmp_path, **arguments)]
+
+
+SHIPPED = sorted((ROOT / 'configs' / 'tables').glob('*.py'))
+
+
+@pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_table_can_be_planned(path, tmp_path):
+    table = read_table(str(path))
+    if path.stem == 'table7':  # Its configs come with offline and online distillation.
+        with pytest.raises(InputError, match='no config file'):
+            plan_runs(table, [0], tmp_path)
+        return
+    runs = plan_runs(table, [0], tmp_path, epochs=60)
+    assert len({run.work_dir for run in runs}) == len(table.rows)
+
+
+def test_the_tables_of_the_paper_are_all_there():
+    assert {path.stem for path in SHIPPED} >= {f'table{n}' for n in (1, 2, 5, 6, 7)}
+    rows = {path.stem: len(Config.fromfile(path).rows) for path in SHIPPED}
+    assert (rows['table1'], rows['table5'], rows['table6']) == (48, 32, 14)

@@ -1,0 +1,106 @@
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from mmmuse.errors import InputError
+from mmmuse.tables import Row, Run, Table, read_record, write_report
+from mmmuse.tables.record import logged_epochs, write_record
+
+METRIC = 'accuracy/top1'
+
+
+def log(run: Run, name: str, *records: dict) -> None:
+    folder = run.work_dir / name / 'vis_data'
+    folder.mkdir(parents=True)
+    lines = [json.dumps(record) for record in records]
+    (folder / 'scalars.json').write_text('\n'.join(lines) + '\n')
+
+
+def validated(epoch: int, top1: float, *exits: float) -> dict:
+    of_exits = {f'exit{i}/top1': value for i, value in enumerate([*exits, top1], 1) if exits}
+    return {METRIC: top1, 'accuracy/top5': 99.0, **of_exits, 'step': epoch}
+
+
+def a_run(folder: Path, row: Row, seed: int = 0, epochs: int = 3) -> Run:
+    return Run(row, seed, folder / row.name / f'seed{seed}', epochs, {'randomness.seed': seed})
+
+
+ROW = Row('MI x SI', 'muse.py', {'exit1': '68.12', 'top1': '78.37 ± 0.34'})
+
+
+def test_a_resumed_runs_epochs_are_put_together(tmp_path):
+    run = a_run(tmp_path, ROW)
+    log(run, '1', {'loss': 3.0, 'step': 10}, validated(1, 10.0, 5.0), validated(2, 20.0, 8.0))
+    log(run, '2', validated(2, 21.0, 9.0), validated(3, 20.5, 12.0))
+    with (run.work_dir / '2' / 'vis_data' / 'scalars.json').open('a') as file:
+        file.write('{"accuracy/top1": 3')  # Killed while writing.
+    assert logged_epochs(run.work_dir, METRIC) == {
+        1: {'exit1': 5.0, 'top1': 10.0},
+        2: {'exit1': 9.0, 'top1': 21.0},
+        3: {'exit1': 12.0, 'top1': 20.5},
+    }
+    assert read_record(run) is None
+    written = write_record(run, METRIC, 'python tools/train.py', 'abc', 'a machine')
+    assert read_record(run) == written
+    assert written.last() == {'exit1': 12.0, 'top1': 20.5}
+    assert written.best() == {'exit1': 9.0, 'top1': 21.0}
+
+
+def test_a_run_whose_last_epoch_was_not_evaluated_is_not_finished(tmp_path):
+    run = a_run(tmp_path, ROW)
+    log(run, '1', validated(1, 10.0), validated(2, 20.0))
+    with pytest.raises(InputError, match=r'has no accuracy/top1 of epoch 3'):
+        write_record(run, METRIC, 'c', 'abc', 'm')
+    assert read_record(run) is None
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    run = a_run(tmp_path, ROW)
+    run.work_dir.mkdir(parents=True)
+    (run.work_dir / 'record.json').write_text('{')
+    with pytest.raises(InputError, match=r'record\.json is damaged; delete'):
+        read_record(run)
+
+
+def test_a_row_is_the_mean_and_spread_of_its_seeds(tmp_path):
+    baseline = Row('baseline', 'base.py', {'top1': '77.43'})
+    table = Table('A table', (baseline, ROW), caption='Of two rows.')
+    runs = [a_run(tmp_path, row, seed) for seed in (0, 1) for row in (baseline, ROW)]
+    for run, (last, best) in zip(runs[1::2], ((40.0, 50.0), (44.0, 46.0))):
+        log(run, '1', validated(1, 1.0, 2.0), validated(2, best, 30.0), validated(3, last, 20.0))
+        write_record(run, METRIC, 'python train', f'commit{run.seed}', 'a machine')
+    markdown, table_csv = write_report(table, runs, tmp_path / 'out', 'python table.py')
+    rows = list(csv.DictReader(table_csv.open()))
+    assert [row['row'] for row in rows] == ['baseline', 'MI x SI']
+    assert rows[0]['seeds'] == '0'
+    assert rows[0]['top1_last_mean'] == ''
+    of_muse = rows[1]
+    # Of 40 and 44: mean 42, standard deviation sqrt(8 / 1).
+    assert (of_muse['top1_last_mean'], of_muse['top1_last_std']) == ('42.00', '2.83')
+    assert (of_muse['top1_best_mean'], of_muse['top1_best_std']) == ('48.00', '2.83')
+    assert (of_muse['exit1_last_mean'], of_muse['exit1_best_mean']) == ('20.00', '30.00')
+    assert of_muse['exit1_paper'] == '68.12'
+    assert of_muse['commit'] == 'commit0; commit1'
+    assert of_muse['hardware'] == 'a machine'
+    assert of_muse['command'] == 'python train'
+    lines = markdown.read_text().splitlines()
+    assert lines[0] == '# A table'
+    assert '`python table.py`' in lines
+    assert 'Of two rows.' in lines
+    cells = [cell.strip() for cell in lines[-1].split('|')[1:-1]]
+    headers = [cell.strip() for cell in lines[-4].split('|')[1:-1]]
+    assert dict(zip(headers, cells)) == {
+        'row': 'MI x SI',
+        'config': '`muse.py`',
+        'seeds': '2',
+        'exit 1, paper': '68.12',
+        'exit 1, last': '20.00 ± 0.00',
+        'exit 1, best': '30.00 ± 0.00',
+        'whole network, paper': '78.37 ± 0.34',
+        'whole network, last': '42.00 ± 2.83',
+        'whole network, best': '48.00 ± 2.83',
+    }
+    assert '| baseline | `base.py` | 0 |' in lines[-2]
+    assert 'not run' in lines[-2]

@@ -1,0 +1,114 @@
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmmuse.errors import InputError
+from mmmuse.tables import Row, Run, run_all
+from mmmuse.tables.slots import check_devices, environment
+
+# Stands in for tools/train.py: says which process it is and what it sees, logs its epochs and ends
+# as the config's name says.
+TRAIN = """
+import json, os, pathlib, sys, time
+config, _, work_dir = sys.argv[1:4]
+log = pathlib.Path(work_dir) / str(os.getpid()) / 'vis_data'
+log.mkdir(parents=True)
+print(os.environ['OMP_NUM_THREADS'], repr(os.environ['CUDA_VISIBLE_DEVICES']))
+start = time.time()
+try:
+    with (log / 'scalars.json').open('w') as file:
+        for epoch in (1, 2):
+            time.sleep(60 if config == 'slow' else 0.3)
+            file.write(json.dumps({'accuracy/top1': epoch, 'step': epoch}) + '\\n')
+            file.flush()
+except KeyboardInterrupt:
+    (pathlib.Path(work_dir) / 'interrupted').touch()
+    sys.exit(130)
+(pathlib.Path(work_dir) / 'times').write_text(f'{start} {time.time()}')
+if config == 'bad':
+    print('error: a config that cannot be run')
+    sys.exit(1)
+"""
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Path:
+    path = tmp_path / 'train.py'
+    path.write_text(TRAIN)
+    return path
+
+
+def runs_of(folder: Path, *configs: str) -> list[Run]:
+    return [
+        Run(Row(f'{config}{i}', config), 0, folder / f'{config}{i}' / 'seed0', 2, {})
+        for i, config in enumerate(configs)
+    ]
+
+
+def times(run: Run) -> tuple[float, float]:
+    start, end = (run.work_dir / 'times').read_text().split()
+    return float(start), float(end)
+
+
+def test_two_slots_take_two_runs_at_a_time_and_share_the_processor(tmp_path, train):
+    runs, done = runs_of(tmp_path, 'good', 'good', 'good'), []
+    failed = run_all(runs, ['cpu', 'cpu'], train, 'accuracy/top1', done.append)
+    assert failed == {}
+    assert sorted(run.name for run in done) == [run.name for run in runs]
+    (_, end), (other, _), (third, _) = map(times, runs)
+    assert other < end  # Side by side.
+    assert third > min(end, times(runs[1])[1])
+    threads = max(len(os.sched_getaffinity(0)) // 2, 1)
+    assert runs[0].work_dir.with_suffix('.log').read_text() == f"{threads} ''\n"
+
+
+def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path, train):
+    runs, done = runs_of(tmp_path, 'bad', 'good'), []
+    failed = run_all(runs, ['cpu'], train, 'accuracy/top1', done.append)
+    assert [run.name for run in done] == ['good1, seed 0']
+    assert list(failed) == ['bad0, seed 0']
+    assert failed['bad0, seed 0'].startswith('error: a config that cannot be run (see ')
+
+
+def test_a_run_that_ends_without_its_metrics_has_failed(tmp_path, train):
+    def finished(run: Run) -> None:
+        raise InputError('no metrics')
+
+    runs = runs_of(tmp_path, 'good')
+    assert run_all(runs, ['cpu'], train, 'accuracy/top1', finished) == {
+        'good0, seed 0': 'no metrics'
+    }
+
+
+def test_ctrl_c_interrupts_the_runs_and_waits_for_them(tmp_path, train):
+    runs = runs_of(tmp_path, 'slow', 'slow')
+
+    def when_it_runs() -> None:
+        while not all(list(run.work_dir.glob('*/vis_data/scalars.json')) for run in runs):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=when_it_runs).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_all(runs, ['cpu', 'cpu'], train, 'accuracy/top1', lambda run: None)
+    assert all((run.work_dir / 'interrupted').exists() for run in runs)
+
+
+def test_a_run_sees_its_own_gpu_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    assert check_devices(None) == ['cuda:0', 'cuda:1']
+    assert check_devices(['cuda', 'cuda:1']) == ['cuda:0', 'cuda:1']
+    assert environment('cuda:1', ['cuda:0', 'cuda:1'])['CUDA_VISIBLE_DEVICES'] == '1'
+    with pytest.raises(InputError, match="no device 'cuda:2'; there are cpu, cuda:0, cuda:1"):
+        check_devices(['cuda:2'])
+
+
+def test_the_processor_is_what_is_left_without_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
+    assert check_devices(None) == ['cpu']
+    assert environment('cpu', ['cpu'])['CUDA_VISIBLE_DEVICES'] == ''

@@ -1,0 +1,89 @@
+import csv
+import json
+
+import pytest
+
+DIGITS = {
+    'train_dataloader.dataset.indices': 96,
+    'val_dataloader.dataset.indices': 50,
+    'train_dataloader.batch_size': 32,
+}
+
+
+def table(folder, rows, **more) -> str:
+    path = folder / 'own.py'
+    content = dict(title='Digits', rows=rows, **more)
+    path.write_text('\n'.join(f'{key} = {value!r}' for key, value in content.items()))
+    return str(path)
+
+
+def digits(folder) -> str:
+    rows = [
+        dict(name='baseline', config='configs/demo/resnet18_digits.py', paper='99.0'),
+        dict(name='MI x SI', config='configs/demo/resnet18_digits_mi_x_si.py'),
+    ]
+    return table(folder, rows, options=DIGITS)
+
+
+def test_a_table_is_run_written_and_not_run_twice(tool, tmp_path):
+    arguments = [digits(tmp_path), '--seeds', 4, '--epochs', 1, '--device', 'cpu', 'cpu']
+    arguments += ['--work-dir', tmp_path / 'runs']
+    first = tool('benchmark/table.py', *arguments)
+    assert first.code == 0, first.err
+    assert '2 of 2 runs to do, on cpu, cpu' in first.err
+    assert 'baseline, seed 4: done' in first.err
+    records = [json.loads(path.read_text()) for path in (tmp_path / 'runs').rglob('record.json')]
+    assert len(records) == 2
+    assert all('randomness.seed=4' in record['command'] for record in records)
+    rows = list(csv.DictReader((tmp_path / 'runs' / 'own.csv').open()))
+    assert [row['row'] for row in rows] == ['baseline', 'MI x SI']
+    assert [row['epochs'] for row in rows] == ['1', '1']
+    of_baseline = next(r for r in records if 'mi_x_si' not in r['command'])
+    assert float(rows[0]['top1_last_mean']) == pytest.approx(of_baseline['epochs']['1']['top1'])
+    assert rows[0]['top1_paper'] == '99.0'
+    assert rows[1]['exit3_last_mean'] != ''
+    assert rows[0]['exit3_last_mean'] == ''
+    # Not a step is trained again, and a table can be cut down to a row.
+    again = tool('benchmark/table.py', *arguments, '--rows', 'MI x SI')
+    assert again.code == 0
+    assert 'runs to do' not in again.err
+    markdown = (tmp_path / 'runs' / 'own.md').read_text()
+    assert '| MI x SI |' in markdown
+    assert '| baseline |' not in markdown
+
+
+@pytest.mark.parametrize(
+    ('rows', 'flags', 'message'),
+    [
+        (
+            [dict(name='VID', config='configs/none.py')],
+            [],
+            "row 'VID': no config file configs/none.py",
+        ),
+        (None, ['--rows', 'MMD'], 'no row MMD; there are baseline, MI x SI'),
+        (None, ['--device', 'cuda:9'], "no device 'cuda:9'; there are cpu"),
+        (None, ['--epochs', '0'], '--epochs is at least 1, got 0'),
+        (None, ['--seeds', '1', '1'], 'different seeds'),
+    ],
+)
+def test_bad_input_is_one_line_and_runs_nothing(tool, only_error, tmp_path, rows, flags, message):
+    path = digits(tmp_path) if rows is None else table(tmp_path, rows)
+    finished = tool('benchmark/table.py', path, '--work-dir', tmp_path / 'runs', *flags)
+    assert message in only_error(finished)
+    assert not (tmp_path / 'runs').exists()
+
+
+def test_a_table_that_is_not_there_is_named(tool, only_error):
+    assert 'no table configs/tables/table8.py' in only_error(
+        tool('benchmark/table.py', 'configs/tables/table8.py')
+    )
+
+
+def test_the_epochs_of_a_failed_run_are_not_reported(tool, tmp_path):
+    rows = [dict(name='small', config='configs/demo/resnet18_digits.py')]
+    # Data of which no image is left.
+    path = table(tmp_path, rows, options={**DIGITS, 'train_dataloader.dataset.indices': 0})
+    finished = tool('benchmark/table.py', path, '--seeds', 0, '--work-dir', tmp_path / 'runs')
+    assert finished.code == 1
+    assert 'error: small, seed 0: error: the dataset holds no image' in finished.err
+    assert '| small |' in (tmp_path / 'runs' / 'own.md').read_text()
