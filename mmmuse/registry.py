@@ -4,6 +4,7 @@ MMEngine imports this file by itself for any ``mmmuse.X`` in a config, and the
 ``locations`` when something is first looked up; no ``custom_imports`` is needed.
 """
 
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -12,7 +13,15 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import Registry
 
-__all__ = ['DATASETS', 'FUNCTIONS', 'HOOKS', 'METRICS', 'MODELS', 'OPTIM_WRAPPERS']
+__all__ = [
+    'DATASETS',
+    'DATA_SAMPLERS',
+    'FUNCTIONS',
+    'HOOKS',
+    'METRICS',
+    'MODELS',
+    'OPTIM_WRAPPERS',
+]
 
 MODELS = Registry(
     'model',
@@ -21,6 +30,7 @@ MODELS = Registry(
     locations=[
         'mmmuse.backbones',
         'mmmuse.critics',
+        'mmmuse.estimators',
         'mmmuse.losses',
         'mmmuse.necks',
         'mmmuse.heads',
@@ -30,6 +40,9 @@ MODELS = Registry(
 )
 DATASETS = Registry(
     'dataset', scope='mmmuse', parent=MMENGINE_DATASETS, locations=['mmmuse.datasets']
+)
+DATA_SAMPLERS = Registry(
+    'data sampler', scope='mmmuse', parent=MMENGINE_DATA_SAMPLERS, locations=['mmmuse.samplers']
 )
 FUNCTIONS = Registry(
     'function', scope='mmmuse', parent=MMENGINE_FUNCTIONS, locations=['mmmuse.datasets']

@@ -51,6 +51,12 @@ rows = [
             ('VID', 'vid_ce', '76.97 ± 0.54'),
         )
     ),
+    dict(
+        name='MMD, weight 1',
+        config='configs/ablation/resnet18_cifar100_mmd_ce.py',
+        paper='76.22 ± 0.19',
+        options={**_student, 'model.head.discrepancy.loss_weight': 1.0},
+    ),
     *(
         dict(
             name=f'{name}, weight {weight}',
@@ -63,5 +69,19 @@ rows = [
             ('MI + SI', 'mi_plus_si_ce', '78.63 ± 0.26'),
             ('MI x SI', 'mi_x_si_ce', '78.35 ± 0.24'),
         )
+    ),
+    *(
+        dict(
+            name=f'MI x SI, weight {weight}, warm-up over half',
+            config='configs/ablation/resnet18_cifar100_mi_x_si_ce.py',
+            paper='78.35 ± 0.24',
+            options={
+                **_student,
+                **_critic,
+                'model.head.discrepancy.loss_weight': weight,
+                'model.head.discrepancy.warmup': 0.5,
+            },
+        )
+        for weight in (1.0, 0.1)
     ),
 ]

@@ -1,3 +1,3 @@
-from .global_local_critic import GlobalLocalCritic
+from .global_local_critic import CriticScores, GlobalLocalCritic
 
-__all__ = ['GlobalLocalCritic']
+__all__ = ['CriticScores', 'GlobalLocalCritic']

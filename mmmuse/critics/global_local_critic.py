@@ -14,7 +14,14 @@ Negatives = Literal['roll', 'all']
 
 
 class CriticScores(NamedTuple):
-    """Scores of the pairs that belong together and of the mismatched ones."""
+    """Scores of the pairs that belong together and of the mismatched ones.
+
+    Attributes:
+        joint: ``(N, S)`` with S the scored locations of each of N images.
+        marginal: ``(K, N, S)``: entry ``[k, n, s]`` scores the locations of image
+            n against the vector of image n + k + 1, counted around the batch.
+            K is 1 for negatives ``'roll'``, N - 1 for ``'all'``.
+    """
 
     joint: Tensor
     marginal: Tensor
@@ -90,9 +97,7 @@ class GlobalLocalCritic(nn.Module):
 
         Returns:
             ``joint`` of shape ``(N, S)`` with S the scored locations, and
-            ``marginal`` of shape ``(N, S)`` for ``roll``, row n scoring the
-            locations of image n against the vector of image n + 1, or
-            ``(N * (N - 1), S)`` for ``all``.
+            ``marginal`` of shape ``(K, N, S)``; see :class:`CriticScores`.
 
         Raises:
             InputError: On a batch of one image, which has no negative, or on
@@ -168,16 +173,15 @@ class ConcatScore(nn.Module):
             nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, tokens: Tensor, vector: Tensor, negatives: Negatives) -> CriticScores:
-        num_images = len(tokens)
         local = self.local_projection(tokens)
         global_ = self.global_projection(vector).unsqueeze(1)
         # Rolling the small vectors against the maps gives the pairs that rolling the maps would.
         globals_ = torch.stack(
-            [global_] + [global_.roll(-shift, 0) for shift in _shifts(negatives, num_images)]
+            [global_] + [global_.roll(-shift, 0) for shift in _shifts(negatives, len(tokens))]
         )
-        hidden = (local + globals_).relu_().flatten(0, 1)
+        hidden = (local + globals_).relu_()
         scores = self.score(self.hidden(hidden).relu_()).squeeze(-1)
-        return CriticScores(scores[:num_images], scores[num_images:])
+        return CriticScores(scores[0], scores[1:])
 
     def jsd_loss(self, tokens: Tensor, vector: Tensor, negatives: Negatives) -> Tensor:
         layers = (self.local_projection, self.hidden, self.score)
@@ -208,11 +212,13 @@ class DotScore(nn.Module):
         if negatives == 'roll':
             return CriticScores(
                 torch.einsum('nld,nd->nl', local, global_),
-                torch.einsum('nld,nd->nl', local, global_.roll(-1, 0)),
+                torch.einsum('nld,nd->nl', local, global_.roll(-1, 0)).unsqueeze(0),
             )
         scores = (local @ global_.t()).transpose(1, 2)  # (N local images, N vectors, L)
-        same = torch.eye(num_images, dtype=torch.bool, device=scores.device)
-        return CriticScores(scores[same], scores[~same])
+        every_image = torch.arange(num_images, device=scores.device)
+        partners = (every_image + every_image.unsqueeze(1)) % num_images
+        shifted = scores[every_image, partners]  # (N shifts, N local images, L)
+        return CriticScores(shifted[0], shifted[1:])
 
 
 class ResidualEmbedding(nn.Module):

@@ -1,3 +1,4 @@
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -47,7 +48,8 @@ def mmd_loss(feature: Tensor, target: Tensor) -> Tensor:
         raise InputError(
             f'mmd_loss compares maps of the same images, got {len(feature)} and {len(target)}'
         )
-    first, second = _mean_outer_product(feature), _mean_outer_product(target)
+    with torch.autocast(feature.device.type, enabled=False):  # It would make the products bfloat16.
+        first, second = _mean_outer_product(feature), _mean_outer_product(target)
     return ((first - second) ** 2).sum((1, 2)).mean()
 
 

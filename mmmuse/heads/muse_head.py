@@ -8,6 +8,7 @@ from torch import Tensor
 from mmmuse.errors import InputError
 from mmmuse.features import DistillFeatures
 from mmmuse.functional import global_view
+from mmmuse.losses import build_discrepancy
 from mmmuse.registry import MODELS
 
 
@@ -39,8 +40,8 @@ class MUSEHead(BaseModule):
         init_cfg: MMEngine's.
 
     Raises:
-        InputError: If nothing at all is left to compute, or the exits need
-            class logits and none are tapped.
+        InputError: If nothing at all is left to compute, the exits need class
+            logits and none are tapped, or there is no such discrepancy.
 
     Source: MUSE (Gong et al., BMVC 2021), sections 3.2 and 4.1; tables 5 and 6
     for the parts left out.
@@ -88,11 +89,7 @@ class MUSEHead(BaseModule):
         elif isinstance(discrepancy, dict):
             discrepancy = [discrepancy]
         self.discrepancies = ModuleList(
-            MODELS.build(
-                config,
-                default_args=dict(local_channels=local_channels, last_channels=last_channels),
-            )
-            for config in discrepancy
+            build_discrepancy(config, local_channels, last_channels) for config in discrepancy
         )
         if not self.exits and not self.discrepancies:
             raise InputError('MUSEHead has nothing to compute: no exits and no discrepancy')

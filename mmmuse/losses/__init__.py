@@ -1,5 +1,5 @@
 from .adversarial_loss import AdversarialLoss
-from .discrepancy import Discrepancy
+from .discrepancy import Discrepancy, build_discrepancy
 from .hint_loss import HintLoss
 from .kd_loss import KDLoss
 from .mmd_loss import MMDLoss
@@ -14,4 +14,5 @@ __all__ = [
     'MMDLoss',
     'MUSELoss',
     'VIDLoss',
+    'build_discrepancy',
 ]

@@ -3,7 +3,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from mmmuse.errors import InputError
 from mmmuse.features import DistillFeatures
+from mmmuse.registry import MODELS
 
 
 class Discrepancy(nn.Module, ABC):
@@ -37,3 +39,28 @@ class Discrepancy(nn.Module, ABC):
     @abstractmethod
     def forward(self, features: DistillFeatures) -> dict[str, Tensor]:
         """Return named scalars; those with ``loss`` in the name are summed and minimised."""
+
+
+def build_discrepancy(config: dict, local_channels: list[int], last_channels: int) -> Discrepancy:
+    """Build a discrepancy from its config.
+
+    Args:
+        config: With its ``type``, a registered subclass of :class:`Discrepancy`.
+        local_channels: Channels of each shallow feature.
+        last_channels: Channels of the last feature.
+
+    Raises:
+        InputError: If no discrepancy has that name; those that there are are listed.
+    """
+    name = config.get('type')
+    kind = MODELS.get(name) if isinstance(name, str) else name
+    if not (isinstance(kind, type) and issubclass(kind, Discrepancy)):
+        known = sorted(
+            f'mmmuse.{name}'
+            for name, module in MODELS.module_dict.items()
+            if isinstance(module, type) and issubclass(module, Discrepancy)
+        )
+        raise InputError(f'{name!r} is no discrepancy; there are {", ".join(known)}')
+    return MODELS.build(
+        config, default_args=dict(local_channels=local_channels, last_channels=last_channels)
+    )

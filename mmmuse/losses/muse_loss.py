@@ -3,8 +3,10 @@ from typing import ClassVar, Literal, get_args
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
+from mmmuse.estimators import InformationEstimator
 from mmmuse.features import DistillFeatures
 from mmmuse.functional import global_view
+from mmmuse.progress import training_progress
 from mmmuse.registry import MODELS
 
 from .discrepancy import Discrepancy
@@ -36,6 +38,11 @@ class MUSELoss(Discrepancy):
     Each module has critics of its own; only those that ``combine`` needs are
     built. Under autocast, softplus and means stay in float32.
 
+    Another ``estimator`` of information may take the place of :math:`L^{JSD}`.
+    A sum then takes its losses as they are, a product their factors
+    (:meth:`mmmuse.estimators.InformationEstimator.factor`), which are positive
+    where a loss is not. The paper does not give this.
+
     Args:
         local_channels: Channels of each shallow feature; inferred.
         last_channels: Channels of ``f_T``; inferred.
@@ -44,13 +51,19 @@ class MUSELoss(Discrepancy):
             plain reading of its equations; in short trials smaller ones trained
             faster.
         critic: Config of the critics, by default ``dict(type='mmmuse.GlobalLocalCritic')``.
+        estimator: Config of the estimators, one per critic, by default
+            ``dict(type='mmmuse.JensenShannon')``; there are ``mmmuse.InfoNCE``,
+            ``mmmuse.DonskerVaradhan`` and ``mmmuse.NWJ`` too.
+        warmup: Part of the training, 0 to 1, over which the weight rises linearly
+            from 0 to ``loss_weight``; 0 for none. The paper does not give this.
 
     Returns:
-        ``loss_muse``, and for the log ``mi_i`` and ``si_i`` (detached, before
-        weighing, i from 1).
+        ``loss_muse``, and for the log ``mi_i`` and ``si_i`` (the estimators'
+        losses, detached, before weighing, i from 1).
 
     Raises:
-        InputError: On an unknown ``combine``, or a batch of one image.
+        InputError: On an unknown ``combine``, an ``estimator`` that is none, a
+            ``warmup`` outside 0 to 1, or a batch of one image.
 
     Source: MUSE (Gong et al., BMVC 2021), section 3.2. That SI's global side is
     the map's own average is assumed; the paper does not give this.
@@ -65,14 +78,20 @@ class MUSELoss(Discrepancy):
         combine: Combine = 'multiplicative',
         loss_weight: float = 1.0,
         critic: dict | None = None,
+        estimator: dict | None = None,
+        warmup: float = 0.0,
     ) -> None:
         super().__init__(local_channels, last_channels, loss_weight)
+        if not 0 <= warmup <= 1:
+            raise InputError(f'MUSELoss: warmup is a part of the training, 0 to 1, got {warmup}')
+        self.warmup = warmup
         if combine not in get_args(Combine):
             raise InputError(
                 f'MUSELoss: combine is one of {", ".join(get_args(Combine))}, got {combine!r}'
             )
         self.combine = combine
         critic = {'type': 'mmmuse.GlobalLocalCritic', **(critic or {})}
+        estimator = {'type': 'mmmuse.JensenShannon', **(estimator or {})}
         self.mi_critics = nn.ModuleList()
         self.si_critics = nn.ModuleList()
         for channels in local_channels:
@@ -80,19 +99,29 @@ class MUSELoss(Discrepancy):
                 self.mi_critics.append(_build_critic(critic, channels, last_channels))
             if combine != 'mi':
                 self.si_critics.append(_build_critic(critic, channels, channels))
+        self.mi_estimators = nn.ModuleList(_build_estimator(estimator) for _ in self.mi_critics)
+        self.si_estimators = nn.ModuleList(_build_estimator(estimator) for _ in self.si_critics)
 
     def forward(self, features: DistillFeatures) -> dict[str, Tensor]:
         """Return ``loss_muse`` and the information terms of one step."""
         last = features.last_vector
         mi = [
-            critic.jsd_loss(local, last) for critic, local in zip(self.mi_critics, features.shallow)
+            estimator(critic, local, last)
+            for estimator, critic, local in zip(
+                self.mi_estimators, self.mi_critics, features.shallow
+            )
         ]
         si = [
-            critic.jsd_loss(local, global_view(local))
-            for critic, local in zip(self.si_critics, features.shallow)
+            estimator(critic, local, global_view(local))
+            for estimator, critic, local in zip(
+                self.si_estimators, self.si_critics, features.shallow
+            )
         ]
         if self.combine == 'multiplicative':
-            total = sum(m * s for m, s in zip(mi, si))
+            total = sum(
+                of_mi.factor(m) * of_si.factor(s)
+                for of_mi, m, of_si, s in zip(self.mi_estimators, mi, self.si_estimators, si)
+            )
         else:
             total = sum(mi) + sum(si)
         terms = {
@@ -100,10 +129,25 @@ class MUSELoss(Discrepancy):
             for name, values in (('mi', mi), ('si', si))
             for i, value in enumerate(values, 1)
         }
-        return {**terms, 'loss_muse': self.loss_weight * total}
+        return {**terms, 'loss_muse': self.current_weight() * total}
+
+    def current_weight(self) -> float:
+        """Return the weight of this step: ``loss_weight``, or less while it warms up."""
+        if not self.warmup:
+            return self.loss_weight
+        return self.loss_weight * min(training_progress() / self.warmup, 1.0)
 
 
 def _build_critic(critic: dict, local_channels: int, global_channels: int) -> nn.Module:
     return MODELS.build(
         critic, default_args=dict(local_channels=local_channels, global_channels=global_channels)
     )
+
+
+def _build_estimator(config: dict) -> InformationEstimator:
+    estimator = MODELS.build(config)
+    if not isinstance(estimator, InformationEstimator):
+        raise InputError(
+            f'MUSELoss: estimator is an InformationEstimator, got {type(estimator).__name__}'
+        )
+    return estimator

@@ -13,7 +13,9 @@ from ..conftest import labelled, small_distiller
 
 def test_the_features_climb_what_the_discriminator_descends():
     # A discriminator that passes the only channel on: score = relu(x).
-    loss = AdversarialLoss([4], 1, hidden_channels=1, reversal_scale=0.5)
+    loss = AdversarialLoss(
+        [4], 1, loss_weight=1.0, hidden_channels=1, reversal_scale=0.5, normalize=False
+    )
     for parameter in loss.parameters():
         torch.nn.init.constant_(parameter, 0.0 if parameter.ndim == 1 else 1.0)
     exit_map = torch.tensor([[[[1.0]]]], requires_grad=True)
@@ -32,7 +34,7 @@ def test_the_features_climb_what_the_discriminator_descends():
 
 def test_equal_features_get_no_gradient_from_any_discriminator():
     torch.manual_seed(0)
-    loss = AdversarialLoss([4], 3)
+    loss = AdversarialLoss([4], 3, loss_weight=1.0)
     same = torch.randn(5, 3, requires_grad=True)
     other = same.detach().clone()[..., None, None].requires_grad_()
     optimizer = torch.optim.Adam(loss.parameters(), lr=0.05)
@@ -45,6 +47,18 @@ def test_equal_features_get_no_gradient_from_any_discriminator():
     # The best that a discriminator can do: 2 log 2, a Jensen-Shannon divergence of 0.
     assert total.item() == pytest.approx(2 * math.log(2), abs=1e-3)
     assert other.grad.abs().max() < 0.01
+
+
+def test_features_do_not_escape_the_discriminator_by_growing():
+    torch.manual_seed(0)
+    vectors, other = torch.randn(5, 3), torch.randn(5, 3, 1, 1)
+    for normalize, same in ((True, True), (False, False)):
+        loss = AdversarialLoss([4], 3, normalize=normalize)
+        once, grown = (
+            loss(DistillFeatures((), scale * vectors, exits=(other,)))['loss_adversarial']
+            for scale in (1, 40)
+        )
+        assert torch.isclose(once, grown, rtol=1e-4) == same
 
 
 def test_one_step_trains_the_discriminators_and_the_student():

@@ -1,10 +1,20 @@
+from collections import OrderedDict
+
 import pytest
 import torch
+import torch.nn.functional as F
+from mmengine.logging import MessageHub
 
 from mmmuse.critics import GlobalLocalCritic
 from mmmuse.errors import InputError
 from mmmuse.features import DistillFeatures
-from mmmuse.functional import global_view, jsd_critic_loss
+from mmmuse.functional import (
+    donsker_varadhan_loss,
+    global_view,
+    infonce_loss,
+    jsd_critic_loss,
+    nwj_loss,
+)
 from mmmuse.losses import MUSELoss
 
 COMBINES = ['multiplicative', 'additive', 'mi', 'si']
@@ -22,14 +32,16 @@ def step_features() -> DistillFeatures:
     return DistillFeatures(tuple(shallow), last)
 
 
-def information(loss: MUSELoss, features: DistillFeatures) -> tuple[list, list]:
+def information(
+    loss: MUSELoss, features: DistillFeatures, formula=jsd_critic_loss
+) -> tuple[list, list]:
     """MI and SI of each module, from the critics' scores."""
     mi = [
-        jsd_critic_loss(*critic(local, features.last.mean((2, 3))))
+        formula(*critic(local, features.last.mean((2, 3))))
         for critic, local in zip(loss.mi_critics, features.shallow)
     ]
     si = [
-        jsd_critic_loss(*critic(local, local.mean((2, 3))))
+        formula(*critic(local, local.mean((2, 3))))
         for critic, local in zip(loss.si_critics, features.shallow)
     ]
     return mi, si
@@ -135,3 +147,76 @@ def test_tokens_and_vectors_are_features_too():
         (torch.randn(4, 9, 3).double(), torch.randn(4, 4).double()), torch.randn(4, 6).double()
     )
     assert loss(features)['loss_muse'].isfinite()
+
+
+OTHERS = [
+    ('InfoNCE', infonce_loss, lambda loss: loss),
+    ('DonskerVaradhan', donsker_varadhan_loss, F.softplus),
+    ('NWJ', nwj_loss, F.softplus),
+]
+
+
+@pytest.mark.parametrize(('name', 'formula', 'factor'), OTHERS)
+def test_another_estimator_enters_the_product_by_its_factor(name, formula, factor):
+    loss, features = muse(estimator=dict(type=f'mmmuse.{name}')), step_features()
+    terms = loss(features)
+    mi, si = information(loss, features, formula)
+    product = sum(factor(m) * factor(s) for m, s in zip(mi, si))
+    torch.testing.assert_close(terms['loss_muse'], product)
+    for i in (1, 2):  # What is logged is the loss itself.
+        torch.testing.assert_close(terms[f'mi_{i}'], mi[i - 1].detach())
+        torch.testing.assert_close(terms[f'si_{i}'], si[i - 1].detach())
+
+
+@pytest.mark.parametrize(('name', 'formula', 'factor'), OTHERS)
+def test_another_estimator_enters_the_sum_as_it_is(name, formula, factor):
+    loss, features = muse('additive', estimator=dict(type=f'mmmuse.{name}')), step_features()
+    mi, si = information(loss, features, formula)
+    torch.testing.assert_close(loss(features)['loss_muse'], sum(mi) + sum(si))
+
+
+@pytest.mark.parametrize('combine', COMBINES)
+def test_every_critic_has_an_estimator_of_its_own(combine):
+    loss = muse(combine, estimator=dict(type='mmmuse.DonskerVaradhan', momentum=0.5))
+    assert len(loss.mi_estimators) == len(loss.mi_critics)
+    assert len(loss.si_estimators) == len(loss.si_critics)
+    loss(step_features())
+    estimators = [*loss.mi_estimators, *loss.si_estimators]
+    assert [estimator.momentum for estimator in estimators] == [0.5] * len(estimators)
+    averages = [estimator.log_mean_exp.item() for estimator in estimators]
+    assert len(set(averages)) == len(averages)
+
+
+def test_the_default_estimator_adds_nothing_to_a_checkpoint():
+    keys = set(muse().state_dict())
+    assert {key.split('.')[0] for key in keys} == {'mi_critics', 'si_critics'}
+    assert len(keys) == 4 * 7
+
+
+def test_an_estimator_that_is_none_is_named():
+    with pytest.raises(InputError, match='an InformationEstimator, got KDLoss'):
+        muse(estimator=dict(type='mmmuse.KDLoss'))
+
+
+def test_the_weight_warms_up_over_a_part_of_the_training_and_stays(monkeypatch):
+    features = DistillFeatures((torch.randn(4, 3, 2, 2),), torch.randn(4, 5))
+    loss = MUSELoss([3], 5, loss_weight=0.5, warmup=0.2, critic=dict(hidden_channels=4))
+    hub = MessageHub.get_current_instance()
+    monkeypatch.setattr(hub, '_runtime_info', OrderedDict(max_iters=100))
+    values = {}
+    for step in (0, 5, 10, 20, 99):
+        hub.update_info('iter', step)
+        values[step] = loss(features)['loss_muse'].item()
+    whole = values[20]
+    assert values[0] == 0
+    assert values[5] == pytest.approx(whole / 4)
+    assert values[10] == pytest.approx(whole / 2)
+    assert values[99] == pytest.approx(whole)
+    hub.update_info('max_iters', None)  # A loop of one's own counts nothing.
+    assert loss(features)['loss_muse'].item() == pytest.approx(whole)
+
+
+@pytest.mark.parametrize('warmup', [-0.1, 1.5])
+def test_a_warm_up_outside_of_the_training_is_refused(warmup):
+    with pytest.raises(InputError, match='warmup is a part of the training, 0 to 1'):
+        MUSELoss([3], 5, warmup=warmup)

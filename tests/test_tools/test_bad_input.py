@@ -53,6 +53,9 @@ def train(tool, work_dir, *options, config=DISTILLED, flags=()):
     (["train_cfg.max_epoch=3"], "EpochBasedTrainLoop does not read the key 'max_epoch'"),
     (["model.head.type=mmmuse.MuseHead"], 'mmmuse.MuseHead is not in the'),
     (["model.student.head.loss.loss_weight=2"], "a part has no type: {'loss_weight': 2}"),
+    (["model.head.discrepancy.type=mmmuse.Wasserstein"],
+     "'mmmuse.Wasserstein' is no discrepancy; there are mmmuse.AdversarialLoss, mmmuse.HintLoss"),
+    (["model.head.discrepancy.type=mmmuse.KDLoss"], "'mmmuse.KDLoss' is no discrepancy"),
     (["model.taps.depth=4"], 'taps has keys that nothing reads: depth'),
 ])  # yapf: disable
 def test_bad_config_is_refused_and_nothing_is_written(tool, only_error, tmp_path, options, said):

@@ -1,0 +1,76 @@
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmmuse.critics import CriticScores
+from mmmuse.errors import InputError
+from mmmuse.functional import donsker_varadhan_loss, logmeanexp
+from mmmuse.registry import MODELS
+
+from .information_estimator import InformationEstimator
+
+
+@MODELS.register_module()
+class DonskerVaradhan(InformationEstimator):
+    """The bound of Donsker and Varadhan; see :func:`mmmuse.functional.donsker_varadhan_loss`.
+
+    In training mode the gradient's denominator is a moving average of the
+    batches' means, this batch included; the first batch starts it. The values
+    are those of the batch. Each process of a distributed run keeps its own
+    average, as BatchNorm does. In eval mode nothing is kept, and the gradient
+    is the batch's own.
+
+    The loss has no lower end and is negative where the views share anything,
+    while MUSE's product needs positive factors: there softplus of the loss
+    stands for it. The paper does not give this; it uses the Jensen-Shannon loss
+    alone.
+
+    Args:
+        momentum: Weight of a batch in the moving average, above 0 and at most 1;
+            None leaves the average out and takes the plain gradient. 0.01 is
+            what implementations of MINE take.
+
+    Raises:
+        InputError: On a momentum that is none of these.
+
+    Source: "Mutual Information Neural Estimation" (MINE; Belghazi et al., ICML
+    2018), theorem 1 (Donsker and Varadhan, 1983) and section 3.2.
+    """
+
+    def __init__(self, momentum: float | None = 0.01) -> None:
+        super().__init__()
+        if momentum is not None and not 0 < momentum <= 1:
+            raise InputError(
+                f'DonskerVaradhan: momentum is None, or above 0 and at most 1, got {momentum}'
+            )
+        self.momentum = momentum
+        if momentum is not None:
+            self.register_buffer('log_mean_exp', torch.zeros(()))
+            self.register_buffer('num_batches', torch.zeros((), dtype=torch.long))
+
+    def loss(self, scores: CriticScores) -> Tensor:
+        """Return the loss of a batch's scores, a scalar."""
+        if self.momentum is None or not self.training:
+            return donsker_varadhan_loss(*scores)
+        return donsker_varadhan_loss(*scores, self._average_with(scores.marginal))
+
+    def estimate(self, scores: CriticScores) -> Tensor:
+        """Return the bound on these scores, a scalar in nats; nothing is averaged."""
+        return -donsker_varadhan_loss(*scores)
+
+    def factor(self, loss: Tensor) -> Tensor:
+        """Return softplus of the loss: positive, and falling with it."""
+        return F.softplus(loss)
+
+    @torch.no_grad()
+    def _average_with(self, marginal: Tensor) -> Tensor:
+        """Bring a batch into the moving average and return it, in logs."""
+        batch = logmeanexp(marginal)
+        kept = math.log1p(-self.momentum) if self.momentum < 1 else -math.inf
+        average = torch.logaddexp(self.log_mean_exp + kept, batch + math.log(self.momentum))
+        average = torch.where(self.num_batches == 0, batch, average)
+        self.log_mean_exp.copy_(average)
+        self.num_batches.add_(1)
+        return average

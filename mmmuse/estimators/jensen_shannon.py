@@ -1,0 +1,40 @@
+from torch import Tensor, nn
+
+from mmmuse.critics import CriticScores
+from mmmuse.functional import jsd_critic_loss, nwj_loss
+from mmmuse.functional.precision import at_least_float32
+from mmmuse.registry import MODELS
+
+from .information_estimator import InformationEstimator
+
+
+@MODELS.register_module()
+class JensenShannon(InformationEstimator):
+    """The Jensen-Shannon estimator of MUSE; see :func:`mmmuse.functional.jsd_critic_loss`.
+
+    Its loss orders pairs by their information without being a number of nats:
+    always positive, and at most 2 log 2 for a trained critic. It is computed by
+    the critic's own ``jsd_loss``, which may be faster than going by the scores.
+
+    Source: MUSE (Gong et al., BMVC 2021), equation 5; Deep InfoMax (Hjelm et
+    al., ICLR 2019), equation 4.
+    """
+
+    def forward(self, critic: nn.Module, local: Tensor, global_vector: Tensor) -> Tensor:
+        """Return the critic's ``jsd_loss``."""
+        return critic.jsd_loss(local, global_vector)
+
+    def loss(self, scores: CriticScores) -> Tensor:
+        """Return the loss of a batch's scores, a scalar."""
+        return jsd_critic_loss(*scores)
+
+    def estimate(self, scores: CriticScores) -> Tensor:
+        """Return the bound of Nguyen, Wainwright and Jordan at the scores plus 1, a scalar.
+
+        The best critic of this loss scores the logarithm of the density ratio,
+        and that bound is tight at 1 more.
+
+        Source: "On variational bounds of mutual information" (Poole et al.,
+        ICML 2019), where it is called :math:`I_{JS}`.
+        """
+        return -nwj_loss(*(at_least_float32(side) + 1 for side in scores))

@@ -1,0 +1,42 @@
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from mmmuse.errors import InputError
+
+
+def fast_normalised_fusion(
+    maps: Sequence[Tensor], weights: Tensor, epsilon: float = 1e-4
+) -> Tensor:
+    r"""Return the weighted mean of maps, with weights that are learned.
+
+    .. math::
+        O = \sum_i \frac{\max(w_i, 0)}{\epsilon + \sum_j \max(w_j, 0)} \, I_i
+
+    Args:
+        maps: K maps of one shape, e.g. ``(N, C, H, W)``.
+        weights: w, shape ``(K, )``.
+        epsilon: Keeps the quotient finite where every weight is 0.
+
+    Returns:
+        A map of that shape.
+
+    Raises:
+        InputError: If there is not one weight for each map.
+
+    Source: "EfficientDet" (Tan et al., CVPR 2020), section 3.3.
+
+    Example:
+        >>> import torch
+        >>> maps = [torch.tensor([2.0]), torch.tensor([6.0]), torch.tensor([9.0])]
+        >>> fast_normalised_fusion(maps, torch.tensor([1.0, 3.0, -1.0]), epsilon=0.0)
+        tensor([5.])
+    """
+    if weights.shape != (len(maps),):
+        raise InputError(
+            f'fast_normalised_fusion needs one weight for each of {len(maps)} maps, got shape '
+            f'{tuple(weights.shape)}'
+        )
+    weights = weights.relu()
+    weights = weights / (epsilon + weights.sum())
+    return sum(weight * map for weight, map in zip(weights, maps))

@@ -1,0 +1,3 @@
+from .class_pair import ClassPairSampler
+
+__all__ = ['ClassPairSampler']
