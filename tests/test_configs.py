@@ -38,6 +38,19 @@ def test_a_named_variant_is_what_its_config_file_says(name):
     assert head.get('discrepancy') == expected['discrepancy']
 
 
+def test_the_ablations_of_efficientnet_change_what_those_of_resnet18_change():
+    folder = CONFIGS / 'ablation'
+    of_resnet18 = sorted(folder.glob('resnet18_cifar100_*.py'))
+    of_other = sorted(folder.glob('efficientnet-b0_cifar100_*.py'))
+    assert len(of_resnet18) == len(of_other) == 16
+    whole = Config.fromfile(CONFIGS / 'muse' / 'efficientnet-b0_cifar100_mi_x_si.py').model
+    for first, other in zip(of_resnet18, of_other):
+        assert first.stem.partition('cifar100')[2] == other.stem.partition('cifar100')[2]
+        model = Config.fromfile(other).model
+        assert model.head == Config.fromfile(first).model.head
+        assert (model.student, model.taps) == (whole.student, whole.taps)
+
+
 def test_byot_weighs_the_last_exit_with_one_minus_alpha():
     config = Config.fromfile(OF_VARIANT['byot'])
     assert config.model.student.head.loss.loss_weight == 0.9

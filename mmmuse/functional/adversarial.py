@@ -62,7 +62,7 @@ def reverse_gradient(tensor: Tensor, scale: float = 1.0) -> Tensor:
         scale: Of the reversed gradient.
 
     Source: "Unsupervised Domain Adaptation by Backpropagation" (Ganin and
-    Lempitsky, ICML 2015), section 3.2.
+    Lempitsky, ICML 2015).
 
     Example:
         >>> import torch

@@ -33,7 +33,7 @@ def mmd_loss(feature: Tensor, target: Tensor) -> Tensor:
         InputError: If either is no map, or the numbers of images differ.
 
     Source: "Like What You Like: Knowledge Distill via Neuron Selectivity Transfer"
-    (Huang and Wang, 2017), equation 6 with the polynomial kernel (d = 2, c = 0).
+    (Huang and Wang, 2017), with its polynomial kernel (d = 2, c = 0).
 
     Example:
         >>> import torch

@@ -30,7 +30,7 @@ def vid_loss(mean: Tensor, variance: Tensor, target: Tensor) -> Tensor:
             one for each channel.
 
     Source: "Variational Information Distillation for Knowledge Transfer" (Ahn et
-    al., CVPR 2019), equation 5.
+    al., CVPR 2019).
 
     Example:
         >>> import torch

@@ -30,7 +30,7 @@ class MMDLoss(Discrepancy):
     Raises:
         InputError: If a feature is a vector.
 
-    Source: NST (Huang and Wang, 2017), equation 6; the MMD row of MUSE's table 6.
+    Source: NST (Huang and Wang, 2017); the MMD row of MUSE's table 6.
     """
 
     reads_maps: ClassVar[bool] = True

@@ -41,7 +41,7 @@ class VIDLoss(Discrepancy):
         InputError: If a feature is a vector, or the variance too small.
 
     Source: "Variational Information Distillation for Knowledge Transfer" (Ahn et
-    al., CVPR 2019), equations 4 to 6; the VID row of MUSE's table 6.
+    al., CVPR 2019); the VID row of MUSE's table 6.
     """
 
     reads_maps: ClassVar[bool] = True
