@@ -1,10 +1,12 @@
 """Small models and data shared by the tests; nothing is downloaded."""
 
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import torch
 from hypothesis import settings
+from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope, init_default_scope
 from mmpretrain.structures import DataSample
 
@@ -26,6 +28,16 @@ def _seed_and_scope():
     torch.manual_seed(0)
     if DefaultScope.get_current_instance() is None:
         init_default_scope('mmpretrain')
+
+
+@pytest.fixture
+def hub() -> MessageHub:
+    """The current message hub, as a runner of many epochs has it; gone after the test."""
+    name = f'test_{uuid4().hex}'
+    hub = MessageHub.get_instance(name)
+    hub.update_info_dict(dict(seed=0, epoch=0, iter=0, max_epochs=200))
+    yield hub
+    MessageHub._instance_dict.pop(name)
 
 
 @pytest.fixture

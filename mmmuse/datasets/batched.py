@@ -73,6 +73,10 @@ class BatchedImages(Dataset):
     def __len__(self) -> int:
         return len(self.images)
 
+    def get_gt_labels(self) -> np.ndarray:
+        """Return the label of every image, ``(M, )``, under mmpretrain's name."""
+        return self.labels
+
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor | int]:
         """Return a batch.
 

@@ -23,6 +23,9 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
     counts no epochs: there, if it passes the set more than once, the iteration
     takes the epoch's place.
 
+    With ``num_views`` each image is drawn that often, for methods that compare
+    views of it; the first view is the one drawn without.
+
     Batches come from :class:`mmmuse.datasets.BatchedImages`; anything else goes
     through mmpretrain's own code.
 
@@ -30,6 +33,8 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         crop_padding: Pixels of padding on each side; 0 for no crop.
         flip_prob: Probability of a flip.
         seed: Of the draws; None takes the runner's.
+        num_views: V, how often each image is augmented in training. The N images
+            of a batch become V x N, view by view, with their labels repeated.
         resize: Height and width to which finished images are resized
             (bilinearly), also those that go through mmpretrain's own code; None
             leaves them as they are. How images of 32 or 64 pixels come to a
@@ -39,7 +44,8 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
 
     Raises:
         InputError: On a negative padding, a probability outside 0 to 1, a size
-            below 1, or one-hot labels without ``num_classes``.
+            below 1, one-hot labels without ``num_classes``, or several views
+            with neither crop nor flip, or of anything else than whole batches.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         crop_padding: int = 0,
         flip_prob: float = 0.0,
         seed: int | None = None,
+        num_views: int = 1,
         resize: int | None = None,
         **kwargs,
     ) -> None:
@@ -58,6 +65,11 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
             )
         if resize is not None and resize < 1:
             raise InputError(f'BatchedDataPreprocessor needs resize >= 1, got {resize}')
+        if num_views < 1 or (num_views > 1 and not (crop_padding or flip_prob)):
+            raise InputError(
+                'BatchedDataPreprocessor needs num_views >= 1, and crop_padding or flip_prob for '
+                f'views that differ, got num_views={num_views}'
+            )
         if self.to_onehot and self.num_classes is None:
             raise InputError(
                 'BatchedDataPreprocessor needs num_classes for one-hot labels, also '
@@ -66,10 +78,13 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         self.crop_padding = crop_padding
         self.flip_prob = flip_prob
         self.seed = seed
+        self.num_views = num_views
         self.resize = resize
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Return ``inputs`` ``(N, C, H, W)`` float32, resized, and N ``data_samples``.
+
+        In training with V views it is V x N of both.
 
         Args:
             data: ``inputs`` ``(N, C, H, W)`` uint8, ``gt_label`` and
@@ -78,6 +93,11 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         """
         if 'gt_label' in data:
             data = self._whole_batch(data, training)
+        elif training and self.num_views > 1:
+            raise InputError(
+                f'num_views={self.num_views} needs a data set of batched images, such as '
+                'mmmuse.BatchedCIFAR100'
+            )
         else:
             data = super().forward(data, training)
         if self.resize is not None:
@@ -88,6 +108,7 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         images, labels = self.cast_data((data['inputs'], data['gt_label']))
         if training and (self.crop_padding or self.flip_prob):
             images = self._augment(images, data)
+            labels = labels.repeat(self.num_views)
         data_samples = [_labelled(label) for label in labels.split(1)]
         inputs = self._normalize(images)
         if self.to_onehot:
@@ -114,13 +135,17 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         hub = MessageHub.get_current_instance()
         seed = hub.get_info('seed', 0) if self.seed is None else self.seed
         indices = data['sample_idx'].cpu().numpy()
-        draws = uniform_draws(seed or 0, _epoch(hub, len(indices), data['num_samples']), indices, 3)
+        epoch = _epoch(hub, len(indices), data['num_samples'])
+        draws = uniform_draws(seed or 0, epoch, indices, 3 * self.num_views)
+        # The draws of one view stand together: those of the first are there with one view alone.
+        draws = draws.reshape(self.num_views, 3, -1).swapaxes(0, 1).reshape(3, -1)
         rows, columns = (draws[:2] * (2 * self.crop_padding + 1)).astype(np.int64)
         flips = draws[2] < self.flip_prob
         rows, columns, flips = (
             torch.from_numpy(draw).to(images.device, non_blocking=True)
             for draw in (rows, columns, flips)
         )
+        images = images.repeat(self.num_views, 1, 1, 1)
         return crop_and_flip(images, self.crop_padding, rows, columns, flips)
 
 

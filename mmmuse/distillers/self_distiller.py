@@ -48,7 +48,8 @@ class SelfDistiller(BaseDistiller):
         input_shape: ``(C, H, W)`` of the dry run that infers shapes.
         data_preprocessor: For the student, if its config has none.
         init_cfg: MMEngine's, for neck and head.
-        extra_taps: More module paths to tap, for a subclass; ``features.extra``.
+        extra_taps: More module paths that a subclass reads, in ``features.extra``;
+            those of ``taps`` may be among them.
 
     Raises:
         InputError: If a tap is unusable, the taps are not in the order of the
@@ -78,8 +79,10 @@ class SelfDistiller(BaseDistiller):
         if head is None and not self.has_own_losses:
             raise InputError(f'{type(self).__name__} needs a head, the losses that it adds')
         paths = _read_taps(taps, student, input_shape, needs_features=head is not None)
-        super().__init__(student, [*paths.all, *extra_taps], input_shape, init_cfg=init_cfg)
+        more = [path for path in extra_taps if path not in paths.all]
+        super().__init__(student, [*paths.all, *more], input_shape, init_cfg=init_cfg)
         self.tap_paths = paths
+        self.extra_taps = tuple(extra_taps)
         self._check_order()
         self._check_logits(self.tap_specs.get(paths.logits))
         self.head = self.neck = None
@@ -170,13 +173,25 @@ class SelfDistiller(BaseDistiller):
         """Return the student's losses and the head's, for N images.
 
         Raises:
-            InputError: If the batch is smaller than a loss needs.
+            InputError: If the losses cannot be computed of this batch.
         """
-        if len(inputs) < self.min_batch_size:
+        self.check_batch(data_samples)
+        return self.step_losses(inputs, data_samples)
+
+    def check_batch(self, data_samples: list) -> None:
+        """Refuse a batch that the losses cannot be computed of.
+
+        Raises:
+            InputError: If it is smaller than a loss needs.
+        """
+        if len(data_samples) < self.min_batch_size:
             raise InputError(
                 f'a batch needs at least {self.min_batch_size} images, got '
-                f'{len(inputs)}; if a last batch is left over, set drop_last=True'
+                f'{len(data_samples)}; if a last batch is left over, set drop_last=True'
             )
+
+    def step_losses(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """Return the losses of N images that have been checked."""
         with self.taps:
             losses = super().loss(inputs, data_samples)
             features = self.collect()
@@ -187,7 +202,7 @@ class SelfDistiller(BaseDistiller):
 
     @property
     def min_batch_size(self) -> int:
-        """Images that the losses need in a batch."""
+        """Images that the losses need in a batch, as the data set gives it."""
         return 1 if self.head is None else self.head.min_batch_size
 
     def own_losses(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
@@ -209,7 +224,7 @@ class SelfDistiller(BaseDistiller):
         paths = self.tap_paths
         shallow = tuple(tapped[path] for path in paths.shallow)
         exits = self.neck(shallow) if self.neck is not None else ()
-        extra = {path: tapped[path] for path in self.taps.paths if path not in paths.all}
+        extra = {path: tapped[path] for path in self.extra_taps}
         return DistillFeatures(
             shallow, tapped.get(paths.last), tapped.get(paths.logits), exits, extra
         )
@@ -231,7 +246,7 @@ def _read_taps(
     if isinstance(taps, str):
         if taps != 'auto':
             raise InputError(f"taps is a dict or 'auto', got {taps!r}")
-        taps = {}
+        taps = dict(num_modules=4)
     unknown = set(taps) - {'modules', 'last', 'logits', 'num_modules'}
     if unknown:
         raise InputError(

@@ -1,3 +1,4 @@
+from .bifpn import BiFPN
 from .self_distill_neck import SelfDistillNeck
 
-__all__ = ['SelfDistillNeck']
+__all__ = ['BiFPN', 'SelfDistillNeck']

@@ -30,6 +30,11 @@ def read_indices(loader) -> list[int]:
     return [index for batch in loader for index in batch['sample_idx'].tolist()]
 
 
+def test_labels_are_given_under_mmpretrains_name():
+    dataset = BatchedImages(numbered_images(4), np.array([0, 1, 2, 0]), 'abc', indices=[3, 1])
+    assert dataset.get_gt_labels().tolist() == [0, 1]
+
+
 def test_a_batch_holds_the_asked_images_in_the_asked_order():
     dataset = BatchedImages(numbered_images(4), np.array([0, 1, 2, 0]), ['a', 'b', 'c'])
     batch = dataset.__getitems__([3, 1, 3])

@@ -1,0 +1,5 @@
+_base_ = '../muse/resnet18_cifar100_mi_x_si.py'
+
+# DDGSD and MUSE: two augmentations of each image.
+data_preprocessor = dict(num_views=2)
+model = dict(type='mmmuse.DDGSDDistiller')

@@ -1,0 +1,3 @@
+_base_ = './resnet18_cifar100_ps_kd_mi_x_si.py'
+
+model = dict(head=None, neck=None)

@@ -1,0 +1,88 @@
+from torch import Tensor, nn
+
+from mmmuse.errors import InputError
+from mmmuse.features import DistillFeatures
+from mmmuse.registry import MODELS
+
+from .class_labels import class_labels
+from .logits_distiller import LogitsDistiller
+
+
+@MODELS.register_module()
+class CSKDDistiller(LogitsDistiller):
+    r"""CS-KD: an image's logits imitate those of another image of its class.
+
+    .. math::
+        L = CE(z(x)) + w\, \tau^2\,
+            \mathrm{KL}\big(\mathrm{softmax}(z(x') / \tau) \,\|\, \mathrm{softmax}(z(x) / \tau)\big)
+
+    A batch holds pairs of one class side by side, :math:`x_0, x'_0, x_1, x'_1,
+    \ldots`, as :class:`mmmuse.samplers.ClassPairSampler` draws them. The student's
+    own loss and the head's are those of the first ones; the logits of the second
+    ones come from a forward of their own, in training mode and without gradient.
+    In ``predict`` mode nothing is paired.
+
+    Args:
+        student: Config of an mmpretrain classifier, or the built model.
+        *args: Those of :class:`SelfDistiller`; ``taps.logits`` is needed.
+        temperature: :math:`\tau > 0`.
+        loss_weight: w.
+        **kwargs: Those of :class:`SelfDistiller`.
+
+    Raises:
+        InputError: If the temperature is not above 0, a batch is odd, or the
+            first batch holds a pair of two classes.
+
+    Source: "Regularizing Class-wise Predictions via Self-knowledge Distillation"
+    (Yun et al., CVPR 2020), equation 2.
+    """
+
+    def __init__(
+        self,
+        student: dict | nn.Module,
+        *args,
+        temperature: float = 4.0,
+        loss_weight: float = 1.0,
+        **kwargs,
+    ) -> None:
+        super().__init__(student, *args, **kwargs)
+        self.kd = MODELS.build(
+            dict(type='mmmuse.KDLoss', temperature=temperature, loss_weight=loss_weight)
+        )
+        self._pairs_seen = False
+        self._partners: Tensor | None = None  # Of the step that is running.
+
+    @property
+    def min_batch_size(self) -> int:
+        """Images that the losses need in a batch, both of a pair counted."""
+        return 2 * super().min_batch_size
+
+    def step_losses(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """Return the losses of N / 2 pairs, side by side in N images."""
+        self._partners = inputs[1::2]
+        try:
+            return super().step_losses(inputs[::2], data_samples[::2])
+        finally:
+            self._partners = None
+
+    def own_losses(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
+        """Return ``loss_class_kd``, of the first ones' logits towards their partners'."""
+        return {'loss_class_kd': self.kd(features.logits, self.predict_logits(self._partners))}
+
+    def check_batch(self, data_samples: list) -> None:
+        """Refuse a batch that is too small, odd, or, if it is the first, of other pairs."""
+        super().check_batch(data_samples)
+        if len(data_samples) % 2:
+            raise InputError(
+                f'CSKDDistiller needs pairs of one class, got a batch of {len(data_samples)}: set '
+                "train_dataloader.sampler.type='mmmuse.ClassPairSampler' and an even batch_size"
+            )
+        if self._pairs_seen:  # Looking at labels on a GPU waits for it: once is enough.
+            return
+        labels = class_labels(data_samples, 'CSKDDistiller')
+        if (labels[::2] != labels[1::2]).any():
+            raise InputError(
+                'CSKDDistiller needs pairs of one class, got pairs of two: set '
+                "train_dataloader.sampler.type='mmmuse.ClassPairSampler' and an even batch_size"
+            )
+        self._pairs_seen = True

@@ -1,0 +1,86 @@
+from torch import Tensor, nn
+
+from mmmuse.errors import InputError
+from mmmuse.features import DistillFeatures
+from mmmuse.functional import linear_mmd_loss, symmetric_kl
+from mmmuse.registry import MODELS
+
+from .class_labels import class_labels
+from .logits_distiller import LogitsDistiller
+
+
+@MODELS.register_module()
+class DDGSDDistiller(LogitsDistiller):
+    r"""DDGSD: two augmentations of an image are to be seen alike.
+
+    .. math::
+        L = \tfrac{1}{2} \big[ CE(z^a) + CE(z^b) \big]
+            + \lambda\, \tau^2 \big[ \mathrm{KL}(p^a \,\|\, p^b) + \mathrm{KL}(p^b \,\|\, p^a) \big]
+            + \mu\, \Big\| \frac{1}{N} \sum_n f^a_n - \frac{1}{N} \sum_n f^b_n \Big\|_2^2
+
+    A batch holds N images in one view and then the same N in another, as
+    ``mmmuse.BatchedDataPreprocessor(num_views=2)`` makes them; one forward sees
+    all 2 N. The student's own loss, a mean, is that of both views, and so are
+    the head's losses. A critic's mismatched pairs may then be of two views of
+    one image: none with ``negatives='roll'``, 1 of 2 N - 1 with ``'all'``.
+
+    Args:
+        student: Config of an mmpretrain classifier, or the built model.
+        *args: Those of :class:`SelfDistiller`; ``taps.logits`` and ``taps.last``
+            are needed.
+        temperature: :math:`\tau > 0`; 4 is that of MUSE's other rivals. Assumed.
+        kl_weight: :math:`\lambda`. Assumed.
+        mean_weight: :math:`\mu`, of the distance of the two views' mean features.
+        **kwargs: Those of :class:`SelfDistiller`.
+
+    Raises:
+        InputError: If the temperature is not above 0, ``taps.last`` is missing,
+            or a batch is not two views of the same images: odd, or, in the first
+            batch, with other labels.
+
+    Source: "Data-Distortion Guided Self-Distillation for Deep Neural Networks"
+    (Xu and Liu, AAAI 2019).
+    """
+
+    def __init__(
+        self,
+        student: dict | nn.Module,
+        *args,
+        temperature: float = 4.0,
+        kl_weight: float = 1.0,
+        mean_weight: float = 5e-4,
+        **kwargs,
+    ) -> None:
+        super().__init__(student, *args, **kwargs)
+        if self.tap_paths.last is None:
+            raise InputError('DDGSDDistiller needs taps.last, the module of the last feature')
+        if not temperature > 0:
+            raise InputError(f'DDGSDDistiller needs a temperature above 0, got {temperature}')
+        self.temperature = temperature
+        self.kl_weight = kl_weight
+        self.mean_weight = mean_weight
+        self._views_seen = False
+
+    def own_losses(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
+        """Return ``loss_view_kl`` and ``loss_view_mean``."""
+        kl = symmetric_kl(*features.logits.chunk(2), self.temperature)
+        distance = linear_mmd_loss(*features.last_vector.chunk(2))
+        return {
+            'loss_view_kl': self.kl_weight * kl,
+            'loss_view_mean': self.mean_weight * distance,
+        }
+
+    def check_batch(self, data_samples: list) -> None:
+        """Refuse a batch that is too small, odd, or, if it is the first, of other views."""
+        half, odd = divmod(len(data_samples), 2)
+        super().check_batch(data_samples[: half + odd])
+        if not odd and self._views_seen:  # Looking at labels on a GPU waits for it.
+            return
+        if not odd:
+            labels = class_labels(data_samples, 'DDGSDDistiller')
+        if odd or (labels[:half] != labels[half:]).any():
+            raise InputError(
+                'DDGSDDistiller needs two views of each image, the second ones behind the first: '
+                "set data_preprocessor=dict(type='mmmuse.BatchedDataPreprocessor', num_views=2)"
+            )
+        self._views_seen = True

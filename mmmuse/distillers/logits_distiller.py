@@ -1,0 +1,74 @@
+import torch
+from torch import Tensor, nn
+
+from mmmuse.errors import InputError
+from mmmuse.registry import MODELS
+
+from .self_distiller import SelfDistiller
+
+
+class LogitsDistiller(SelfDistiller):
+    """A self-distiller with losses of its own on the class logits: the base of MUSE's rivals.
+
+    With ``head=None, neck=None`` it is the rival alone, with a
+    :class:`mmmuse.heads.MUSEHead` the rival and MUSE together: their losses add up.
+
+    Args:
+        student: Config of an mmpretrain classifier, or the built model.
+        *args: Those of :class:`SelfDistiller`.
+        **kwargs: Those of :class:`SelfDistiller`.
+
+    Raises:
+        InputError: If no logits are tapped.
+    """
+
+    has_own_losses = True
+
+    def __init__(self, student: dict | nn.Module, *args, **kwargs) -> None:
+        super().__init__(student, *args, **kwargs)
+        if self.tap_paths.logits is None:
+            raise InputError(
+                f'{type(self).__name__} needs taps.logits, the module that puts out the class '
+                'logits'
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the tapped logits."""
+        return self.tap_specs[self.tap_paths.logits].channels
+
+    def build_classifier(self, in_channels: int) -> nn.Module:
+        """Return a linear classifier with the student's own loss, as MUSE's exits have it."""
+        loss = getattr(getattr(self.student, 'head', None), 'loss_module', None)
+        classifier = dict(
+            type='mmpretrain.LinearClsHead',
+            _scope_='mmpretrain',
+            num_classes=self.num_classes,
+            in_channels=in_channels,
+        )
+        return MODELS.build(classifier if loss is None else {**classifier, 'loss': loss})
+
+    @torch.no_grad()
+    def predict_logits(self, inputs: Tensor) -> Tensor:
+        """Return the student's logits ``(N, K)`` of one more forward, which gives no gradient.
+
+        Call it behind the step's own forward: under autocast the weights are
+        cast once, and the first forward decides whether the casts give a gradient.
+        """
+        with self.taps:
+            self.student(inputs, mode='tensor')
+            return self.taps.pop()[self.tap_paths.logits]
+
+
+def classifier_losses(name: str, classifier: nn.Module, logits: Tensor, data_samples: list) -> dict:
+    """Return a classifier's losses of logits ``(N, K)`` under ``name``: ``{name}.loss_ce``.
+
+    Args:
+        name: Of the branch or network that the logits are of.
+        classifier: What :meth:`LogitsDistiller.build_classifier` returns.
+        logits: Shape ``(N, K)``.
+        data_samples: N samples with ``gt_label`` or ``gt_score``.
+    """
+    losses = classifier._get_loss(logits, data_samples)
+    losses['loss_ce'] = losses.pop('loss')
+    return {f'{name}.{term}': value for term, value in losses.items()}

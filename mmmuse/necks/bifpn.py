@@ -1,0 +1,137 @@
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+
+from mmmuse.errors import InputError
+from mmmuse.functional import fast_normalised_fusion
+from mmmuse.registry import MODELS
+
+
+@MODELS.register_module()
+class BiFPN(BaseModule):
+    """Bidirectional feature pyramid: each level sees the deeper ones, then the shallower ones.
+
+    Lateral 1x1 convolutions first; then, in each layer, a way from the deepest
+    level up to the shallowest and one back down. Maps are mixed with learned
+    weights (:func:`mmmuse.functional.fast_normalised_fusion`) and go through a
+    depthwise separable 3x3 convolution, norm and ReLU. Every level keeps its own
+    number of channels; a 1x1 convolution with norm brings a neighbour's map to
+    it, nearest neighbour enlarges that map and max pooling makes it smaller.
+
+    Args:
+        in_channels: Channels ``C_i`` of each level, shallow to deep.
+        width: Channels of a level in here, as a multiple of ``C_i``; 2 in
+            FRSKD's public code.
+        num_layers: How often both ways are gone; 1 in FRSKD's public code.
+        norm_cfg: Norm layers.
+        init_cfg: MMEngine's.
+
+    Raises:
+        InputError: If there are less than two levels, or width or number of
+            layers is not above 0.
+
+    Attributes:
+        out_channels: Channels of each level that comes out.
+
+    Source: "EfficientDet" (Tan et al., CVPR 2020), section 3.3, with the levels'
+    widths of BiFPNc in "Refine Myself by Teaching Myself" (FRSKD, Ji et al.,
+    CVPR 2021). One separable convolution at a node as in EfficientDet, and ReLU
+    for its swish, are assumed; FRSKD's paper does not give them.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        width: float = 2.0,
+        num_layers: int = 1,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if len(in_channels) < 2 or not width > 0 or num_layers < 1:
+            raise InputError(
+                'BiFPN needs at least two levels, width > 0 and num_layers >= 1, got '
+                f'in_channels={list(in_channels)}, width={width}, num_layers={num_layers}'
+            )
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.out_channels = tuple(max(round(width * channels), 1) for channels in in_channels)
+        self.laterals = ModuleList(
+            ConvModule(channels, out_channels, 1, norm_cfg=norm_cfg)
+            for channels, out_channels in zip(in_channels, self.out_channels)
+        )
+        self.layers = ModuleList(BiFPNLayer(self.out_channels, norm_cfg) for _ in range(num_layers))
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return one map ``(N, out_channels[i], H_i, W_i)`` per map ``(N, C_i, H_i, W_i)``."""
+        if len(features) != len(self.laterals):
+            raise InputError(f'BiFPN has {len(self.laterals)} levels and got {len(features)} maps')
+        maps = tuple(lateral(feature) for lateral, feature in zip(self.laterals, features))
+        for layer in self.layers:
+            maps = layer(maps)
+        return maps
+
+
+class BiFPNLayer(BaseModule):
+    """Both ways once; see :class:`BiFPN`.
+
+    Args:
+        channels: Of each level, shallow to deep.
+        norm_cfg: Norm layers.
+    """
+
+    def __init__(self, channels: Sequence[int], norm_cfg: dict) -> None:
+        super().__init__()
+        levels = range(len(channels))
+        self.top_down = ModuleList(
+            FusionNode(2, channels[i + 1], channels[i], norm_cfg) for i in levels[:-1]
+        )
+        # The deepest level is no node on the way up: on the way down it has its own map alone.
+        self.bottom_up = ModuleList(
+            FusionNode(2 if i == levels[-1] else 3, channels[i - 1], channels[i], norm_cfg)
+            for i in levels[1:]
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return maps of the shapes of those that come in."""
+        upper = [maps[-1]]
+        for node, own in zip(reversed(self.top_down), reversed(maps[:-1])):
+            upper.insert(0, node(upper[0], own))
+        refined = [upper[0]]
+        for i, node in enumerate(self.bottom_up, 1):
+            own = (maps[i],) if i == len(maps) - 1 else (maps[i], upper[i])
+            refined.append(node(refined[-1], *own))
+        return tuple(refined)
+
+
+class FusionNode(BaseModule):
+    """Mix the map of a neighbouring level into a level's own.
+
+    Args:
+        num_maps: Maps that are mixed, the neighbour's included.
+        neighbour_channels: Channels of the neighbour's map.
+        channels: Channels of the level.
+        norm_cfg: Norm layers.
+    """
+
+    def __init__(
+        self, num_maps: int, neighbour_channels: int, channels: int, norm_cfg: dict
+    ) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.ones(num_maps))
+        self.match = ConvModule(neighbour_channels, channels, 1, norm_cfg=norm_cfg, act_cfg=None)
+        self.conv = DepthwiseSeparableConvModule(
+            channels, channels, 3, padding=1, bias=False, dw_act_cfg=None, pw_norm_cfg=norm_cfg
+        )
+
+    def forward(self, neighbour: Tensor, *own: Tensor) -> Tensor:
+        """Return a map of the shape of the level's own."""
+        grid = own[0].shape[2:]
+        if neighbour.shape[2:].numel() > grid.numel():
+            neighbour = self.match(F.adaptive_max_pool2d(neighbour, grid))
+        else:
+            neighbour = F.interpolate(self.match(neighbour), grid)
+        return self.conv(fast_normalised_fusion([neighbour, *own], self.weights))
