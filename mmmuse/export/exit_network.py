@@ -16,7 +16,7 @@ _BACKBONE = 'backbone.'
 
 def num_exits(distiller: SelfDistiller) -> int:
     """Return T: the exits of a distilled network, the last being the network itself."""
-    return (0 if distiller.head is None else len(distiller.head.exits)) + 1
+    return len(distiller.head.exits) + 1
 
 
 def exit_network_config(model: dict, distiller: SelfDistiller, number: int) -> dict:

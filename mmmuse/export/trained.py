@@ -1,5 +1,6 @@
 """A distilled network with its trained weights."""
 
+import inspect
 from copy import deepcopy
 
 import torch
@@ -14,26 +15,33 @@ from mmmuse.student_weights import REST, check_same, halves, with_distiller_name
 
 
 def build_distiller(config: Config) -> SelfDistiller:
-    """Build the distiller of a config.
+    """Build the plain distiller of a config: what a subclass adds for training is left out.
 
     Raises:
-        InputError: If its model is no ``SelfDistiller``.
+        InputError: If its model is no ``SelfDistiller``, or has no head.
     """
-    init_default_scope(config.get('default_scope') or 'mmpretrain')
-    model = model_config(config)
-    if model.get('type') != 'mmmuse.SelfDistiller':
-        raise InputError(
-            f'the config has no exits: its model is {model.get("type")}, not mmmuse.SelfDistiller'
-        )
-    return MODELS.build(model)
+    return MODELS.build(model_config(config))
 
 
 def model_config(config: Config) -> dict:
-    """Return a copy of a config's model, which building may change, with its preprocessor."""
+    """Return a copy of a config's model, which building may change, as a ``SelfDistiller``.
+
+    Raises:
+        InputError: If it is none, or has no head and so no exits.
+    """
+    init_default_scope(config.get('default_scope') or 'mmpretrain')
     model = deepcopy(dict(config.model))
+    kind = MODELS.get(str(model.get('type')))
+    if not (isinstance(kind, type) and issubclass(kind, SelfDistiller)) or not model.get('head'):
+        raise InputError(
+            f'the config has no exits: its model is {model.get("type")}, not mmmuse.SelfDistiller '
+            'or another distiller with a head'
+        )
     if config.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', deepcopy(config.data_preprocessor))
-    return model
+    read = {'_scope_', *inspect.signature(SelfDistiller).parameters}
+    model = {key: value for key, value in model.items() if key in read}
+    return {**model, 'type': 'mmmuse.SelfDistiller'}
 
 
 def load_trained(config: Config, checkpoint: str, trust: bool = False) -> SelfDistiller:

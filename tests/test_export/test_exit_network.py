@@ -1,3 +1,4 @@
+from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
@@ -5,10 +6,12 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmpretrain.structures import DataSample
 
+from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export.exit_network import exit_logits, exit_network, exit_network_config
 from mmmuse.export.exit_table import exit_costs
 from mmmuse.export.trained import build_distiller, load_trained
+from mmmuse.registry import MODELS
 from mmmuse.student_weights import with_plain_names
 from mmmuse.variants import variant_head
 
@@ -129,6 +132,24 @@ def test_trained_weights_come_back(tmp_path):
     images = torch.randn(2, *SHAPE)
     for own, expected in zip(exit_logits(loaded, images), exit_logits(distiller, images)):
         assert torch.equal(own, expected)
+
+
+def test_the_exits_of_a_rival_with_muse_come_back_without_what_it_trained_with(tmp_path):
+    config = small_config(kd_weight=3.0)
+    config.model.type = 'mmmuse.FRSKDDistiller'
+    rival = MODELS.build(deepcopy(config.model))
+    loaded = load_trained(config, save(rival, tmp_path / 'a.pth'))
+    assert type(loaded) is SelfDistiller
+    images = torch.randn(2, *SHAPE)
+    for own, expected in zip(exit_logits(loaded, images), exit_logits(rival.eval(), images)):
+        assert torch.equal(own, expected)
+
+
+def test_a_rival_alone_has_no_exits():
+    config = small_config()
+    config.model.update(type='mmmuse.FRSKDDistiller', head=None, neck=None)
+    with pytest.raises(InputError, match='the config has no exits'):
+        build_distiller(config)
 
 
 def test_critics_of_another_width_do_not_matter(tmp_path):
