@@ -4,7 +4,7 @@ from mmmuse.errors import InputError
 from mmmuse.variants import VARIANTS, variant_head
 
 
-def test_the_rows_of_table_5_and_byot_are_there():
+def test_the_rows_of_tables_5_and_6_and_byot_are_there():
     rows = {
         'ce',
         'ce_kd',
@@ -22,6 +22,7 @@ def test_the_rows_of_table_5_and_byot_are_there():
         'mi_plus_si',
         'byot',
     }
+    rows |= {'mmd_ce', 'adversarial_ce', 'vid_ce'}
     assert set(VARIANTS) == rows
 
 

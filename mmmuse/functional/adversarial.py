@@ -5,9 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import Function
 
-from mmmuse.errors import InputError
-
 from .precision import at_least_float32
+from .scores import refuse_empty_scores
 
 
 def discriminator_loss(first: Tensor, second: Tensor) -> Tensor:
@@ -40,11 +39,7 @@ def discriminator_loss(first: Tensor, second: Tensor) -> Tensor:
         >>> round(discriminator_loss(torch.tensor([2.0]), torch.tensor([-1.0])).item(), 4)
         0.4402
     """
-    if first.numel() == 0 or second.numel() == 0:
-        raise InputError(
-            'discriminator_loss needs at least one score on each side, got shapes '
-            f'{tuple(first.shape)} and {tuple(second.shape)}'
-        )
+    refuse_empty_scores('discriminator_loss', first, second)
     first, second = at_least_float32(first), at_least_float32(second)
     return F.binary_cross_entropy_with_logits(
         first, torch.ones_like(first)

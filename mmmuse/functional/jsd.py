@@ -1,9 +1,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmmuse.errors import InputError
-
 from .precision import at_least_float32
+from .scores import refuse_empty_scores
 
 
 def jsd_critic_loss(joint: Tensor, marginal: Tensor) -> Tensor:
@@ -39,10 +38,6 @@ def jsd_critic_loss(joint: Tensor, marginal: Tensor) -> Tensor:
         >>> round(jsd_critic_loss(torch.zeros(3), torch.zeros(5)).item(), 4)
         1.3863
     """
-    if joint.numel() == 0 or marginal.numel() == 0:
-        raise InputError(
-            'jsd_critic_loss needs at least one score on each side, got shapes '
-            f'{tuple(joint.shape)} and {tuple(marginal.shape)}'
-        )
+    refuse_empty_scores('jsd_critic_loss', joint, marginal)
     joint, marginal = at_least_float32(joint), at_least_float32(marginal)
     return F.softplus(marginal).mean() + F.softplus(-joint).mean()

@@ -21,7 +21,8 @@ COMBINES = ['multiplicative', 'additive', 'mi', 'si']
 
 
 def muse(combine='multiplicative', **options) -> MUSELoss:
-    return MUSELoss([3, 4], 6, combine, critic=dict(hidden_channels=8), **options).double()
+    options = {'loss_weight': 1.0, 'critic': dict(hidden_channels=8), **options}
+    return MUSELoss([3, 4], 6, combine, **options).double()
 
 
 def step_features() -> DistillFeatures:
