@@ -41,9 +41,13 @@ def check_devices(devices: Sequence[str] | None) -> list[str]:
 
 def environment(device: str, devices: Sequence[str]) -> dict[str, str]:
     """Return the environment of a run that sees one device, and its share of the processor."""
-    number = device.partition(':')[2]
-    shared = {'CUDA_VISIBLE_DEVICES': number}
-    if device == 'cpu':
+    if device != 'cpu':
+        number = int(device.partition(':')[2])
+        visible = os.environ.get('CUDA_VISIBLE_DEVICES')  # Numbers count those that are visible.
+        shown = visible.split(',')[number].strip() if visible else str(number)
+        shared = {'CUDA_VISIBLE_DEVICES': shown}
+    else:
+        shared = {'CUDA_VISIBLE_DEVICES': ''}
         cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
         shared['OMP_NUM_THREADS'] = str(max(cores // list(devices).count('cpu'), 1))
     return {**os.environ, **shared}
@@ -54,7 +58,7 @@ def run_all(
     devices: Sequence[str],
     train: Path,
     metric: str,
-    finished: Callable[[Run], None],
+    finished: Callable[[Run, str], None],
 ) -> dict[str, str]:
     """Train every run, as many at a time as there are devices.
 
@@ -67,7 +71,7 @@ def run_all(
         devices: The slots; see :func:`check_devices`.
         train: Path of ``tools/train.py``.
         metric: By which epochs are counted.
-        finished: Called with each run that has come to its end.
+        finished: Called with each run that has come to its end, and its device.
 
     Returns:
         For each run that failed its name, and its last line.
@@ -91,7 +95,7 @@ def run_all(
                         continue
                     del slots[i]
                     progress.advance(overall)
-                    error = slot.last_line() if code else _error_of(finished, slot.run)
+                    error = slot.last_line() if code else _error_of(finished, slot.run, devices[i])
                     if error:
                         failed[slot.run.name] = error
                     said = f'failed: {error}' if error else 'done'
@@ -102,9 +106,9 @@ def run_all(
     return failed
 
 
-def _error_of(finished: Callable[[Run], None], run: Run) -> str | None:
+def _error_of(finished: Callable[[Run, str], None], run: Run, device: str) -> str | None:
     try:
-        finished(run)
+        finished(run, device)
     except InputError as error:
         return str(error)
     return None

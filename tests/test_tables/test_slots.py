@@ -57,7 +57,9 @@ def times(run: Run) -> tuple[float, float]:
 
 def test_two_slots_take_two_runs_at_a_time_and_share_the_processor(tmp_path, train):
     runs, done = runs_of(tmp_path, 'good', 'good', 'good'), []
-    failed = run_all(runs, ['cpu', 'cpu'], train, 'accuracy/top1', done.append)
+    failed = run_all(
+        runs, ['cpu', 'cpu'], train, 'accuracy/top1', lambda run, device: done.append(run)
+    )
     assert failed == {}
     assert sorted(run.name for run in done) == [run.name for run in runs]
     (_, end), (other, _), (third, _) = map(times, runs)
@@ -69,14 +71,14 @@ def test_two_slots_take_two_runs_at_a_time_and_share_the_processor(tmp_path, tra
 
 def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path, train):
     runs, done = runs_of(tmp_path, 'bad', 'good'), []
-    failed = run_all(runs, ['cpu'], train, 'accuracy/top1', done.append)
+    failed = run_all(runs, ['cpu'], train, 'accuracy/top1', lambda run, device: done.append(run))
     assert [run.name for run in done] == ['good1, seed 0']
     assert list(failed) == ['bad0, seed 0']
     assert failed['bad0, seed 0'].startswith('error: a config that cannot be run (see ')
 
 
 def test_a_run_that_ends_without_its_metrics_has_failed(tmp_path, train):
-    def finished(run: Run) -> None:
+    def finished(run: Run, device: str) -> None:
         raise InputError('no metrics')
 
     runs = runs_of(tmp_path, 'good')
@@ -95,15 +97,18 @@ def test_ctrl_c_interrupts_the_runs_and_waits_for_them(tmp_path, train):
 
     threading.Thread(target=when_it_runs).start()
     with pytest.raises(KeyboardInterrupt):
-        run_all(runs, ['cpu', 'cpu'], train, 'accuracy/top1', lambda run: None)
+        run_all(runs, ['cpu', 'cpu'], train, 'accuracy/top1', lambda run, device: None)
     assert all((run.work_dir / 'interrupted').exists() for run in runs)
 
 
 def test_a_run_sees_its_own_gpu_alone(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
     assert check_devices(None) == ['cuda:0', 'cuda:1']
     assert check_devices(['cuda', 'cuda:1']) == ['cuda:0', 'cuda:1']
     assert environment('cuda:1', ['cuda:0', 'cuda:1'])['CUDA_VISIBLE_DEVICES'] == '1'
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '5, 3')
+    assert environment('cuda:1', ['cuda:1'])['CUDA_VISIBLE_DEVICES'] == '3'
     with pytest.raises(InputError, match="no device 'cuda:2'; there are cpu, cuda:0, cuda:1"):
         check_devices(['cuda:2'])
 

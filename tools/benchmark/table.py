@@ -100,11 +100,11 @@ def fill(
     """Train what is not finished, and write the table after each run."""
     if 'cpu' in devices:
         torch.set_num_threads(int(environment('cpu', devices)['OMP_NUM_THREADS']))
-    where, commit = hardware(devices[0]), code_version()
+    commit = code_version()
 
-    def finished(run: Run) -> None:
+    def finished(run: Run, device: str) -> None:
         command = f'python tools/train.py {shlex.join(run.arguments())}'
-        write_record(run, table.metric, command, commit, where)
+        write_record(run, table.metric, command, commit, hardware(device))
         write_report(table, runs, out, command_line())
 
     print(f'{len(waiting)} of {len(runs)} runs to do, on {", ".join(devices)}', file=sys.stderr)
