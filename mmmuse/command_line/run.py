@@ -32,6 +32,17 @@ class _Steps(Hook):
     after_test_iter = after_train_iter
 
 
+class _LastEvaluation(Hook):
+    """Evaluates a resumed run that had nothing left to train: it was stopped in its last evaluation."""
+
+    def __init__(self, steps: _Steps) -> None:
+        self.steps = steps
+
+    def after_train(self, runner: Runner) -> None:
+        if self.steps.done == 0 and runner.val_loop is not None:
+            runner.val_loop.run()
+
+
 def run(config: Config, act: Callable[[Runner], Any]) -> Any:
     """Build the config's runner and let it act; clean up if that fails before a first step.
 
@@ -49,6 +60,7 @@ def run(config: Config, act: Callable[[Runner], Any]) -> Any:
     with _discarded_unless(lambda: steps.done > 0, config):
         runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
         runner.register_hook(steps)
+        runner.register_hook(_LastEvaluation(steps))
         _save_students_as_students(runner)
         return act(runner)
 
@@ -74,7 +86,7 @@ def train(runner: Runner) -> None:
         left_over = len(loader.sampler) % (loader.batch_size or 1)
         if 0 < left_over < model.min_batch_size and not loader.drop_last:
             raise InputError(
-                f'the last batch of an epoch is left with {left_over} image, and a batch needs at '
+                f'the last batch of an epoch is left with {left_over} image(s), and a batch needs at '
                 f'least {model.min_batch_size}: set train_dataloader.drop_last=True'
             )
     runner.train()

@@ -43,7 +43,8 @@ class PSKDDistiller(LogitsDistiller):
         **kwargs: Those of :class:`SelfDistiller`.
 
     Raises:
-        InputError: If the weight is not in 0 to 1, or, when it trains, where
+        InputError: If the weight is not in 0 to 1, the student's head computes an
+            accuracy while it trains (``cal_acc``), or, when it trains, where
             nothing counts epochs: outside of MMEngine's runner, in its
             iteration-based loop, or in a run of one epoch.
 
@@ -62,6 +63,11 @@ class PSKDDistiller(LogitsDistiller):
         super().__init__(student, *args, **kwargs)
         if not 0 <= final_weight <= 1:
             raise InputError(f'PSKDDistiller needs a final_weight in [0, 1], got {final_weight}')
+        if getattr(getattr(self.student, 'head', None), 'cal_acc', False):
+            raise InputError(
+                'PSKDDistiller mixes the targets, of which no accuracy can be computed while it '
+                'trains: set student.head.cal_acc=False'
+            )
         self.final_weight = final_weight
         self.copy_in_training_mode = copy_in_training_mode
         self._past: FrozenCopy | None = None

@@ -90,8 +90,8 @@ class MUSELoss(Discrepancy):
                 f'MUSELoss: combine is one of {", ".join(get_args(Combine))}, got {combine!r}'
             )
         self.combine = combine
-        critic = {'type': 'mmmuse.GlobalLocalCritic', **(critic or {})}
-        estimator = {'type': 'mmmuse.JensenShannon', **(estimator or {})}
+        critic = _with_default('critic', 'mmmuse.GlobalLocalCritic', critic)
+        estimator = _with_default('estimator', 'mmmuse.JensenShannon', estimator)
         self.mi_critics = nn.ModuleList()
         self.si_critics = nn.ModuleList()
         for channels in local_channels:
@@ -136,6 +136,12 @@ class MUSELoss(Discrepancy):
         if not self.warmup:
             return self.loss_weight
         return self.loss_weight * min(training_progress() / self.warmup, 1.0)
+
+
+def _with_default(name: str, kind: str, config: dict | None) -> dict:
+    if config is not None and not isinstance(config, dict):
+        raise InputError(f"MUSELoss: {name} is a config, dict(type='...'), got {config!r}")
+    return {'type': kind, **(config or {})}
 
 
 def _build_critic(critic: dict, local_channels: int, global_channels: int) -> nn.Module:

@@ -66,7 +66,8 @@ class VIDLoss(Discrepancy):
             for channels in local_channels
         )
         # The inverse of the softplus in `variance`.
-        raw = math.log(math.expm1(init_variance - _SMALLEST_VARIANCE))
+        above = init_variance - _SMALLEST_VARIANCE
+        raw = above + math.log(-math.expm1(-above))
         self.raw_variances = nn.ParameterList(
             torch.full((last_channels,), raw) for _ in local_channels
         )

@@ -97,7 +97,10 @@ def read_table(path: str) -> Table:
     """
     if not Path(path).is_file():
         raise InputError(f'no table {path}')
-    config = Config.fromfile(path)
+    try:
+        config = Config.fromfile(path)
+    except SyntaxError as error:
+        raise InputError(f'{path}, line {error.lineno}: {error.msg}') from error
     unknown = {key for key in config if not key.startswith('_')} - _KEYS
     if unknown or not config.get('rows') or not isinstance(config.get('title'), str):
         raise InputError(
@@ -138,8 +141,9 @@ def plan_runs(
     Args:
         table: The table.
         seeds: Different ones, at least one.
-        work_dir: Where runs lie, each in a folder named after its config and its
-            overrides, so that a run which two tables have in common is done once.
+        work_dir: Where runs lie, each in a folder named after its config and all that
+            it says, overrides included: a run which two tables have in common is
+            done once, and one whose config has been changed is done again.
         epochs: Epochs of every run, the milestones of its schedule scaled alike;
             None for each config's own.
         options: Overrides of config keys for every row.
@@ -157,17 +161,17 @@ def plan_runs(
         Run(
             row,
             seed,
-            work_dir / _folder(row.config, settled) / f'seed{seed}',
+            work_dir / folder / f'seed{seed}',
             total,
             {**settled, 'randomness.seed': seed},
         )
         for seed in seeds
-        for row, total, settled in planned
+        for row, folder, total, settled in planned
     ]
 
 
-def _settled(row: Row, epochs: int | None, options: dict) -> tuple[int, dict]:
-    """Return the epochs of a row's runs and all its overrides but the seed."""
+def _settled(row: Row, epochs: int | None, options: dict) -> tuple[Path, int, dict]:
+    """Return the folder of a row's runs, their epochs, and all overrides but the seed."""
     settled = {**row.options, **options}
     try:
         if epochs is not None:
@@ -179,18 +183,16 @@ def _settled(row: Row, epochs: int | None, options: dict) -> tuple[int, dict]:
     total = (config.get('train_cfg') or {}).get('max_epochs')
     if not isinstance(total, int):
         raise InputError(f'row {row.name!r}: {row.config} has no train_cfg.max_epochs')
-    return total, settled
+    return _folder(row.config, config), total, settled
 
 
-def _folder(config: str, options: dict) -> Path:
-    """Return a folder that says which config it is, and differs where anything else does."""
-    path = Path(config).with_suffix('')
-    ours = path.parts[0] == 'configs'
-    if ours and not options:
-        return Path(*path.parts[1:])
-    key = json.dumps([config, options], sort_keys=True)
-    digest = hashlib.sha256(key.encode()).hexdigest()[:8]
-    return Path(*path.parts[1:-1] if ours else (), f'{path.name}-{digest}')
+def _folder(path: str, config: Config) -> Path:
+    """Return a folder that says which config it is, and differs where anything in it does."""
+    content = json.dumps(config.to_dict(), sort_keys=True, default=str)
+    digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+    parts = Path(path).with_suffix('').parts
+    inside = parts[1:-1] if parts[0] == 'configs' else ()
+    return Path(*inside, f'{parts[-1]}-{digest}')
 
 
 def _written(value: Any) -> str:

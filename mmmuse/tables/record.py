@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from .plan import Run
 
 _EXIT = re.compile(r'^exit(\d+)/top1$')
 _FILE = 'record.json'
+COMMIT = 'commit: '  # A line of the log at each start of a run.
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Record:
         epochs: The metrics of each epoch from 1, by column: ``'top1'`` for the
             whole network, ``'exit1'``, ... for its exits, in percent.
         command: That ran it.
-        commit: Of the code, with ``-dirty`` if the tree had changes.
+        commit: Of the code, with ``-dirty`` if the tree had changes; several where it
+            changed between a start and a resumption.
         hardware: In words.
     """
 
@@ -56,7 +59,22 @@ def read_record(run: Run) -> Record | None:
         raise InputError(f'{path} is damaged; delete {run.work_dir} and run again') from error
 
 
-def write_record(run: Run, metric: str, command: str, commit: str, hardware: str) -> Record:
+def log_of(run: Run) -> Path:
+    """Return the file of a run's output."""
+    return run.work_dir.with_name(f'{run.work_dir.name}.log')
+
+
+def code_version(folder: Path) -> str:
+    """Return the commit of the code in a folder, with ``-dirty`` if there are changes."""
+    command = ['git', 'describe', '--always', '--dirty', '--exclude', '*']
+    try:
+        answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return 'unknown'
+    return answer.stdout.strip()
+
+
+def write_record(run: Run, metric: str, command: str, hardware: str) -> Record:
     """Read what a run logged and keep it beside its checkpoints.
 
     Raises:
@@ -65,10 +83,12 @@ def write_record(run: Run, metric: str, command: str, commit: str, hardware: str
     epochs = logged_epochs(run.work_dir, metric)
     if run.epochs not in epochs:
         raise InputError(
-            f'{run.work_dir} has no {metric} of epoch {run.epochs}: the run was stopped between '
-            'its last checkpoint and its evaluation; delete it and run again'
+            f'{run.work_dir} has no {metric} of epoch {run.epochs}: its config does not '
+            'evaluate the last epoch'
         )
-    record = Record(epochs, command, commit, hardware)
+    lines = log_of(run).read_text().splitlines()
+    commits = [line.removeprefix(COMMIT) for line in lines if line.startswith(COMMIT)]
+    record = Record(epochs, command, ', '.join(dict.fromkeys(commits)), hardware)
     (run.work_dir / _FILE).write_text(json.dumps(asdict(record), indent=1) + '\n')
     return record
 

@@ -100,9 +100,12 @@ def _markdown(
     lines += [f'`{command}`', '', *_circumstances(records), '']
     lines += [_line(headers), _line(['---'] * len(headers))]
     for row in rows:
-        cells = [row['row'], f'`{row["config"]}`', str(row['seeds'])]
-        cells += [' ± '.join(filter(None, (row[key] for key in group))) for group in keys]
-        lines.append(_line([cell or 'not run' for cell in cells]))
+        cells = [row['row'].replace('|', '\\|'), f'`{row["config"]}`', str(row['seeds'])]
+        for group in keys:
+            figure = ' ± '.join(filter(None, (row[key] for key in group)))
+            missing = 'not run' if not row['seeds'] and 'paper' not in group[0] else '-'
+            cells.append(figure or missing)
+        lines.append(_line(cells))
     return '\n'.join(lines) + '\n'
 
 

@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -15,9 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mmmuse.errors import InputError
 
 from .plan import Run
-from .record import logged_epochs
+from .record import COMMIT, code_version, log_of, logged_epochs
 
 _POLL_SECONDS = 1.0
+# What asks a table to end: Ctrl-C, kill, a terminal that is closed.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def check_devices(devices: Sequence[str] | None) -> list[str]:
@@ -59,10 +63,12 @@ def run_all(
     train: Path,
     metric: str,
     finished: Callable[[Run, str], None],
+    keep_open: Sequence[int] = (),
 ) -> dict[str, str]:
     """Train every run, as many at a time as there are devices.
 
-    A run that fails is noted and the others go on. On Ctrl-C (and on any error)
+    A run that fails is noted and the others go on; where it fails before its first
+    epoch is done, the row's other seeds are not tried. On Ctrl-C (and on any error)
     those in the slots are interrupted, which they survive: the next call resumes
     them from their last checkpoint.
 
@@ -72,6 +78,7 @@ def run_all(
         train: Path of ``tools/train.py``.
         metric: By which epochs are counted.
         finished: Called with each run that has come to its end, and its device.
+        keep_open: File descriptors that the runs hold too, such as that of a lock.
 
     Returns:
         For each run that failed its name, and its last line.
@@ -87,7 +94,7 @@ def run_all(
                     if i not in slots and waiting:
                         run = waiting.pop(0)
                         env = environment(device, devices)
-                        slots[i] = _Slot(run, train, env, metric, progress)
+                        slots[i] = _Slot(run, train, env, metric, progress, keep_open)
                 time.sleep(_POLL_SECONDS)
                 for i, slot in list(slots.items()):
                     code = slot.poll()
@@ -98,11 +105,19 @@ def run_all(
                     error = slot.last_line() if code else _error_of(finished, slot.run, devices[i])
                     if error:
                         failed[slot.run.name] = error
+                    if error and not logged_epochs(slot.run.work_dir, metric):
+                        for run in [run for run in waiting if run.row == slot.run.row]:
+                            waiting.remove(run)
+                            progress.advance(overall)
+                            failed[run.name] = f'not tried, after {slot.run.name}'
                     said = f'failed: {error}' if error else 'done'
                     progress.console.print(f'{slot.run.name}: {said}', markup=False)
         finally:
-            for slot in slots.values():
-                slot.stop()
+            with _uninterrupted():
+                for slot in slots.values():
+                    slot.interrupt()
+                for slot in slots.values():
+                    slot.wait()
     return failed
 
 
@@ -112,6 +127,20 @@ def _error_of(finished: Callable[[Run, str], None], run: Run, device: str) -> st
     except InputError as error:
         return str(error)
     return None
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore further signals that ask to end; they come to the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _progress() -> Progress:
@@ -128,21 +157,30 @@ class _Slot:
     """One training in a process of its own, and its bar of epochs."""
 
     def __init__(
-        self, run: Run, train: Path, env: dict[str, str], metric: str, progress: Progress
+        self,
+        run: Run,
+        train: Path,
+        env: dict[str, str],
+        metric: str,
+        progress: Progress,
+        keep_open: Sequence[int],
     ) -> None:
         self.run = run
         self.metric = metric
         self.progress = progress
-        self.log = run.work_dir.with_suffix('.log')
+        self.log = log_of(run)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.task = progress.add_task(run.name, total=run.epochs)
         with self.log.open('a') as log:
+            log.write(f'{COMMIT}{code_version(train.parent)}\n')
+            log.flush()
             self.process = subprocess.Popen(
                 [sys.executable, str(train), *run.arguments()],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=env,
-                start_new_session=True,  # Ctrl-C reaches it through `stop` alone, once.
+                pass_fds=keep_open,
+                start_new_session=True,  # Ctrl-C reaches it through `interrupt` alone, once.
             )
 
     def poll(self) -> int | None:
@@ -154,18 +192,21 @@ class _Slot:
             self.progress.remove_task(self.task)
         return code
 
-    def stop(self) -> None:
-        """Interrupt the process and wait for its end."""
+    def interrupt(self) -> None:
+        """Ask the process to end."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+
+    def wait(self) -> None:
+        """Wait for its end, and end it if that takes long."""
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     def last_line(self) -> str:
         """Return the error line of the log, or else its last line."""
         lines = [line for line in self.log.read_text().splitlines() if line.strip()]
         errors = [line for line in lines[-20:] if line.startswith('error: ')]
-        return (errors or lines or ['no output'])[-1] + f' (see {self.log})'
+        return f'{(errors or lines)[-1].removeprefix("error: ")} (see {self.log})'

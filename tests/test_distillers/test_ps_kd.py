@@ -6,11 +6,11 @@ import pytest
 import torch
 from mmpretrain.structures import DataSample
 
-from mmmuse.distillers.ps_kd import with_softened_targets
+from mmmuse.distillers.ps_kd import PSKDDistiller, with_softened_targets
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 
-from ..conftest import TAPS, labelled
+from ..conftest import TAPS, labelled, small_classifier_config
 from ..test_hooks.test_student_checkpoint import assert_same, student_config, train
 from .rivals import rival
 
@@ -158,3 +158,10 @@ def test_scores_of_samples_without_labels_are_refused(hub):
     hub.update_info_dict(dict(epoch=1, max_epochs=4))
     with pytest.raises(InputError, match='PSKDDistiller needs one class label'):
         rival('ps_kd')(torch.randn(2, 3, 16, 16), [DataSample(), DataSample()], mode='loss')
+
+
+def test_an_accuracy_of_mixed_targets_is_refused_when_it_is_built():
+    student = small_classifier_config()
+    student['head']['cal_acc'] = True
+    with pytest.raises(InputError, match=r'set student\.head\.cal_acc=False'):
+        PSKDDistiller(student, taps=dict(logits='head'))

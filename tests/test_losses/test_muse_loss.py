@@ -221,3 +221,9 @@ def test_the_weight_warms_up_over_a_part_of_the_training_and_stays(monkeypatch):
 def test_a_warm_up_outside_of_the_training_is_refused(warmup):
     with pytest.raises(InputError, match='warmup is a part of the training, 0 to 1'):
         MUSELoss([3], 5, warmup=warmup)
+
+
+@pytest.mark.parametrize('part', ['critic', 'estimator'])
+def test_a_part_that_is_no_config_is_refused(part):
+    with pytest.raises(InputError, match=f"MUSELoss: {part} is a config, .* got 'mmmuse.NWJ'"):
+        MUSELoss([3], 5, **{part: 'mmmuse.NWJ'})

@@ -35,7 +35,9 @@ def test_the_variances_are_parameters_that_start_at_5_and_are_saved():
     other = VIDLoss([3, 4], 6, init_variance=1.0)
     other.load_state_dict(loss.state_dict())
     assert torch.equal(other.variance(0), loss.variance(0))
-    assert VIDLoss([3], 6, init_variance=0.5).variance(0).mean().item() == pytest.approx(0.5)
+    for variance in (0.5, 1000.0):
+        started = VIDLoss([3], 6, init_variance=variance).variance(0)
+        assert started.mean().item() == pytest.approx(variance)
 
 
 def test_training_finds_the_variance_of_what_it_cannot_predict():

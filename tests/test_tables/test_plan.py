@@ -80,9 +80,29 @@ def test_two_tables_share_a_run_and_nothing_else(tmp_path):
     first, other = (plan_runs(table, [0], tmp_path, epochs=epochs)[1] for epochs in (20, 30))
     again = plan_runs(table, [0], tmp_path, epochs=20)[1]
     assert first.work_dir == again.work_dir != other.work_dir
-    assert plan_runs(table, [0], tmp_path)[1].work_dir == (
-        tmp_path / 'muse' / 'resnet18_cifar100_mi_x_si' / 'seed0'
-    )
+    assert first.work_dir.parent.name.startswith('resnet18_cifar100_mi_x_si-')
+    assert first.work_dir.parent.parent == tmp_path / 'muse'
+
+
+def test_a_config_that_has_been_changed_is_another_run(tmp_path):
+    own = tmp_path / 'own.py'
+
+    def folder(line: str) -> Path:
+        own.write_text(f'_base_ = {str(ROOT / BASELINE)!r}\n{line}\n')
+        rows = [dict(name='own', config=str(own))]
+        table = read_table(write_table(tmp_path, title='T', rows=rows))
+        return plan_runs(table, [0], tmp_path)[0].work_dir
+
+    before = folder('')
+    assert folder('# The same.') == before
+    assert folder('optim_wrapper = dict(optimizer=dict(lr=0.5))') != before
+
+
+def test_a_table_that_cannot_be_read_is_named_with_its_line(tmp_path):
+    path = tmp_path / 'broken.py'
+    path.write_text("title = 'T'\nrows = [\n")
+    with pytest.raises(InputError, match=r'broken\.py, line 2: '):
+        read_table(str(path))
 
 
 def test_a_missing_config_is_named_with_its_row(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from mmmuse.errors import InputError
 from mmmuse.tables import Row, Run, Table, read_record, write_report
-from mmmuse.tables.record import logged_epochs, write_record
+from mmmuse.tables.record import log_of, logged_epochs, write_record
 
 METRIC = 'accuracy/top1'
 
@@ -16,6 +16,11 @@ def log(run: Run, name: str, *records: dict) -> None:
     folder.mkdir(parents=True)
     lines = [json.dumps(record) for record in records]
     (folder / 'scalars.json').write_text('\n'.join(lines) + '\n')
+
+
+def started(run: Run, *commits: str) -> None:
+    run.work_dir.mkdir(parents=True, exist_ok=True)
+    log_of(run).write_text('\n'.join(f'commit: {commit}\nsomething' for commit in commits))
 
 
 def validated(epoch: int, top1: float, *exits: float) -> dict:
@@ -42,7 +47,9 @@ def test_a_resumed_runs_epochs_are_put_together(tmp_path):
         3: {'exit1': 12.0, 'top1': 20.5},
     }
     assert read_record(run) is None
-    written = write_record(run, METRIC, 'python tools/train.py', 'abc', 'a machine')
+    started(run, 'abc', 'def', 'abc')
+    written = write_record(run, METRIC, 'python tools/train.py', 'a machine')
+    assert written.commit == 'abc, def'
     assert read_record(run) == written
     assert written.last() == {'exit1': 12.0, 'top1': 20.5}
     assert written.best() == {'exit1': 9.0, 'top1': 21.0}
@@ -52,7 +59,7 @@ def test_a_run_whose_last_epoch_was_not_evaluated_is_not_finished(tmp_path):
     run = a_run(tmp_path, ROW)
     log(run, '1', validated(1, 10.0), validated(2, 20.0))
     with pytest.raises(InputError, match=r'has no accuracy/top1 of epoch 3'):
-        write_record(run, METRIC, 'c', 'abc', 'm')
+        write_record(run, METRIC, 'c', 'm')
     assert read_record(run) is None
 
 
@@ -70,7 +77,8 @@ def test_a_row_is_the_mean_and_spread_of_its_seeds(tmp_path):
     runs = [a_run(tmp_path, row, seed) for seed in (0, 1) for row in (baseline, ROW)]
     for run, (last, best) in zip(runs[1::2], ((40.0, 50.0), (44.0, 46.0))):
         log(run, '1', validated(1, 1.0, 2.0), validated(2, best, 30.0), validated(3, last, 20.0))
-        write_record(run, METRIC, 'python train', f'commit{run.seed}', 'a machine')
+        started(run, f'commit{run.seed}')
+        write_record(run, METRIC, 'python train', 'a machine')
     markdown, table_csv = write_report(table, runs, tmp_path / 'out', 'python table.py')
     rows = list(csv.DictReader(table_csv.open()))
     assert [row['row'] for row in rows] == ['baseline', 'MI x SI']
@@ -102,5 +110,20 @@ def test_a_row_is_the_mean_and_spread_of_its_seeds(tmp_path):
         'whole network, last': '42.00 ± 2.83',
         'whole network, best': '48.00 ± 2.83',
     }
-    assert '| baseline | `base.py` | 0 |' in lines[-2]
-    assert 'not run' in lines[-2]
+    cells = [cell.strip() for cell in lines[-2].split('|')[1:-1]]
+    # What the paper has not, and what has not been run, are two things.
+    assert (
+        cells
+        == ['baseline', '`base.py`', '0', '-', 'not run', 'not run', '77.43'] + ['not run'] * 2
+    )
+
+
+def test_a_network_without_exits_has_none_and_has_been_run(tmp_path):
+    table = Table('A table', (Row('base|line', 'base.py'), ROW))
+    run = a_run(tmp_path, table.rows[0])
+    log(run, '1', validated(3, 40.0))
+    started(run, 'abc')
+    write_record(run, METRIC, 'c', 'm')
+    markdown, _ = write_report(table, [run], tmp_path / 'out', 'python table.py')
+    line = markdown.read_text().splitlines()[-2]
+    assert line == (r'| base\|line | `base.py` | 1 | - | - | - | - | 40.00 | 40.00 |')

@@ -9,6 +9,7 @@ import torch
 
 from mmmuse.errors import InputError
 from mmmuse.tables import Row, Run, run_all
+from mmmuse.tables.record import log_of
 from mmmuse.tables.slots import check_devices, environment
 
 # Stands in for tools/train.py: says which process it is and what it sees, logs its epochs and ends
@@ -16,6 +17,8 @@ from mmmuse.tables.slots import check_devices, environment
 TRAIN = """
 import json, os, pathlib, sys, time
 config, _, work_dir = sys.argv[1:4]
+if config == 'broken':
+    sys.exit('error: nothing reads this')
 log = pathlib.Path(work_dir) / str(os.getpid()) / 'vis_data'
 log.mkdir(parents=True)
 print(os.environ['OMP_NUM_THREADS'], repr(os.environ['CUDA_VISIBLE_DEVICES']))
@@ -66,7 +69,9 @@ def test_two_slots_take_two_runs_at_a_time_and_share_the_processor(tmp_path, tra
     assert other < end  # Side by side.
     assert third > min(end, times(runs[1])[1])
     threads = max(len(os.sched_getaffinity(0)) // 2, 1)
-    assert runs[0].work_dir.with_suffix('.log').read_text() == f"{threads} ''\n"
+    commit, said = log_of(runs[0]).read_text().splitlines()
+    assert commit == 'commit: unknown'  # The script lies in no repository.
+    assert said == f"{threads} ''"
 
 
 def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path, train):
@@ -74,7 +79,17 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path, train):
     failed = run_all(runs, ['cpu'], train, 'accuracy/top1', lambda run, device: done.append(run))
     assert [run.name for run in done] == ['good1, seed 0']
     assert list(failed) == ['bad0, seed 0']
-    assert failed['bad0, seed 0'].startswith('error: a config that cannot be run (see ')
+    assert failed['bad0, seed 0'].startswith('a config that cannot be run (see ')
+
+
+def test_a_row_that_cannot_be_trained_is_not_tried_with_its_other_seeds(tmp_path, train):
+    row = Row('broken', 'broken')
+    runs = [Run(row, seed, tmp_path / f'seed{seed}', 2, {}) for seed in (0, 1)]
+    runs += runs_of(tmp_path, 'good')
+    done = []
+    failed = run_all(runs, ['cpu'], train, 'accuracy/top1', lambda run, device: done.append(run))
+    assert [run.name for run in done] == ['good0, seed 0']
+    assert failed['broken, seed 1'] == 'not tried, after broken, seed 0'
 
 
 def test_a_run_that_ends_without_its_metrics_has_failed(tmp_path, train):

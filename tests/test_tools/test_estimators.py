@@ -69,7 +69,6 @@ def test_a_bad_estimator_is_refused_and_nothing_is_written(
     line = only_error(
         tool('train.py', DISTILLED, '--work-dir', run, '--cfg-options', *SHORT, *options)
     )
-    print(line)
     assert said in line
     assert not run.exists()
 

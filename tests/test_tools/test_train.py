@@ -347,3 +347,23 @@ def test_a_network_of_the_paper_trains_two_steps_with_its_own_data(tool, tmp_pat
     losses = [line['loss'] for line in scalars(tmp_path / 'run') if 'loss' in line]
     assert len(losses) == 2
     assert all(0 < loss < 100 for loss in losses)
+
+
+def test_a_run_that_was_stopped_in_its_last_evaluation_is_evaluated(tool, tmp_path):
+    work_dir = tmp_path / 'run'
+    options = ['--cfg-options', *SHORT, 'train_cfg.max_epochs=1']
+    assert tool('train.py', DISTILLED, '--work-dir', work_dir, *options).code == 0
+
+    def evaluated() -> list[int]:
+        records = [
+            json.loads(line)
+            for log in work_dir.glob('*/vis_data/scalars.json')
+            for line in log.read_text().splitlines()
+        ]
+        return [record['step'] for record in records if 'accuracy/top1' in record]
+
+    assert evaluated() == [1]
+    for log in work_dir.glob('*/vis_data/scalars.json'):
+        log.unlink()
+    assert tool('train.py', DISTILLED, '--work-dir', work_dir, '--resume', *options).code == 0
+    assert evaluated() == [1]

@@ -53,6 +53,8 @@ def check(args: argparse.Namespace) -> None:
     ):
         if number < least:
             raise InputError(f'{flag} is at least {least}, got {number}')
+    if args.seed >= 2**63:
+        raise InputError(f'--seed is below 2**63, got {args.seed}')
     for rho in args.rho:
         if not -1 < rho < 1:
             raise InputError(f'--rho lies between -1 and 1, got {rho}')

@@ -7,11 +7,9 @@ import argparse
 import fcntl
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,8 +19,8 @@ from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import hardware
 from mmmuse.errors import InputError
 from mmmuse.tables import Run, Table, plan_runs, read_record, read_table, run_all, write_report
-from mmmuse.tables.record import write_record
-from mmmuse.tables.slots import check_devices, environment
+from mmmuse.tables.record import code_version, write_record
+from mmmuse.tables.slots import ENDING, check_devices, environment
 
 TRAIN = Path(__file__).resolve().parents[1] / 'train.py'
 
@@ -42,7 +40,7 @@ def parse_args() -> argparse.Namespace:
         help='cpu, cuda:0, ...: one run at a time on each; name one twice for two at a time; '
         'every GPU by default, or else the CPU',
     )
-    parser.add_argument('--rows', nargs='+', metavar='NAME', help='only these rows')
+    parser.add_argument('--rows', nargs='+', metavar='NAME', help='train only these rows')
     parser.add_argument(
         '--work-dir', default='work_dirs/tables', help='where runs lie and the table is written'
     )
@@ -61,19 +59,26 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):  # Also in the background, where one is ignored.
+    for number in ENDING:  # Also in the background, where the shell has one ignored.
         signal.signal(number, signal.default_int_handler)
     with explained('interrupted; the same command goes on'):
         folder = Path(args.work_dir)
-        out = folder / Path(args.table).stem
-        table = chosen_rows(read_table(args.table), args.rows)
+        stem = Path(args.table).stem
+        out = folder / (stem if args.epochs is None else f'{stem}_{args.epochs}e')
+        table = read_table(args.table)
+        check_rows(table, args.rows)
         devices = check_devices(args.device)
         runs = plan_runs(table, args.seeds, folder, args.epochs, args.cfg_options)
-        waiting = {run.work_dir: run for run in runs if read_record(run) is None}
+        waiting = {
+            run.work_dir: run
+            for run in runs
+            if read_record(run) is None and (args.rows is None or run.row.name in args.rows)
+        }
+        note_other_commits(runs)
         failed = {}
         if waiting and not args.report:
-            with alone_in(folder):
-                failed = fill(table, runs, list(waiting.values()), devices, out)
+            with alone_in(folder) as lock:
+                failed = fill(table, runs, list(waiting.values()), devices, out, lock)
         for path in write_report(table, runs, out, command_line()):
             print(path)
     for name, line in failed.items():
@@ -81,39 +86,46 @@ def main() -> None:
     sys.exit(bool(failed))
 
 
-def chosen_rows(table: Table, names: list[str] | None) -> Table:
-    """Return the table with the named rows alone."""
-    if names is None:
-        return table
-    missing = set(names) - {row.name for row in table.rows}
+def check_rows(table: Table, names: list[str] | None) -> None:
+    """Refuse names of rows that the table has not."""
+    known = [row.name for row in table.rows]
+    missing = sorted(set(names or ()) - set(known))
     if missing:
-        raise InputError(
-            f'no row {", ".join(sorted(missing))}; there are '
-            f'{", ".join(row.name for row in table.rows)}'
+        raise InputError(f'no row {", ".join(missing)}; there are {", ".join(known)}')
+
+
+def note_other_commits(runs: list[Run]) -> None:
+    """Say which finished runs are of other code, whose defaults may differ."""
+    now = code_version(TRAIN.parent)
+    records = [record for run in runs if (record := read_record(run)) is not None]
+    others = sorted({record.commit for record in records} - {now})
+    if others:
+        print(
+            f'finished runs of other commits than {now} are kept: {"; ".join(others)} (delete '
+            'their folders to run them again)',
+            file=sys.stderr,
         )
-    return replace(table, rows=tuple(row for row in table.rows if row.name in names))
 
 
 def fill(
-    table: Table, runs: list[Run], waiting: list[Run], devices: list[str], out: Path
+    table: Table, runs: list[Run], waiting: list[Run], devices: list[str], out: Path, lock: int
 ) -> dict[str, str]:
     """Train what is not finished, and write the table after each run."""
     if 'cpu' in devices:
         torch.set_num_threads(int(environment('cpu', devices)['OMP_NUM_THREADS']))
-    commit = code_version()
 
     def finished(run: Run, device: str) -> None:
         command = f'python tools/train.py {shlex.join(run.arguments())}'
-        write_record(run, table.metric, command, commit, hardware(device))
+        write_record(run, table.metric, command, hardware(device))
         write_report(table, runs, out, command_line())
 
     print(f'{len(waiting)} of {len(runs)} runs to do, on {", ".join(devices)}', file=sys.stderr)
-    return run_all(waiting, devices, TRAIN, table.metric, finished)
+    return run_all(waiting, devices, TRAIN, table.metric, finished, keep_open=[lock])
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock, which ends with the process.
+def alone_in(folder: Path) -> Iterator[int]:
+    """Hold a folder's lock, which ends with the last process that has it open; give its number.
 
     Raises:
         InputError: If another process holds it.
@@ -124,19 +136,7 @@ def alone_in(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f'another command is filling {folder}') from error
-        yield
-
-
-def code_version() -> str:
-    """Return the commit of the code, with ``-dirty`` if there are changes in it."""
-    command = ['git', 'describe', '--always', '--dirty', '--exclude', '*']
-    try:
-        answer = subprocess.run(
-            command, cwd=TRAIN.parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return 'unknown'
-    return answer.stdout.strip()
+        yield lock.fileno()
 
 
 def command_line() -> str:
