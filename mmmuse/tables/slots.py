@@ -83,50 +83,89 @@ def run_all(
     Returns:
         For each run that failed its name, and its last line.
     """
-    waiting = list(runs)
-    slots: dict[int, _Slot] = {}
-    failed: dict[str, str] = {}
     with _progress() as progress:
-        overall = progress.add_task('runs', total=len(runs))
+        work = _Work(runs, devices, train, metric, finished, keep_open, progress)
         try:
-            while waiting or slots:
-                for i, device in enumerate(devices):
-                    if i not in slots and waiting:
-                        run = waiting.pop(0)
-                        env = environment(device, devices)
-                        slots[i] = _Slot(run, train, env, metric, progress, keep_open)
+            while work.waiting or work.slots:
+                work.start()
                 time.sleep(_POLL_SECONDS)
-                for i, slot in list(slots.items()):
-                    code = slot.poll()
-                    if code is None:
-                        continue
-                    del slots[i]
-                    progress.advance(overall)
-                    error = slot.last_line() if code else _error_of(finished, slot.run, devices[i])
-                    if error:
-                        failed[slot.run.name] = error
-                    if error and not logged_epochs(slot.run.work_dir, metric):
-                        for run in [run for run in waiting if run.row == slot.run.row]:
-                            waiting.remove(run)
-                            progress.advance(overall)
-                            failed[run.name] = f'not tried, after {slot.run.name}'
-                    said = f'failed: {error}' if error else 'done'
-                    progress.console.print(f'{slot.run.name}: {said}', markup=False)
+                work.collect()
         finally:
             with _uninterrupted():
-                for slot in slots.values():
-                    slot.interrupt()
-                for slot in slots.values():
-                    slot.wait()
-    return failed
+                work.stop()
+    return work.failed
 
 
-def _error_of(finished: Callable[[Run, str], None], run: Run, device: str) -> str | None:
-    try:
-        finished(run, device)
-    except InputError as error:
-        return str(error)
-    return None
+class _Work:
+    """What waits, what is in the slots, and what has failed."""
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        devices: Sequence[str],
+        train: Path,
+        metric: str,
+        finished: Callable[[Run, str], None],
+        keep_open: Sequence[int],
+        progress: Progress,
+    ) -> None:
+        self.waiting = list(runs)
+        self.slots: dict[int, _Slot] = {}
+        self.failed: dict[str, str] = {}
+        self.devices = devices
+        self.train = train
+        self.metric = metric
+        self.finished = finished
+        self.keep_open = keep_open
+        self.progress = progress
+        self.bar = progress.add_task('runs', total=len(runs))
+
+    def start(self) -> None:
+        """Fill the slots that are free."""
+        for i, device in enumerate(self.devices):
+            if i not in self.slots and self.waiting:
+                env = environment(device, self.devices)
+                self.slots[i] = _Slot(
+                    self.waiting.pop(0), self.train, env, self.metric, self.progress, self.keep_open
+                )
+
+    def collect(self) -> None:
+        """Empty the slots whose run has ended."""
+        for i, slot in list(self.slots.items()):
+            code = slot.poll()
+            if code is None:
+                continue
+            del self.slots[i]
+            error = slot.last_line() if code else self._finish(slot.run, self.devices[i])
+            if error:
+                self.failed[slot.run.name] = error
+                self._leave_out_other_seeds(slot.run)
+            self.progress.advance(self.bar)
+            said = f'failed: {error}' if error else 'done'
+            self.progress.console.print(f'{slot.run.name}: {said}', markup=False)
+
+    def stop(self) -> None:
+        """Interrupt every run at once, and wait for all."""
+        for slot in self.slots.values():
+            slot.interrupt()
+        for slot in self.slots.values():
+            slot.wait()
+
+    def _finish(self, run: Run, device: str) -> str | None:
+        try:
+            self.finished(run, device)
+        except InputError as error:
+            return str(error)
+        return None
+
+    def _leave_out_other_seeds(self, failed: Run) -> None:
+        """Take the other seeds of a row away that failed before its first epoch was done."""
+        if logged_epochs(failed.work_dir, self.metric):
+            return
+        for run in [run for run in self.waiting if run.row == failed.row]:
+            self.waiting.remove(run)
+            self.progress.advance(self.bar)
+            self.failed[run.name] = f'not tried, after {failed.name}'
 
 
 @contextmanager

@@ -30,6 +30,7 @@ try:
             file.write(json.dumps({'accuracy/top1': epoch, 'step': epoch}) + '\\n')
             file.flush()
 except KeyboardInterrupt:
+    time.sleep(0.5)
     (pathlib.Path(work_dir) / 'interrupted').touch()
     sys.exit(130)
 (pathlib.Path(work_dir) / 'times').write_text(f'{start} {time.time()}')
@@ -102,12 +103,14 @@ def test_a_run_that_ends_without_its_metrics_has_failed(tmp_path, train):
     }
 
 
-def test_ctrl_c_interrupts_the_runs_and_waits_for_them(tmp_path, train):
+def test_ctrl_c_interrupts_every_run_and_waits_for_all_even_if_it_comes_twice(tmp_path, train):
     runs = runs_of(tmp_path, 'slow', 'slow')
 
     def when_it_runs() -> None:
         while not all(list(run.work_dir.glob('*/vis_data/scalars.json')) for run in runs):
             time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)  # An impatient second time, while the runs are ending.
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=when_it_runs).start()
