@@ -52,7 +52,8 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         action=DictAction,
         default={},
-        help='override config keys of every row',
+        help='override config keys of every row, e.g. '
+        'optim_wrapper.type=mmmuse.BFloat16OptimWrapper for what --amp does',
     )
     return parser.parse_args()
 
