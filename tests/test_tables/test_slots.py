@@ -103,6 +103,15 @@ def test_a_run_that_ends_without_its_metrics_has_failed(tmp_path, train):
     }
 
 
+@pytest.fixture
+def _ctrl_c():
+    """Ctrl-C as in the foreground: in the background the shell has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures('_ctrl_c')
 def test_ctrl_c_interrupts_every_run_and_waits_for_all_even_if_it_comes_twice(tmp_path, train):
     runs = runs_of(tmp_path, 'slow', 'slow')
 
