@@ -23,6 +23,8 @@ class DistillFeatures:
         exits: The neck's maps ``(N, C_T, h, w)``, one per shallow module; empty
             without a neck.
         extra: What a distiller taps beside them, by module path.
+        targets: What each of ``shallow`` is compared with, by losses that compare two
+            networks module by module; None for ``last``.
         last_vector: ``f_T``: ``last`` averaged over its locations, ``(N, C_T)``.
     """
 
@@ -31,11 +33,40 @@ class DistillFeatures:
     logits: Tensor | None = None
     exits: tuple[Tensor, ...] = ()
     extra: dict[str, Tensor] = field(default_factory=dict)
+    targets: tuple[Tensor, ...] | None = None
     last_vector: Tensor | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if self.last is not None:
             self.last_vector = global_view(self.last)
+
+    @property
+    def modules(self) -> tuple[Tensor, ...]:
+        """Features of modules 1 to T: the shallow ones and the last."""
+        return (*self.shallow, *(() if self.last is None else (self.last,)))
+
+    def target(self, index: int) -> Tensor:
+        """Return what a shallow feature is compared with."""
+        return self.last if self.targets is None else self.targets[index]
+
+
+@dataclass
+class TransferFeatures:
+    """What a loss between two networks sees of one step.
+
+    Attributes:
+        student: Features of the network that learns.
+        teacher: Features of the other one, of the same N images. A frozen teacher's
+            give no gradient; a peer's do, unless the loss detaches them.
+        data_samples: N samples with the labels.
+        ensemble_logits: Mean of the logits of all peers, detached, ``(N, K)``; None
+            with a frozen teacher.
+    """
+
+    student: DistillFeatures
+    teacher: DistillFeatures
+    data_samples: list
+    ensemble_logits: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -71,3 +102,28 @@ class FeatureSpec:
             'a feature is a map (N, C, H, W), tokens (N, L, C) or a vector (N, C), '
             f'got shape {tuple(shape)}'
         )
+
+
+@dataclass(frozen=True)
+class NetworkSpecs:
+    """Shapes of a network's tapped features.
+
+    Attributes:
+        shallow: Of modules 1 to T - 1.
+        last: Of module T; None if it is not tapped.
+        logits: Of the class logits; None if they are not tapped.
+    """
+
+    shallow: tuple[FeatureSpec, ...] = ()
+    last: FeatureSpec | None = None
+    logits: FeatureSpec | None = None
+
+    @property
+    def modules(self) -> tuple[FeatureSpec, ...]:
+        """Of modules 1 to T."""
+        return (*self.shallow, *(() if self.last is None else (self.last,)))
+
+    @property
+    def num_classes(self) -> int | None:
+        """Number of class logits; None if they are not tapped."""
+        return None if self.logits is None else self.logits.channels

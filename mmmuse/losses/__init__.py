@@ -4,6 +4,7 @@ from .hint_loss import HintLoss
 from .kd_loss import KDLoss
 from .mmd_loss import MMDLoss
 from .muse_loss import MUSELoss
+from .transfer_loss import TransferLoss, build_transfer_loss
 from .vid_loss import VIDLoss
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     'KDLoss',
     'MMDLoss',
     'MUSELoss',
+    'TransferLoss',
     'VIDLoss',
     'build_discrepancy',
+    'build_transfer_loss',
 ]

@@ -23,11 +23,15 @@ class Discrepancy(nn.Module, ABC):
     Attributes:
         reads_exits: Whether it reads the neck's maps rather than the raw features.
         reads_maps: Whether it compares locations, and so cannot read a vector.
+        compares_modules: Whether each shallow feature can have a target of its own,
+            the same module of another network; else all have the last feature. Such
+            a loss takes ``target_channels``, the channels of each target.
         min_batch_size: Images that it needs in a batch.
     """
 
     reads_exits: ClassVar[bool] = False
     reads_maps: ClassVar[bool] = False
+    compares_modules: ClassVar[bool] = False
     min_batch_size: ClassVar[int] = 1
 
     def __init__(self, local_channels: list[int], last_channels: int, loss_weight: float) -> None:
