@@ -1,5 +1,7 @@
 from .adversarial_loss import AdversarialLoss
+from .attention_transfer_loss import AttentionTransferLoss
 from .discrepancy import Discrepancy, build_discrepancy
+from .fitnet_loss import FitNetLoss
 from .hint_loss import HintLoss
 from .kd_loss import KDLoss
 from .mmd_loss import MMDLoss
@@ -9,7 +11,9 @@ from .vid_loss import VIDLoss
 
 __all__ = [
     'AdversarialLoss',
+    'AttentionTransferLoss',
     'Discrepancy',
+    'FitNetLoss',
     'HintLoss',
     'KDLoss',
     'MMDLoss',

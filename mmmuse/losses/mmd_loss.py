@@ -23,6 +23,7 @@ class MMDLoss(Discrepancy):
             give this; 50 is NST's in RepDistiller's public comparison.
         detach_last: Whether the last map is imitated only, as a teacher's is, and
             gets no gradient. The paper does not give this.
+        target_channels: Not read: channels are compared in pairs, however many.
 
     Returns:
         ``loss_mmd``.
@@ -34,6 +35,7 @@ class MMDLoss(Discrepancy):
     """
 
     reads_maps: ClassVar[bool] = True
+    compares_modules: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -41,13 +43,15 @@ class MMDLoss(Discrepancy):
         last_channels: int,
         loss_weight: float = 50.0,
         detach_last: bool = True,
+        target_channels: list[int] | None = None,
     ) -> None:
         super().__init__(local_channels, last_channels, loss_weight)
         self.detach_last = detach_last
 
     def forward(self, features: DistillFeatures) -> dict[str, Tensor]:
         """Return ``loss_mmd``."""
-        last = features.last.detach() if self.detach_last else features.last
-        return {
-            'loss_mmd': self.loss_weight * sum(mmd_loss(local, last) for local in features.shallow)
-        }
+        total = 0.0
+        for i, local in enumerate(features.shallow):
+            target = features.target(i)
+            total = total + mmd_loss(local, target.detach() if self.detach_last else target)
+        return {'loss_mmd': self.loss_weight * total}

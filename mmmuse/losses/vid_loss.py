@@ -33,6 +33,8 @@ class VIDLoss(Discrepancy):
         init_variance: Of every channel, above 1e-5.
         detach_last: Whether the last map gets no gradient, as a teacher's does not
             (the bound holds for a fixed one only). The paper does not give this.
+        target_channels: Channels of each module's target, where it is not the last
+            map but the same module of another network; inferred.
 
     Returns:
         ``loss_vid``, which may be negative.
@@ -45,6 +47,7 @@ class VIDLoss(Discrepancy):
     """
 
     reads_maps: ClassVar[bool] = True
+    compares_modules: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class VIDLoss(Discrepancy):
         hidden_channels: int | None = None,
         init_variance: float = 5.0,
         detach_last: bool = True,
+        target_channels: list[int] | None = None,
     ) -> None:
         super().__init__(local_channels, last_channels, loss_weight)
         if not init_variance > _SMALLEST_VARIANCE:
@@ -61,27 +65,28 @@ class VIDLoss(Discrepancy):
                 f'VIDLoss needs an init_variance above {_SMALLEST_VARIANCE}, got {init_variance}'
             )
         self.detach_last = detach_last
+        target_channels = target_channels or [last_channels] * len(local_channels)
         self.regressors = nn.ModuleList(
-            _regressor(channels, hidden_channels or last_channels, last_channels)
-            for channels in local_channels
+            _regressor(channels, hidden_channels or target, target)
+            for channels, target in zip(local_channels, target_channels)
         )
         # The inverse of the softplus in `variance`.
         above = init_variance - _SMALLEST_VARIANCE
         raw = above + math.log(-math.expm1(-above))
         self.raw_variances = nn.ParameterList(
-            torch.full((last_channels,), raw) for _ in local_channels
+            torch.full((target,), raw) for target in target_channels
         )
 
     def variance(self, index: int) -> Tensor:
-        """Return the variance of each channel ``(C_T, )`` of a shallow module's Gaussian."""
+        """Return the variance of each channel of the target, ``(C_T, )``, of a shallow module's Gaussian."""
         return F.softplus(self.raw_variances[index].float()) + _SMALLEST_VARIANCE
 
     def forward(self, features: DistillFeatures) -> dict[str, Tensor]:
         """Return ``loss_vid``."""
-        last = features.last.detach() if self.detach_last else features.last
         total = 0.0
         for i, (regressor, local) in enumerate(zip(self.regressors, features.shallow)):
-            local, target = same_grid(local, last)
+            target = features.target(i)
+            local, target = same_grid(local, target.detach() if self.detach_last else target)
             total = total + vid_loss(regressor(local), self.variance(i), target)
         return {'loss_vid': self.loss_weight * total}
 
