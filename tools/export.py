@@ -15,7 +15,7 @@ from mmengine.model import BaseModel
 from mmpretrain import get_model
 from torch import Tensor
 
-from mmmuse.command_line.checkpoint import check_checkpoint
+from mmmuse.checkpoint_file import read_checkpoint
 from mmmuse.command_line.config import add_exit_flags, load_config, runner_keys
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import (
@@ -217,7 +217,7 @@ def main() -> None:
         if args.onnx or args.int8:
             formats.import_onnx()
         config = load_config(args.config, args.cfg_options)
-        check_checkpoint(args.checkpoint, args.trust_checkpoint)
+        read_checkpoint(args.checkpoint, args.trust_checkpoint)
         distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
         check_exit(distiller, args.exit)
         measure(args, config, distiller)

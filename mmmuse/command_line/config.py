@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmmuse.errors import InputError
+from mmmuse.network_config import network_config
 
 # What MMEngine's runner and tools read from the config beside the runner's own arguments.
 _READ_ELSEWHERE = {
@@ -106,9 +107,39 @@ def load_config(path: str, options: dict) -> Config:
         raise InputError(f'no config file {path}')
     config = Config.fromfile(path)
     refuse_unread_keys(config, path, options)
+    _inline_networks(config, path, options)
     config.merge_from_dict(options)
     _refuse_unread_keys_of_parts(config)
     return config
+
+
+def _inline_networks(config: Config, path: str, options: dict) -> None:
+    """Put the models of teachers and peers that are named by their config files into the config.
+
+    A relative path is one from the file that names it, so that a config means the same
+    wherever it is read. What a run dumps then stands on its own.
+    """
+    model = config.get('model')
+    if not isinstance(model, dict):
+        return
+    parts = [(model, 'teacher')]
+    peers = model.get('peers')
+    for peer in peers.values() if isinstance(peers, dict) else peers or []:
+        if isinstance(peer, dict):
+            parts.append((peer, 'model'))
+    for part, key in parts:
+        name = part.get(key)
+        if isinstance(name, str) and f'model.{key}' not in options:
+            part[key] = network_config(name if '::' in name else _from_its_file(name, path))
+
+
+def _from_its_file(name: str, path: str) -> str:
+    """Return a path that a config file or one of its bases gives, as one from the current folder."""
+    for file in _own_files(Path(path)):
+        constants = (node for node in ast.walk(ast.parse(file.read_text())))
+        if any(isinstance(node, ast.Constant) and node.value == name for node in constants):
+            return str(file.parent / name)
+    return name
 
 
 def refuse_unread_keys(config: Config, path: str, options: dict) -> None:
@@ -183,6 +214,8 @@ def _unread(key: str, read: set[str], why: str | None = None) -> str:
 def apply_shared_flags(config: Config, args: argparse.Namespace) -> None:
     """Set launcher, work dir and loader defaults as mmpretrain's tools do."""
     config.launcher = args.launcher
+    if args.trust_checkpoint and config.get('model', {}).get('teacher_checkpoint'):
+        config.model.trust_teacher = True
     if args.work_dir is not None:
         config.work_dir = args.work_dir
     elif config.get('work_dir') is None:

@@ -15,9 +15,9 @@ from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
-from mmmuse.hooks.student_checkpoint import StudentCheckpointHook, distiller_of
+from mmmuse.hooks import StudentCheckpointHook, TrainingLabelsHook
+from mmmuse.hooks.student_checkpoint import distiller_of
 
 
 class _Steps(Hook):
@@ -61,16 +61,15 @@ def run(config: Config, act: Callable[[Runner], Any]) -> Any:
         runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
         runner.register_hook(steps)
         runner.register_hook(_LastEvaluation(steps))
-        _save_students_as_students(runner)
+        _add_missing_hooks(runner)
         return act(runner)
 
 
-def _save_students_as_students(runner: Runner) -> None:
-    """Add the hook that makes a distiller's checkpoint its student's, where a config lacks it."""
-    if distiller_of(runner) and not any(
-        isinstance(hook, StudentCheckpointHook) for hook in runner.hooks
-    ):
-        runner.register_hook(StudentCheckpointHook())
+def _add_missing_hooks(runner: Runner) -> None:
+    """Add the hooks that a distiller cannot do without, where a config lacks them."""
+    for kind in (StudentCheckpointHook, TrainingLabelsHook):
+        if distiller_of(runner) and not any(isinstance(hook, kind) for hook in runner.hooks):
+            runner.register_hook(kind())
 
 
 def train(runner: Runner) -> None:
@@ -81,7 +80,7 @@ def train(runner: Runner) -> None:
     """
     model = distiller_of(runner)
     # In an iteration-based loop the sampler may have no end, and so no last batch.
-    if isinstance(model, SelfDistiller) and isinstance(runner.train_loop, EpochBasedTrainLoop):
+    if model is not None and isinstance(runner.train_loop, EpochBasedTrainLoop):
         loader = runner.train_loop.dataloader
         left_over = len(loader.sampler) % (loader.batch_size or 1)
         if 0 < left_over < model.min_batch_size and not loader.drop_last:

@@ -35,6 +35,9 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         seed: Of the draws; None takes the runner's.
         num_views: V, how often each image is augmented in training. The N images
             of a batch become V x N, view by view, with their labels repeated.
+        fixed_views: V, how many different augmentations an image has in all: epoch e
+            draws those of epoch e modulo V, so that what a teacher makes of them can be
+            kept (``tools/analysis/cache_teacher.py``). None draws anew in every epoch.
         resize: Height and width to which finished images are resized
             (bilinearly), also those that go through mmpretrain's own code; None
             leaves them as they are. How images of 32 or 64 pixels come to a
@@ -44,8 +47,9 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
 
     Raises:
         InputError: On a negative padding, a probability outside 0 to 1, a size
-            below 1, one-hot labels without ``num_classes``, or several views
-            with neither crop nor flip, or of anything else than whole batches.
+            below 1, one-hot labels without ``num_classes``, several views with
+            neither crop nor flip, or of anything else than whole batches, or fixed
+            views without a seed of their own.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         flip_prob: float = 0.0,
         seed: int | None = None,
         num_views: int = 1,
+        fixed_views: int | None = None,
         resize: int | None = None,
         **kwargs,
     ) -> None:
@@ -70,6 +75,11 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
                 'BatchedDataPreprocessor needs num_views >= 1, and crop_padding or flip_prob for '
                 f'views that differ, got num_views={num_views}'
             )
+        if fixed_views is not None and (fixed_views < 1 or seed is None or num_views > 1):
+            raise InputError(
+                'BatchedDataPreprocessor: fixed_views is at least 1, needs a seed, and goes with '
+                f'num_views=1, got fixed_views={fixed_views}, seed={seed}, num_views={num_views}'
+            )
         if self.to_onehot and self.num_classes is None:
             raise InputError(
                 'BatchedDataPreprocessor needs num_classes for one-hot labels, also '
@@ -79,12 +89,14 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         self.flip_prob = flip_prob
         self.seed = seed
         self.num_views = num_views
+        self.fixed_views = fixed_views
         self.resize = resize
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Return ``inputs`` ``(N, C, H, W)`` float32, resized, and N ``data_samples``.
 
-        In training with V views it is V x N of both.
+        In training with V views it is V x N of both. A data sample knows its
+        ``sample_idx`` and, with fixed views, which ``view`` it is.
 
         Args:
             data: ``inputs`` ``(N, C, H, W)`` uint8, ``gt_label`` and
@@ -106,10 +118,14 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
 
     def _whole_batch(self, data: dict, training: bool) -> dict:
         images, labels = self.cast_data((data['inputs'], data['gt_label']))
+        indices, view = data['sample_idx'].tolist(), None
         if training and (self.crop_padding or self.flip_prob):
-            images = self._augment(images, data)
+            epoch = self._epoch(data)
+            images = self._augment(images, data, epoch)
             labels = labels.repeat(self.num_views)
-        data_samples = [_labelled(label) for label in labels.split(1)]
+            indices *= self.num_views
+            view = epoch if self.fixed_views else None
+        data_samples = [_labelled(*pair, view) for pair in zip(labels.split(1), indices)]
         inputs = self._normalize(images)
         if self.to_onehot:
             scores = F.one_hot(labels, self.num_classes).float()
@@ -130,12 +146,17 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         bottom, right = (-size % self.pad_size_divisor for size in inputs.shape[2:])
         return F.pad(inputs, (0, right, 0, bottom), value=self.pad_value)
 
+    @torch.compiler.disable  # A number that a graph would keep.
+    def _epoch(self, data: dict) -> int:
+        hub = MessageHub.get_current_instance()
+        epoch = _epoch(hub, len(data['sample_idx']), data['num_samples'])
+        return epoch % self.fixed_views if self.fixed_views else epoch
+
     @torch.compiler.disable  # NumPy's 64-bit hashes are nothing to compile.
-    def _augment(self, images: Tensor, data: dict) -> Tensor:
+    def _augment(self, images: Tensor, data: dict, epoch: int) -> Tensor:
         hub = MessageHub.get_current_instance()
         seed = hub.get_info('seed', 0) if self.seed is None else self.seed
         indices = data['sample_idx'].cpu().numpy()
-        epoch = _epoch(hub, len(indices), data['num_samples'])
         draws = uniform_draws(seed or 0, epoch, indices, 3 * self.num_views)
         # The draws of one view stand together: those of the first are there with one view alone.
         draws = draws.reshape(self.num_views, 3, -1).swapaxes(0, 1).reshape(3, -1)
@@ -158,9 +179,12 @@ def _epoch(hub: MessageHub, batch_size: int, num_samples: int) -> int:
     return 0 if one_pass else hub.get_info('iter', 0)
 
 
-def _labelled(label: Tensor) -> DataSample:
+def _labelled(label: Tensor, index: int, view: int | None) -> DataSample:
     data_sample = DataSample()
     data_sample.set_field(label, 'gt_label', dtype=Tensor)  # Faster than DataSample(gt_label=...).
+    data_sample.set_field(index, 'sample_idx', field_type='metainfo')
+    if view is not None:
+        data_sample.set_field(view, 'view', field_type='metainfo')
     return data_sample
 
 

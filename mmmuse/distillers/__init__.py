@@ -3,12 +3,16 @@ from .build import distill
 from .cs_kd import CSKDDistiller
 from .ddgsd import DDGSDDistiller
 from .early_exit import EarlyExitClassifier
-from .frozen_copy import FrozenCopy
+from .frozen_network import FrozenNetwork
 from .frskd import FRSKDDistiller
+from .input_conversion import InputConversion
 from .logits_distiller import LogitsDistiller
+from .offline import OfflineDistiller
 from .one import ONEDistiller
 from .ps_kd import PSKDDistiller
 from .self_distiller import SelfDistiller
+from .teacher import Teacher
+from .teacher_cache import TeacherCache
 
 __all__ = [
     'BaseDistiller',
@@ -16,10 +20,14 @@ __all__ = [
     'DDGSDDistiller',
     'EarlyExitClassifier',
     'FRSKDDistiller',
-    'FrozenCopy',
+    'FrozenNetwork',
+    'InputConversion',
     'LogitsDistiller',
     'ONEDistiller',
+    'OfflineDistiller',
     'PSKDDistiller',
     'SelfDistiller',
+    'Teacher',
+    'TeacherCache',
     'distill',
 ]

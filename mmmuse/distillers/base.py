@@ -1,16 +1,15 @@
-from collections.abc import Callable, Sequence
-from itertools import combinations
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmmuse.dry_run import dry_run
 from mmmuse.errors import InputError, NonFiniteLossError
-from mmmuse.features import FeatureSpec
 from mmmuse.registry import MODELS
 from mmmuse.taps import FeatureTaps
+
+from .tapped_network import infer_specs
 
 
 class BaseDistiller(BaseModel):
@@ -45,23 +44,9 @@ class BaseDistiller(BaseModel):
         super().__init__(student.data_preprocessor, init_cfg)
         self.student = student
         self.taps = FeatureTaps(student, tap_paths)
-        self.tap_specs = self._infer_specs(input_shape)
+        self.tap_specs, self.tap_order = infer_specs(student, self.taps, input_shape)
         self._unchecked: tuple[list[str], Tensor] | None = None
         self._register_load_state_dict_pre_hook(_accept_plain_names)
-
-    def _infer_specs(self, input_shape: Sequence[int] | None) -> dict[str, FeatureSpec]:
-
-        def observe(forward: Callable[[], object], shape: tuple[int, ...]) -> dict[str, Tensor]:
-            with self.taps:
-                forward()
-                self.tap_order = self.taps.reached
-                return self.taps.pop()
-
-        features = dry_run(self.student, observe, input_shape, mode='tensor')
-        for (path, feature), (other, same) in combinations(features.items(), 2):
-            if feature is same:
-                raise InputError(f'modules {path!r} and {other!r} put out the same tensor')
-        return {path: FeatureSpec.of(feature.shape) for path, feature in features.items()}
 
     def forward(
         self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
@@ -83,6 +68,26 @@ class BaseDistiller(BaseModel):
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
         """Return the student's predictions."""
         return self.student(inputs, data_samples, mode='predict')
+
+    @property
+    def min_batch_size(self) -> int:
+        """Images that the losses need in a batch, as the data set gives it."""
+        return 1
+
+    @property
+    def needs_labels(self) -> str:
+        """Names of the losses that have to see the training set's labels; see :meth:`prepare`."""
+        return ''
+
+    def prepare(self, labels: Tensor) -> None:
+        """Look at the training set before weights are loaded and the first step is taken.
+
+        MMEngine's runner, started by ``tools/train.py``, does it where
+        :attr:`needs_labels` names a loss.
+
+        Args:
+            labels: Class of each of its M images, ``(M, )``.
+        """
 
     def get_layer_depth(self, param_name: str) -> tuple[int, int]:
         """Return a parameter's layer and the number of layers, for layer-wise learning rates.
@@ -129,6 +134,16 @@ class BaseDistiller(BaseModel):
         ]
         if not all(finite):
             raise NonFiniteLossError(f'the loss is not finite: {", ".join(bad) or "the sum"}')
+
+
+def add_terms(terms: dict[str, Tensor], more: dict[str, Tensor]) -> None:
+    """Add terms to those of a step; a name that is taken already gets a number behind it."""
+    for name, value in more.items():
+        free, number = name, 1
+        while free in terms:
+            number += 1
+            free = f'{name}_{number}'
+        terms[free] = value
 
 
 def build_student(student: dict | nn.Module, data_preprocessor: dict | None) -> BaseModel:

@@ -11,7 +11,7 @@ from mmmuse.progress import training_epoch
 from mmmuse.registry import MODELS
 
 from .class_labels import class_labels
-from .frozen_copy import FrozenCopy
+from .frozen_network import FrozenNetwork
 from .logits_distiller import LogitsDistiller
 
 
@@ -70,7 +70,7 @@ class PSKDDistiller(LogitsDistiller):
             )
         self.final_weight = final_weight
         self.copy_in_training_mode = copy_in_training_mode
-        self._past: FrozenCopy | None = None
+        self._past: FrozenNetwork | None = None
         self._epoch_of_past = 0
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
@@ -84,9 +84,9 @@ class PSKDDistiller(LogitsDistiller):
         return super().loss(inputs, data_samples)
 
     @torch.compiler.disable
-    def _network_of_last_epoch(self, epoch: int) -> FrozenCopy:
+    def _network_of_last_epoch(self, epoch: int) -> FrozenNetwork:
         if self._past is None or self._epoch_of_past != epoch:
-            self._past = FrozenCopy(
+            self._past = FrozenNetwork.copy_of(
                 self.student, [self.tap_paths.logits], self.copy_in_training_mode
             )
             self._epoch_of_past = epoch

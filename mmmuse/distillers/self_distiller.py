@@ -1,27 +1,14 @@
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
 from mmmuse.features import DistillFeatures, FeatureSpec
-from mmmuse.proposal import propose_taps
 from mmmuse.registry import MODELS
 
-from .base import BaseDistiller, build_student
-
-
-class TapPaths(NamedTuple):
-    """Paths of the tapped modules: the shallow ones, the last, and that of the logits."""
-
-    shallow: list[str]
-    last: str | None
-    logits: str | None
-
-    @property
-    def all(self) -> list[str]:
-        """Every path, in the order of the forward."""
-        return [*self.shallow, *filter(None, (self.last, self.logits))]
+from .base import BaseDistiller, add_terms, build_student
+from .tapped_network import check_logits, check_order, features_of, read_taps
 
 
 @MODELS.register_module()
@@ -78,13 +65,13 @@ class SelfDistiller(BaseDistiller):
         student = build_student(student, data_preprocessor)
         if head is None and not self.has_own_losses:
             raise InputError(f'{type(self).__name__} needs a head, the losses that it adds')
-        paths = _read_taps(taps, student, input_shape, needs_features=head is not None)
+        paths = read_taps(taps, student, input_shape, needs_features=head is not None)
         more = [path for path in extra_taps if path not in paths.all]
         super().__init__(student, [*paths.all, *more], input_shape, init_cfg=init_cfg)
         self.tap_paths = paths
         self.extra_taps = tuple(extra_taps)
-        self._check_order()
-        self._check_logits(self.tap_specs.get(paths.logits))
+        check_order(paths, self.tap_order)
+        check_logits(student, paths, self.tap_specs)
         self.head = self.neck = None
         if head is not None:
             specs = [self.tap_specs[path] for path in paths.shallow]
@@ -95,15 +82,6 @@ class SelfDistiller(BaseDistiller):
             raise InputError('the neck goes with a head: without one, set neck=None')
         for part in filter(None, (self.head, self.neck)):
             part.to(next(student.parameters()))  # Its device and type.
-
-    def _check_order(self) -> None:
-        expected = [*self.tap_paths.shallow, *filter(None, (self.tap_paths.last,))]
-        order = [path for path in self.tap_order if path in expected]
-        if order != expected:
-            raise InputError(
-                'the taps are given from shallow to deep, last behind the others; the forward '
-                f'reaches them in the order {", ".join(order)}'
-            )
 
     def _build_head(self, head: dict, specs: Sequence[FeatureSpec], last: FeatureSpec) -> nn.Module:
         exit = dict(head.get('exit') or {})
@@ -129,18 +107,6 @@ class SelfDistiller(BaseDistiller):
                     'module before the pooling, or take another discrepancy'
                 )
         return head
-
-    def _check_logits(self, logits: FeatureSpec | None) -> None:
-        if logits is None:
-            return
-        path = self.tap_paths.logits
-        if logits.grid is not None:
-            raise InputError(f'taps.logits: {path!r} puts out a map or tokens, not class logits')
-        classes = getattr(getattr(self.student, 'head', None), 'num_classes', None)
-        if classes and classes > 0 and classes != logits.channels:
-            raise InputError(
-                f'taps.logits: {path!r} puts out {logits.channels} values for {classes} classes'
-            )
 
     def _build_neck(
         self, neck: dict | None, specs: Sequence[FeatureSpec], last: FeatureSpec
@@ -195,9 +161,9 @@ class SelfDistiller(BaseDistiller):
         with self.taps:
             losses = super().loss(inputs, data_samples)
             features = self.collect()
-        losses.update(self.own_losses(features, data_samples))
+        add_terms(losses, self.own_losses(features, data_samples))
         if self.head is not None:
-            losses.update(self.head.loss(features, data_samples))
+            add_terms(losses, self.head.loss(features, data_samples))
         return losses
 
     @property
@@ -221,13 +187,11 @@ class SelfDistiller(BaseDistiller):
     def collect(self) -> DistillFeatures:
         """Return the features of the forward just run inside ``with self.taps:``."""
         tapped = self.taps.pop()
-        paths = self.tap_paths
-        shallow = tuple(tapped[path] for path in paths.shallow)
-        exits = self.neck(shallow) if self.neck is not None else ()
-        extra = {path: tapped[path] for path in self.extra_taps}
-        return DistillFeatures(
-            shallow, tapped.get(paths.last), tapped.get(paths.logits), exits, extra
-        )
+        features = features_of(self.tap_paths, tapped)
+        if self.neck is not None:
+            features.exits = self.neck(features.shallow)
+        features.extra = {path: tapped[path] for path in self.extra_taps}
+        return features
 
 
 def exit_strides(specs: Sequence[FeatureSpec], last: FeatureSpec) -> list[int]:
@@ -235,38 +199,6 @@ def exit_strides(specs: Sequence[FeatureSpec], last: FeatureSpec) -> list[int]:
     grids = [spec.grid for spec in specs if spec.grid]
     target = last.grid if last.grid not in (None, (1, 1)) else min(grids, default=(1, 1))
     return [max(round(spec.grid[0] / target[0]), 1) if spec.grid else 1 for spec in specs]
-
-
-def _read_taps(
-    taps: dict | str,
-    student: nn.Module,
-    input_shape: Sequence[int] | None,
-    needs_features: bool = True,
-) -> TapPaths:
-    if isinstance(taps, str):
-        if taps != 'auto':
-            raise InputError(f"taps is a dict or 'auto', got {taps!r}")
-        taps = dict(num_modules=4)
-    unknown = set(taps) - {'modules', 'last', 'logits', 'num_modules'}
-    if unknown:
-        raise InputError(
-            f'taps has keys that nothing reads: {", ".join(sorted(unknown))}; '
-            'it takes modules, last, logits, or num_modules alone'
-        )
-    if not needs_features and not {'modules', 'num_modules'} & set(taps):
-        return TapPaths([], taps.get('last'), taps.get('logits'))
-    if 'modules' not in taps:
-        if set(taps) - {'num_modules'}:
-            raise InputError('taps needs modules, the paths of the shallow modules')
-        proposal = propose_taps(student, taps.get('num_modules', 4), input_shape)
-        return TapPaths(list(proposal.modules), proposal.last, proposal.logits)
-    if 'num_modules' in taps:
-        raise InputError('taps takes either modules or num_modules, not both')
-    if isinstance(taps['modules'], str) or not taps['modules']:
-        raise InputError(f'taps.modules is a list of at least one path, got {taps["modules"]!r}')
-    if not taps.get('last'):
-        raise InputError('taps needs last, the module whose output is the last feature')
-    return TapPaths(list(taps['modules']), taps['last'], taps.get('logits'))
 
 
 def _with_inferred(config: dict, part: str, **inferred: object) -> dict:

@@ -58,7 +58,5 @@ class FitNetLoss(Discrepancy):
         total = 0.0
         for i, (regressor, local) in enumerate(zip(self.regressors, features.shallow)):
             local, target = same_grid(local, features.target(i).detach())
-            total = total + F.mse_loss(
-                at_least_float32(regressor(local)), at_least_float32(target)
-            )
+            total = total + F.mse_loss(at_least_float32(regressor(local)), at_least_float32(target))
         return {'loss_fitnet': self.loss_weight * total}

@@ -26,6 +26,7 @@ class TransferLoss(nn.Module, ABC):
         reads: What it reads of the teacher: class ``'logits'``, the last feature's
             ``'vector'``, or the modules' ``'maps'``.
         min_batch_size: Images that it needs in a batch.
+        needs_labels: Whether it has to see the training set first; see :meth:`prepare`.
 
     Raises:
         InputError: If a network has not what the loss reads, or the two have not the
@@ -34,6 +35,7 @@ class TransferLoss(nn.Module, ABC):
 
     reads: ClassVar[frozenset[Reads]]
     min_batch_size: ClassVar[int] = 1
+    needs_labels: ClassVar[bool] = False
 
     def __init__(self, student: NetworkSpecs, teacher: NetworkSpecs, loss_weight: float) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ import torch
 
 from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
 from mmmuse.analysis.exit_record import record_exits
-from mmmuse.command_line.checkpoint import check_checkpoint
+from mmmuse.checkpoint_file import read_checkpoint
 from mmmuse.command_line.config import add_exit_flags, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_folder, new_folder, print_table
@@ -48,7 +48,7 @@ def parse_args() -> argparse.Namespace:
 
 def choose(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.cfg_options)
-    check_checkpoint(args.checkpoint, args.trust_checkpoint)
+    read_checkpoint(args.checkpoint, args.trust_checkpoint)
     distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
     check_exit(distiller, 1)
     shape = tuple(args.input_shape or image_shape(config))

@@ -23,7 +23,7 @@ from mmmuse.analysis.early_exit import (
 )
 from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
 from mmmuse.analysis.exit_record import record_exits
-from mmmuse.command_line.checkpoint import check_checkpoint
+from mmmuse.checkpoint_file import read_checkpoint
 from mmmuse.command_line.config import add_exit_flags, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_folder, new_folder, print_table
@@ -86,7 +86,7 @@ def in_batches(run: Callable[[Tensor], object], size: int) -> Callable[[Tensor],
 
 def measure(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.cfg_options)
-    check_checkpoint(args.checkpoint, args.trust_checkpoint)
+    read_checkpoint(args.checkpoint, args.trust_checkpoint)
     distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
     for number in args.exits or [1]:
         check_exit(distiller, number)

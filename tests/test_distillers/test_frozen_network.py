@@ -3,7 +3,7 @@ import copy
 import torch
 from torch import nn
 
-from mmmuse.distillers import FrozenCopy
+from mmmuse.distillers import FrozenNetwork
 from mmmuse.registry import MODELS
 
 from ..conftest import small_classifier_config
@@ -15,7 +15,7 @@ class Holder(nn.Module):
     def __init__(self, student: nn.Module, **options) -> None:
         super().__init__()
         self.student = student
-        self.teacher = FrozenCopy(student, ['backbone.layer4', 'head'], **options)
+        self.teacher = FrozenNetwork.copy_of(student, ['backbone.layer4', 'head'], **options)
 
     def _apply(self, fn, *args, **kwargs):
         self.teacher.convert(fn)
@@ -29,7 +29,7 @@ def student() -> nn.Module:
 def test_it_predicts_what_the_network_was_without_gradient():
     model, images = student(), torch.randn(2, 3, 16, 16)
     expected = copy.deepcopy(model).eval()(images)
-    teacher = FrozenCopy(model, ['backbone.layer4', 'head'])
+    teacher = FrozenNetwork.copy_of(model, ['backbone.layer4', 'head'])
     nn.init.zeros_(model.head.fc.weight)
     features = teacher(images)
     assert list(features) == ['backbone.layer4', 'head']
@@ -41,7 +41,7 @@ def test_it_predicts_what_the_network_was_without_gradient():
 def test_the_network_itself_stays_as_it_is():
     model = student()
     before = copy.deepcopy(model.state_dict())
-    FrozenCopy(model, ['head'])(torch.randn(2, 3, 16, 16))
+    FrozenNetwork.copy_of(model, ['head'])(torch.randn(2, 3, 16, 16))
     assert model.training
     assert all(parameter.requires_grad for parameter in model.parameters())
     for name, value in model.state_dict().items():
@@ -51,7 +51,9 @@ def test_the_network_itself_stays_as_it_is():
 def test_in_training_mode_it_takes_the_batchs_statistics():
     model, images = student(), torch.randn(4, 3, 16, 16)
     expected = copy.deepcopy(model)(images)
-    assert torch.equal(FrozenCopy(model, ['head'], training=True)(images)['head'], expected)
+    assert torch.equal(
+        FrozenNetwork.copy_of(model, ['head'], training=True)(images)['head'], expected
+    )
 
 
 def test_nothing_of_it_is_among_the_modules_of_who_holds_it():
@@ -67,8 +69,10 @@ def test_it_follows_who_holds_it():
     assert holder.teacher(torch.randn(2, 3, 16, 16).double())['head'].dtype == torch.float64
 
 
-def test_a_deep_copy_has_one_of_its_own():
+def test_a_deep_copy_shares_the_network_until_either_is_converted():
     holder = Holder(student())
     twin, images = copy.deepcopy(holder), torch.randn(2, 3, 16, 16)
-    nn.init.zeros_(twin.teacher.model.head.fc.weight)
-    assert not torch.equal(twin.teacher(images)['head'], holder.teacher(images)['head'])
+    assert twin.teacher.model is holder.teacher.model
+    twin.double()
+    assert twin.teacher(images.double())['head'].dtype == torch.float64
+    assert holder.teacher(images)['head'].dtype == torch.float32

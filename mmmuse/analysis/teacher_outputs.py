@@ -1,0 +1,96 @@
+"""What a teacher makes of fixed views of a training set, for ``teacher_cache``."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MessageHub
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from mmmuse.distillers import OfflineDistiller
+from mmmuse.distillers.teacher import Teacher
+from mmmuse.distillers.teacher_cache import VIEW_SETTINGS
+from mmmuse.errors import InputError
+from mmmuse.registry import MODELS
+
+
+def build_offline(config: Config, num_views: int, seed: int) -> OfflineDistiller:
+    """Build an offline distiller whose data preprocessor makes fixed views.
+
+    Raises:
+        InputError: If the config's model is no ``mmmuse.OfflineDistiller`` with a teacher
+            whose logits and last feature are tapped, or its data has no such views.
+    """
+    init_default_scope(config.get('default_scope') or 'mmpretrain')
+    model = dict(config.model)
+    preprocessor = dict(config.get('data_preprocessor') or model['student']['data_preprocessor'])
+    if preprocessor.get('type') != 'mmmuse.BatchedDataPreprocessor':
+        raise InputError(
+            'fixed views come from mmmuse.BatchedDataPreprocessor, and the config has '
+            f'{preprocessor.get("type")}'
+        )
+    preprocessor.update(fixed_views=num_views, seed=seed)
+    model['student'] = {**model['student'], 'data_preprocessor': preprocessor}
+    model['teacher_cache'] = None
+    distiller = MODELS.build(model)
+    if not isinstance(distiller, OfflineDistiller):
+        raise InputError(f'the model is a {model["type"]}, not an mmmuse.OfflineDistiller')
+    if distiller.teacher.paths.logits is None or distiller.teacher.paths.last is None:
+        raise InputError('a cache holds logits and the last feature: set both in teacher_taps')
+    return distiller.eval()
+
+
+@torch.no_grad()
+def cache_teacher(
+    config: Config,
+    distiller: OfflineDistiller,
+    dtype: torch.dtype = torch.float32,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> dict:
+    """Return the teacher's logits and pooled features of every image in every view.
+
+    Args:
+        config: With ``train_dataloader``.
+        distiller: Of :func:`build_offline`.
+        dtype: In which they are kept.
+        report: Called with the batches that are done and their number.
+
+    Returns:
+        ``logits`` ``(V, M, K)``, ``vectors`` ``(V, M, C)``, ``labels`` ``(M, )`` and
+        ``views``, the settings that the views depend on.
+    """
+    loader = dict(config.train_dataloader, sampler=dict(type='DefaultSampler', shuffle=False))
+    loader = Runner.build_dataloader({**loader, 'drop_last': False})
+    teacher, preprocessor = distiller.teacher, distiller.data_preprocessor
+    assert isinstance(teacher, Teacher)
+    num_views, total = preprocessor.fixed_views, len(loader.dataset)
+    shape = (num_views, total)
+    logits = torch.empty(*shape, teacher.specs.num_classes, dtype=dtype)
+    vectors = torch.empty(*shape, teacher.specs.last.channels, dtype=dtype)
+    labels = torch.empty(total, dtype=torch.int64)
+    hub = MessageHub.get_instance('cache_teacher')
+    for view in range(num_views):
+        # One epoch more than there are views, so that the epoch is what is counted.
+        hub.update_info_dict(dict(epoch=view, max_epochs=num_views + 1))
+        for done, batch in enumerate(loader, 1):
+            places = batch['sample_idx']
+            labels[places] = batch['gt_label']
+            features = teacher(preprocessor(batch, training=True)['inputs'])
+            logits[view, places] = features.logits.to('cpu', dtype)
+            vectors[view, places] = features.last_vector.to('cpu', dtype)
+            report(view * len(loader) + done, num_views * len(loader))
+    views = {name: getattr(preprocessor, name) for name in VIEW_SETTINGS}
+    return dict(logits=logits, vectors=vectors, labels=labels, views=views)
+
+
+def save_cache(cache: dict, out: Path) -> None:
+    """Write a cache whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + '.part')
+    try:
+        torch.save(cache, part)
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,81 @@
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmmuse.errors import InputError
+
+ChannelOrder = Literal['same', 'reversed']
+
+
+class InputConversion(nn.Module):
+    r"""Images normalised for one network, as another network expects them.
+
+    .. math::
+        x' = \frac{(\sigma x + \mu) - \mu'}{\sigma'}
+
+    with the mean and deviation of both data preprocessors, then resized bilinearly.
+    Nothing is done where the two agree. Padding that was added behind the
+    normalisation is converted like any other pixel.
+
+    Args:
+        source: Data preprocessor that the images have gone through.
+        target: Data preprocessor of the other network.
+        input_size: Height and width that it is given; by default those that its
+            ``mmmuse.BatchedDataPreprocessor`` resizes to, else those of the batch.
+        channel_order: ``'reversed'`` where one network was trained on RGB and the other
+            on BGR.
+
+    Raises:
+        InputError: On another order, a size below 1, or other channels.
+    """
+
+    def __init__(
+        self,
+        source: nn.Module,
+        target: nn.Module,
+        input_size: int | None = None,
+        channel_order: ChannelOrder = 'same',
+    ) -> None:
+        super().__init__()
+        if channel_order not in get_args(ChannelOrder):
+            raise InputError(f"channel_order is 'same' or 'reversed', got {channel_order!r}")
+        if input_size is None and getattr(source, 'resize', None) != getattr(
+            target, 'resize', None
+        ):
+            input_size = target.resize
+        if input_size is not None and input_size < 1:
+            raise InputError(f'input_size is at least 1, got {input_size}')
+        self.input_size = input_size
+        self.reverse = channel_order == 'reversed'
+        (mean, std), (other_mean, other_std) = _normalisation(source), _normalisation(target)
+        if {mean.numel(), other_mean.numel()} not in ({1}, {3}, {1, 3}):
+            raise InputError(
+                f'images of {mean.numel()} channels cannot be normalised for a network of '
+                f'{other_mean.numel()}'
+            )
+        if self.reverse:
+            mean, std = mean.flip(0), std.flip(0)
+        scale, shift = std / other_std, (mean - other_mean) / other_std
+        self.same = torch.allclose(scale, torch.ones(())) and torch.allclose(shift, torch.zeros(()))
+        self.register_buffer('scale', scale, persistent=False)
+        self.register_buffer('shift', shift, persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return ``(N, C, h, w)`` for the other network, from ``(N, C, H, W)``."""
+        if self.reverse:
+            inputs = inputs.flip(1)
+        if not self.same:
+            inputs = inputs * self.scale.to(inputs) + self.shift.to(inputs)
+        size = self.input_size
+        if size is not None and inputs.shape[2:] != (size, size):
+            inputs = F.interpolate(inputs, size, mode='bilinear')
+        return inputs
+
+
+def _normalisation(preprocessor: nn.Module) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation, ``(C, 1, 1)``."""
+    if getattr(preprocessor, '_enable_normalize', False):
+        return preprocessor.mean.detach().cpu(), preprocessor.std.detach().cpu()
+    return torch.zeros(1, 1, 1), torch.ones(1, 1, 1)

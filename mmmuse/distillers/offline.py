@@ -1,0 +1,170 @@
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from mmmuse.errors import InputError
+from mmmuse.features import DistillFeatures, TransferFeatures
+from mmmuse.losses import TransferLoss, build_transfer_loss
+from mmmuse.registry import MODELS
+
+from .base import add_terms, build_student
+from .input_conversion import InputConversion
+from .self_distiller import SelfDistiller
+from .tapped_network import network_specs
+from .teacher import Teacher, build_teacher_network
+from .teacher_cache import TeacherCache
+
+
+@MODELS.register_module()
+class OfflineDistiller(SelfDistiller):
+    r"""A student learns from a trained, frozen teacher.
+
+    .. math:: L = L_{student} + \sum_l L_l(\text{student}, \text{teacher})
+
+    The two may differ in everything that the losses do not compare: kind, size,
+    normalisation, input size. In MUSE (``losses=[dict(type='mmmuse.MUSELoss')]``)
+    :math:`f_T` is the teacher's last feature, the local maps and SI the student's own.
+
+    The teacher is no submodule. It is not in the optimizer, DDP, EMA or the
+    checkpoint, stays in eval mode, and follows ``.to()``; a run that is resumed
+    builds it again from its own file.
+
+    Args:
+        student: Config of the student, or the built model.
+        teacher: Config of the teacher's model or its whole config, the path of its
+            config file (relative to the config that names it, if ``tools/train.py``
+            reads that) or ``'mmpretrain::...'``; or the built model, with its weights.
+        taps: Of the student: ``dict(modules=[...], last=..., logits=...)``, ``'auto'``
+            or ``dict(num_modules=T)``; see :class:`SelfDistiller`. What no loss reads
+            may be left out.
+        losses: Configs of the losses between the two: any
+            :class:`mmmuse.losses.TransferLoss` (CRD, DKD, ReviewKD, ...), ``mmmuse.KDLoss``,
+            or a discrepancy that reads no exits (MUSE, VID, AT, FitNets, MMD). One that
+            compares module by module takes ``modules=[2, 3, 4]``, tap 1 being the first.
+        teacher_checkpoint: File of the teacher's weights: saved by a distiller or
+            plain; None for a built teacher.
+        teacher_taps: Of the teacher; the paths of ``taps`` by default.
+        teacher_cache: File of ``tools/analysis/cache_teacher.py``, in place of
+            ``teacher``: its logits and pooled features of fixed views.
+        teacher_input_size: Height and width that the teacher sees; see
+            :class:`InputConversion`.
+        teacher_channel_order: ``'reversed'`` for a BGR teacher of an RGB student, or
+            the other way round.
+        teacher_input_shape: ``(C, H, W)`` of the teacher's dry run.
+        trust_teacher: Load a teacher's file that holds more than weights; it may run code.
+        head: Config of ``mmmuse.MUSEHead``, to distil the student into its own exits as
+            well; none by default.
+        neck: As for :class:`SelfDistiller`.
+        input_shape: ``(C, H, W)`` of the student's dry run.
+        data_preprocessor: For the student, if its config has none.
+        init_cfg: MMEngine's.
+
+    Raises:
+        InputError: If the teacher cannot be built, or a loss cannot compare the two.
+
+    Source: MUSE (Gong et al., BMVC 2021), table 7(b).
+    """
+
+    has_own_losses = True
+
+    def __init__(
+        self,
+        student: dict | nn.Module,
+        teacher: dict | str | BaseModel | None = None,
+        taps: dict | str = 'auto',
+        losses: Sequence[dict] = (),
+        teacher_checkpoint: str | None = None,
+        teacher_taps: dict | str | None = None,
+        teacher_cache: str | None = None,
+        teacher_input_size: int | None = None,
+        teacher_channel_order: Literal['same', 'reversed'] = 'same',
+        teacher_input_shape: Sequence[int] | None = None,
+        trust_teacher: bool = False,
+        head: dict | None = None,
+        neck: dict | None = None,
+        input_shape: Sequence[int] | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        if not losses or isinstance(losses, (str, dict)):
+            raise InputError(
+                "OfflineDistiller needs losses, a list such as [dict(type='mmmuse.KDLoss')]"
+            )
+        student = build_student(student, data_preprocessor)
+        super().__init__(student, taps, head, neck, input_shape, init_cfg=init_cfg)
+        if teacher_cache is not None:
+            self.teacher = TeacherCache(teacher_cache, student.data_preprocessor)
+        elif teacher is None:
+            raise InputError(
+                'OfflineDistiller needs a teacher, or teacher_cache, a file of its outputs'
+            )
+        else:
+            network = build_teacher_network(teacher, teacher_checkpoint, trust_teacher)
+            self.teacher = Teacher(
+                network,
+                taps if teacher_taps is None else teacher_taps,
+                InputConversion(
+                    student.data_preprocessor,
+                    network.data_preprocessor,
+                    teacher_input_size,
+                    teacher_channel_order,
+                ),
+                teacher_input_shape,
+            )
+            self.teacher.convert(lambda tensor: tensor.to(next(student.parameters()).device))
+        self.losses = nn.ModuleList(map(self._build_loss, losses))
+        self.losses.to(next(student.parameters()))
+
+    def _build_loss(self, config: dict) -> TransferLoss:
+        specs = network_specs(self.tap_paths, self.tap_specs)
+        try:
+            return build_transfer_loss(config, specs, self.teacher.specs)
+        except InputError as error:
+            if not isinstance(self.teacher, TeacherCache):
+                raise
+            raise InputError(
+                f'{error} (teacher_cache holds logits and the last pooled feature alone)'
+            ) from error
+
+    @property
+    def min_batch_size(self) -> int:
+        """Images that the losses need in a batch."""
+        return max(super().min_batch_size, *(loss.min_batch_size for loss in self.losses))
+
+    @property
+    def needs_labels(self) -> str:
+        """Names of the losses, and of the cache, that have to see the training set's labels."""
+        return names_that_need_labels([self.teacher, *self.losses])
+
+    def prepare(self, labels: Tensor) -> None:
+        """Show the training set's labels ``(M, )`` to the losses and the cache."""
+        for part in (self.teacher, *self.losses):
+            if part.needs_labels:
+                part.prepare(labels)
+
+    def step_losses(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """Return the losses of N images that have been checked."""
+        self._taught = self.teacher(inputs, data_samples)
+        try:
+            return super().step_losses(inputs, data_samples)
+        finally:
+            self._taught = None
+
+    def own_losses(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
+        """Return the terms of the losses between student and teacher."""
+        transfer = TransferFeatures(features, self._taught, data_samples)
+        terms: dict[str, Tensor] = {}
+        for loss in self.losses:
+            add_terms(terms, loss(transfer))
+        return terms
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> 'OfflineDistiller':
+        self.teacher.convert(fn)
+        return super()._apply(fn, *args, **kwargs)
+
+
+def names_that_need_labels(parts: Sequence[object]) -> str:
+    """Return the class names of those parts that have to see the training set's labels."""
+    return ', '.join(dict.fromkeys(type(part).__name__ for part in parts if part.needs_labels))

@@ -1,0 +1,175 @@
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from mmmuse.dry_run import dry_run
+from mmmuse.errors import InputError
+from mmmuse.features import DistillFeatures, FeatureSpec, NetworkSpecs
+from mmmuse.proposal import propose_taps
+from mmmuse.taps import FeatureTaps
+
+
+class TapPaths(NamedTuple):
+    """Paths of the tapped modules: the shallow ones, the last, and that of the logits."""
+
+    shallow: list[str]
+    last: str | None
+    logits: str | None
+
+    @property
+    def all(self) -> list[str]:
+        """Every path, in the order of the forward."""
+        return [*self.shallow, *filter(None, (self.last, self.logits))]
+
+
+class TappedNetwork:
+    """A network whose taps are read by what they are for. It is no ``nn.Module``.
+
+    Args:
+        network: An OpenMMLab model.
+        taps: See :func:`read_taps`.
+        input_shape: ``(C, H, W)`` of the dry run.
+        name: Of the argument that the taps were given by, for messages.
+
+    Raises:
+        InputError: If the taps are unusable.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        taps: dict | str,
+        input_shape: Sequence[int] | None = None,
+        name: str = 'taps',
+    ) -> None:
+        self.network = network
+        self.paths = read_taps(taps, network, input_shape, needs_features=False, name=name)
+        self.taps = FeatureTaps(network, self.paths.all)
+        specs, order = infer_specs(network, self.taps, input_shape)
+        check_order(self.paths, order)
+        check_logits(network, self.paths, specs, name)
+        self.specs = network_specs(self.paths, specs)
+
+    def collect(self) -> DistillFeatures:
+        """Return the features of the forward just run inside ``with self.taps:``."""
+        return features_of(self.paths, self.taps.pop())
+
+
+def features_of(paths: TapPaths, tapped: dict[str, Tensor]) -> DistillFeatures:
+    """Return tapped tensors by what they are for."""
+    shallow = tuple(tapped[path] for path in paths.shallow)
+    return DistillFeatures(shallow, tapped.get(paths.last), tapped.get(paths.logits))
+
+
+def network_specs(paths: TapPaths, specs: dict[str, FeatureSpec]) -> NetworkSpecs:
+    """Return shapes by what they are for."""
+    shallow = tuple(specs[path] for path in paths.shallow)
+    return NetworkSpecs(shallow, specs.get(paths.last), specs.get(paths.logits))
+
+
+def infer_specs(
+    network: nn.Module, taps: FeatureTaps, input_shape: Sequence[int] | None
+) -> tuple[dict[str, FeatureSpec], tuple[str, ...]]:
+    """Return the shape behind each tap, and the order in which the forward reaches them.
+
+    Raises:
+        InputError: If two modules put out one tensor, or a tap is unusable.
+    """
+    order: tuple[str, ...] = ()
+
+    def observe(forward: Callable[[], object], shape: tuple[int, ...]) -> dict[str, Tensor]:
+        nonlocal order
+        with taps:
+            forward()
+            order = taps.reached
+            return taps.pop()
+
+    features = dry_run(network, observe, input_shape, mode='tensor')
+    for (path, feature), (other, same) in combinations(features.items(), 2):
+        if feature is same:
+            raise InputError(f'modules {path!r} and {other!r} put out the same tensor')
+    return {path: FeatureSpec.of(feature.shape) for path, feature in features.items()}, order
+
+
+def check_order(paths: TapPaths, order: Sequence[str]) -> None:
+    """Refuse taps that are not in the order of the forward.
+
+    Raises:
+        InputError: Naming that order.
+    """
+    expected = [*paths.shallow, *filter(None, (paths.last,))]
+    found = [path for path in order if path in expected]
+    if found != expected:
+        raise InputError(
+            'the taps are given from shallow to deep, last behind the others; the forward '
+            f'reaches them in the order {", ".join(found)}'
+        )
+
+
+def check_logits(
+    network: nn.Module, paths: TapPaths, specs: dict[str, FeatureSpec], name: str = 'taps'
+) -> None:
+    """Refuse a tap of logits that puts out something else.
+
+    Raises:
+        InputError: If it is a map or has not the classes of the network's head.
+    """
+    logits = specs.get(paths.logits)
+    if logits is None:
+        return
+    path = paths.logits
+    if logits.grid is not None:
+        raise InputError(f'{name}.logits: {path!r} puts out a map or tokens, not class logits')
+    classes = getattr(getattr(network, 'head', None), 'num_classes', None)
+    if classes and classes > 0 and classes != logits.channels:
+        raise InputError(
+            f'{name}.logits: {path!r} puts out {logits.channels} values for {classes} classes'
+        )
+
+
+def read_taps(
+    taps: dict | str,
+    network: nn.Module,
+    input_shape: Sequence[int] | None,
+    needs_features: bool = True,
+    name: str = 'taps',
+) -> TapPaths:
+    """Read the taps of a config.
+
+    Args:
+        taps: ``dict(modules=[...], last=..., logits=...)``, ``'auto'``, or
+            ``dict(num_modules=T)`` for the proposal of ``tools/wrap.py``.
+        network: The network, for the proposal.
+        input_shape: ``(C, H, W)`` of the dry run, likewise.
+        needs_features: Whether shallow modules and the last one are needed.
+        name: Of the argument, for messages.
+
+    Raises:
+        InputError: If a key is unknown or missing.
+    """
+    if isinstance(taps, str):
+        if taps != 'auto':
+            raise InputError(f"{name} is a dict or 'auto', got {taps!r}")
+        taps = dict(num_modules=4)
+    unknown = set(taps) - {'modules', 'last', 'logits', 'num_modules'}
+    if unknown:
+        raise InputError(
+            f'{name} has keys that nothing reads: {", ".join(sorted(unknown))}; '
+            'it takes modules, last, logits, or num_modules alone'
+        )
+    if not needs_features and not {'modules', 'num_modules'} & set(taps):
+        return TapPaths([], taps.get('last'), taps.get('logits'))
+    if 'modules' not in taps:
+        if set(taps) - {'num_modules'}:
+            raise InputError(f'{name} needs modules, the paths of the shallow modules')
+        proposal = propose_taps(network, taps.get('num_modules', 4), input_shape)
+        return TapPaths(list(proposal.modules), proposal.last, proposal.logits)
+    if 'num_modules' in taps:
+        raise InputError(f'{name} takes either modules or num_modules, not both')
+    if isinstance(taps['modules'], str) or not taps['modules']:
+        raise InputError(f'{name}.modules is a list of at least one path, got {taps["modules"]!r}')
+    if not taps.get('last'):
+        raise InputError(f'{name} needs last, the module whose output is the last feature')
+    return TapPaths(list(taps['modules']), taps['last'], taps.get('logits'))

@@ -1,0 +1,122 @@
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from mmmuse.checkpoint_file import read_checkpoint
+from mmmuse.errors import InputError
+from mmmuse.features import DistillFeatures
+from mmmuse.network_config import network_config
+from mmmuse.registry import MODELS
+from mmmuse.student_weights import check_same, with_distiller_names, with_plain_names
+
+from .frozen_network import FrozenNetwork
+from .input_conversion import InputConversion
+from .tapped_network import TappedNetwork, features_of
+
+
+class Teacher(FrozenNetwork):
+    """A frozen network that teaches: its features for a student's batch.
+
+    In eval mode, without gradient, and no ``nn.Module``; see :class:`FrozenNetwork`.
+    Where no tap is behind its neck, its head does not run.
+
+    Args:
+        network: The built network, with its weights.
+        taps: As a distiller's.
+        conversion: From the student's images to the teacher's.
+        input_shape: ``(C, H, W)`` of the dry run.
+
+    Raises:
+        InputError: If the taps are unusable.
+
+    Attributes:
+        specs: Shapes of what it gives.
+    """
+
+    needs_labels = False
+
+    def __init__(
+        self,
+        network: BaseModel,
+        taps: dict | str,
+        conversion: InputConversion,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
+        tapped = TappedNetwork(network, taps, input_shape, name='teacher_taps')
+        super().__init__(network, taps=tapped.taps)
+        self.paths = tapped.paths
+        self.specs = tapped.specs
+        self.conversion = conversion
+        self.runs_head = not hasattr(network, 'extract_feat') or any(
+            path.split('.')[0].split('[')[0] not in ('backbone', 'neck') for path in self.paths.all
+        )
+
+    @torch.no_grad()
+    def __call__(self, inputs: Tensor, data_samples: list | None = None) -> DistillFeatures:
+        """Return what the teacher makes of the student's images ``(N, C, H, W)``."""
+        inputs = self.conversion(inputs)
+        with self.taps:
+            if self.runs_head:
+                self.model(inputs, mode='tensor')
+            else:
+                self.model.extract_feat(inputs)
+            return features_of(self.paths, self.taps.pop())
+
+    def convert(self, fn: Callable[[Tensor], Tensor]) -> None:
+        """Do to every tensor what ``nn.Module._apply`` is doing to those of the distiller."""
+        super().convert(fn)
+        self.conversion._apply(fn)
+
+
+def build_teacher_network(
+    teacher: dict | str | BaseModel, checkpoint: str | None, trust: bool = False
+) -> BaseModel:
+    """Build a teacher from its config and checkpoint.
+
+    Args:
+        teacher: Config of the model or a whole config, the path of a config file or
+            ``'mmpretrain::folder/file.py'``; or the built model, with its weights.
+        checkpoint: Path or address of its weights, a distiller's or plain ones; None
+            for a built model.
+        trust: Load a file that holds more than weights.
+
+    Raises:
+        InputError: If there is no such config, or the file is missing, damaged, of
+            another network (tensors are named) or holds more than weights.
+    """
+    if isinstance(teacher, nn.Module):
+        if not isinstance(teacher, BaseModel):
+            raise InputError(f'the teacher is an OpenMMLab model, got {type(teacher).__name__}')
+        network = deepcopy(teacher)
+    else:
+        network = MODELS.build(network_config(teacher))
+    if checkpoint is not None:
+        load_teacher_weights(network, checkpoint, trust)
+    elif not isinstance(teacher, nn.Module):
+        raise InputError('a teacher without weights teaches nothing: set teacher_checkpoint')
+    return network
+
+
+def load_teacher_weights(network: BaseModel, path: str, trust: bool = False) -> None:
+    """Load a checkpoint into a teacher; every tensor has to be there and no other.
+
+    Raises:
+        InputError: See :func:`build_teacher_network`.
+    """
+    flag = 'pass --trust-checkpoint or set trust_teacher=True'
+    try:
+        content = read_checkpoint(path, trust, flag)
+        weights = with_distiller_names(content.get('state_dict', content))
+        weights = dict(with_plain_names(weights))
+        own = network.state_dict()
+        for name, value in own.items():  # Which older files lack, and nothing reads in eval mode.
+            if name.endswith('num_batches_tracked'):
+                weights.setdefault(name, value)
+        check_same('network', own, weights)
+    except InputError as error:
+        raise InputError(f'teacher_checkpoint {path}: {error}') from error
+    network.load_state_dict(weights)
+    network._is_init = True

@@ -1,0 +1,95 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mmmuse.errors import InputError
+from mmmuse.features import DistillFeatures, FeatureSpec, NetworkSpecs
+
+VIEW_SETTINGS = ('fixed_views', 'seed', 'crop_padding', 'flip_prob')
+
+
+class TeacherCache:
+    """What a teacher made of fixed views, in place of the teacher; no ``nn.Module``.
+
+    Args:
+        path: File of ``tools/analysis/cache_teacher.py``.
+        preprocessor: The student's data preprocessor, a
+            ``mmmuse.BatchedDataPreprocessor`` with the same fixed views.
+
+    Raises:
+        InputError: If the file is missing or no cache, or its views are others.
+
+    Attributes:
+        specs: Shapes of what it gives: logits and the last feature as a vector.
+    """
+
+    needs_labels = True
+
+    def __init__(self, path: str, preprocessor: nn.Module) -> None:
+        if not Path(path).is_file():
+            raise InputError(f'no teacher_cache {path}: tools/analysis/cache_teacher.py writes it')
+        try:
+            content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+            self.logits, self.vectors, self.labels = (
+                content[key] for key in ('logits', 'vectors', 'labels')
+            )
+            views = content['views']
+        except Exception as error:  # PyTorch raises many kinds for a file that is none of its own.
+            raise InputError(f'teacher_cache {path} is damaged or no cache') from error
+        differ = [
+            f'{name} is {getattr(preprocessor, name, None)!r} and was {views[name]!r}'
+            for name in VIEW_SETTINGS
+            if getattr(preprocessor, name, None) != views[name]
+        ]
+        if differ:
+            raise InputError(
+                f'teacher_cache {path} is of other views: data_preprocessor.{"; ".join(differ)}'
+            )
+        self.path = path
+        self.specs = NetworkSpecs(
+            last=FeatureSpec(self.vectors.shape[2]), logits=FeatureSpec(self.logits.shape[2])
+        )
+        self._compared = False
+
+    def prepare(self, labels: Tensor) -> None:
+        """Compare the training set's labels ``(M, )`` with those that the cache was made of.
+
+        Raises:
+            InputError: If they are others.
+        """
+        if not torch.equal(labels.cpu().long(), self.labels):
+            raise InputError(
+                f'teacher_cache {self.path} is of another training set: of '
+                f'{len(self.labels)} images, not these {len(labels)}'
+            )
+        self._compared = True
+
+    def __call__(self, inputs: Tensor, data_samples: list) -> DistillFeatures:
+        """Return what the teacher made of these N images.
+
+        Raises:
+            InputError: If a data sample does not say which image and view it is, or the
+                training set has not been compared.
+        """
+        if not self._compared:
+            raise InputError(
+                'teacher_cache has not been compared with the training set: tools/train.py does '
+                'it, elsewhere call distiller.prepare(labels)'
+            )
+        places = [(sample.get('view'), sample.get('sample_idx')) for sample in data_samples]
+        if any(None in place for place in places):
+            raise InputError(
+                'teacher_cache needs views that say which they are: those of '
+                'mmmuse.BatchedDataPreprocessor(fixed_views=...)'
+            )
+        view, image = torch.tensor(places).T
+        return DistillFeatures(
+            (),
+            self.vectors[view, image].to(inputs.device, torch.float32),
+            self.logits[view, image].to(inputs.device, torch.float32),
+        )
+
+    def convert(self, fn: Callable[[Tensor], Tensor]) -> None:
+        """Stay as it is: batches follow the images."""

@@ -1,0 +1,49 @@
+"""Find the config of a network that another config names."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.hub import get_config
+
+from mmmuse.errors import InputError
+
+
+def network_config(source: Mapping | str) -> dict:
+    """Return the config of a network: its model, with data preprocessor and scope.
+
+    Args:
+        source: Config of the model or a whole config, the path of a config file or
+            ``'mmpretrain::folder/file.py'``. Of a distilled network it is the student's.
+
+    Raises:
+        InputError: If there is no such file, or it is no config of a model.
+    """
+    name = source if isinstance(source, str) else 'a network'
+    config = _load(source) if isinstance(source, str) else source
+    if 'type' in config:
+        return deepcopy(dict(config))
+    if not isinstance(config.get('model'), dict):
+        raise InputError(f'{name} is no config of a model: it has neither type nor model')
+    model = deepcopy(dict(config['model']))
+    if model.get('student') is not None:
+        model = deepcopy(dict(model['student']))
+    if config.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', deepcopy(dict(config['data_preprocessor'])))
+    model.setdefault('_scope_', config.get('default_scope') or 'mmpretrain')
+    return model
+
+
+def _load(path: str) -> Config:
+    if '::' in path:
+        try:
+            return get_config(path)
+        except (FileNotFoundError, ImportError, KeyError, OSError) as error:
+            raise InputError(f'no config {path} in an installed package ({error})') from error
+    if not Path(path).is_file():
+        raise InputError(
+            f"no config file {path}; tools/train.py looks from the config's folder, another "
+            'program from its own'
+        )
+    return Config.fromfile(path)
