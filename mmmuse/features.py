@@ -45,6 +45,11 @@ class DistillFeatures:
         """Features of modules 1 to T: the shallow ones and the last."""
         return (*self.shallow, *(() if self.last is None else (self.last,)))
 
+    def detached(self) -> 'DistillFeatures':
+        """Return the raw features and logits without their gradient."""
+        last, logits = (None if x is None else x.detach() for x in (self.last, self.logits))
+        return DistillFeatures(tuple(x.detach() for x in self.shallow), last, logits)
+
     def target(self, index: int) -> Tensor:
         """Return what a shallow feature is compared with."""
         return self.last if self.targets is None else self.targets[index]

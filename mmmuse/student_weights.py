@@ -8,17 +8,22 @@ _STUDENT = 'student.'
 REST = 'distiller'  # The key of a checkpoint that holds all but the student.
 
 
-def with_plain_names(weights: OrderedDict) -> OrderedDict:
-    """Return the student's part of a state dict, module versions included, under plain names."""
+def with_plain_names(weights: dict, prefix: str = _STUDENT) -> OrderedDict:
+    """Return a network's part of a state dict, module versions included, under plain names.
+
+    Args:
+        weights: A distiller's state dict.
+        prefix: Of the network's names in it; the student's by default.
+    """
     plain = OrderedDict(
-        (name.removeprefix(_STUDENT), value)
+        (name.removeprefix(prefix), value)
         for name, value in weights.items()
-        if name.startswith(_STUDENT)
+        if name.startswith(prefix)
     )
     plain._metadata = OrderedDict(
-        (f'{name}.'.removeprefix(_STUDENT).removesuffix('.'), version)
+        (f'{name}.'.removeprefix(prefix).removesuffix('.'), version)
         for name, version in getattr(weights, '_metadata', {}).items()
-        if f'{name}.'.startswith(_STUDENT)
+        if f'{name}.'.startswith(prefix)
     )
     return plain
 

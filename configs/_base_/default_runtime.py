@@ -7,6 +7,8 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3, save_best='auto'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     student_checkpoint=dict(type='mmmuse.StudentCheckpointHook'),
+    peer_checkpoint=dict(type='mmmuse.PeerCheckpointHook'),
+    training_labels=dict(type='mmmuse.TrainingLabelsHook'),
     information=dict(type='mmmuse.InformationLoggerHook', interval=100),
 )
 

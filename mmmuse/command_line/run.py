@@ -16,7 +16,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmmuse.errors import InputError
-from mmmuse.hooks import StudentCheckpointHook, TrainingLabelsHook
+from mmmuse.hooks import PeerCheckpointHook, StudentCheckpointHook, TrainingLabelsHook
 from mmmuse.hooks.student_checkpoint import distiller_of
 
 
@@ -67,7 +67,7 @@ def run(config: Config, act: Callable[[Runner], Any]) -> Any:
 
 def _add_missing_hooks(runner: Runner) -> None:
     """Add the hooks that a distiller cannot do without, where a config lacks them."""
-    for kind in (StudentCheckpointHook, TrainingLabelsHook):
+    for kind in (StudentCheckpointHook, PeerCheckpointHook, TrainingLabelsHook):
         if distiller_of(runner) and not any(isinstance(hook, kind) for hook in runner.hooks):
             runner.register_hook(kind())
 

@@ -9,6 +9,7 @@ from .input_conversion import InputConversion
 from .logits_distiller import LogitsDistiller
 from .offline import OfflineDistiller
 from .one import ONEDistiller
+from .online import OnlineDistiller
 from .ps_kd import PSKDDistiller
 from .self_distiller import SelfDistiller
 from .teacher import Teacher
@@ -25,6 +26,7 @@ __all__ = [
     'LogitsDistiller',
     'ONEDistiller',
     'OfflineDistiller',
+    'OnlineDistiller',
     'PSKDDistiller',
     'SelfDistiller',
     'Teacher',

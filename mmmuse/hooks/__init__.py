@@ -1,11 +1,13 @@
 from .channels_last import ChannelsLastHook
 from .information_logger import InformationLoggerHook
+from .peer_checkpoint import PeerCheckpointHook
 from .student_checkpoint import StudentCheckpointHook
 from .training_labels import TrainingLabelsHook
 
 __all__ = [
     'ChannelsLastHook',
     'InformationLoggerHook',
+    'PeerCheckpointHook',
     'StudentCheckpointHook',
     'TrainingLabelsHook',
 ]

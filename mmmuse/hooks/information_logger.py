@@ -6,8 +6,8 @@ from torch import Tensor
 from mmmuse.errors import InputError
 from mmmuse.registry import HOOKS
 
-INFORMATION_TERM = re.compile(r'^(mi|si)_\d+$')
-INFORMATION_SCALAR = re.compile(r'^information/(mi|si)_\d+$')
+INFORMATION_TERM = re.compile(r'^(\w+\.)?(mi|si)_\d+$')  # Of a peer: a.mi_1
+INFORMATION_SCALAR = re.compile(r'^information/(\w+\.)?(mi|si)_\d+$')
 
 
 @HOOKS.register_module()

@@ -1,0 +1,7 @@
+_base_ = './resnet110-resnet32_cifar100_kd.py'
+
+# Attention transfer at each stage.
+model = dict(
+    student=dict(head=dict(loss=dict(loss_weight=1.0))),
+    losses=[dict(type='mmmuse.AttentionTransferLoss', modules=[2, 3, 4])],
+)

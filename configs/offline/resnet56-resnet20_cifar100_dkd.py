@@ -1,0 +1,7 @@
+_base_ = './resnet56-resnet20_cifar100_kd.py'
+
+# Decoupled KD.
+model = dict(
+    student=dict(head=dict(loss=dict(loss_weight=1.0))),
+    losses=[dict(type='mmmuse.DKDLoss')],
+)

@@ -1,0 +1,39 @@
+_base_ = [
+    '../_base_/datasets/cifar100_64.py',
+    '../_base_/schedules/cifar_240e.py',
+    '../_base_/default_runtime.py',
+]
+
+# A ShuffleNetV1 and a WRN-40-2 learn together: cross-entropy, and KD from each other.
+model = dict(
+    type='mmmuse.OnlineDistiller',
+    peers=dict(
+        a=dict(
+            model='{{ fileDirname }}/../baselines/shufflenet-v1_cifar100.py',
+            taps=dict(
+                modules=['backbone.conv1', 'backbone.layers.0', 'backbone.layers.1'],
+                last='backbone.layers.2',
+                logits='head',
+            ),
+        ),
+        b=dict(
+            model='{{ fileDirname }}/../baselines/wrn-40-2_cifar100.py',
+            taps=dict(
+                modules=['backbone.conv1', 'backbone.layer1', 'backbone.layer2'],
+                last='backbone.relu',
+                logits='head',
+            ),
+        ),
+    ),
+    losses=[dict(type='mmmuse.KDLoss', temperature=4)],
+)
+
+val_evaluator = [dict(type='mmmuse.PeerMetric', metric=dict(type='Accuracy', topk=(1, 5)))]
+test_evaluator = val_evaluator
+
+# ShuffleNetV1's learning rate is a fifth of the other's: 0.01.
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        custom_keys={'student.backbone': dict(lr_mult=0.2), 'student.head': dict(lr_mult=0.2)}
+    )
+)

@@ -1,0 +1,303 @@
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel, ModuleDict
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+from mmmuse.errors import InputError
+from mmmuse.features import DistillFeatures, TransferFeatures
+from mmmuse.losses import build_transfer_loss
+from mmmuse.network_config import network_config
+from mmmuse.registry import MODELS
+
+from .base import BaseDistiller, add_terms, build_student
+from .input_conversion import InputConversion
+from .offline import names_that_need_labels
+from .tapped_network import TappedNetwork
+
+_PEER_KEYS = {'name', 'model', 'taps', 'losses', 'input_size', 'channel_order', 'input_shape'}
+
+
+@MODELS.register_module()
+class OnlineDistiller(BaseDistiller):
+    r"""Networks that learn together from scratch, each the others' teacher.
+
+    .. math::
+        L = \sum_p \Big[ w L_p + \frac{1}{P - 1} \sum_{q \ne p} \sum_l L_l(p, q) \Big]
+
+    with :math:`L_p` the peer's own loss and :math:`L_l(p, q)` a loss with which p learns
+    from q; each ordered pair has critics, regressors and so on of its own. In MUSE
+    :math:`f_T` is the other peer's last feature, the local maps and SI a peer's own.
+
+    The first peer is the distiller's student: its weights are the checkpoint's
+    ``state_dict``, and it is what ``tensor`` mode runs. ``mmmuse.PeerCheckpointHook``
+    also saves each peer in a file of its own (``epoch_N.a.pth``), and
+    ``mmmuse.PeerMetric`` evaluates each under its own prefix (``a/accuracy/top1``).
+
+    Args:
+        peers: ``dict(a=dict(model=..., taps=...), b=...)``, or a list of such dicts with a
+            ``name``; at least two. ``model`` is the config of a network, the path of its
+            config file, ``'mmpretrain::...'``, or the built model; ``taps`` are as for
+            :class:`mmmuse.distillers.OfflineDistiller`. ``losses`` replace the shared ones
+            for that peer as the one that learns; ``input_size`` and ``channel_order`` are
+            those of :class:`InputConversion`, ``input_shape`` that of the dry run.
+        losses: Configs of the losses of every ordered pair; see
+            :class:`mmmuse.distillers.OfflineDistiller`. There is ``mmmuse.KDCLLoss`` too,
+            which reads the mean of all logits.
+        own_weight: w, factor on each peer's own loss.
+        own_views: Whether each peer sees its own augmented view of the images:
+            ``data_preprocessor=dict(num_views=P)`` makes P of them. The paper does not
+            give this.
+        detach_features: Whether a peer's features get no gradient from the losses with
+            which others learn from it. Logits never do. The paper does not give this.
+        data_preprocessor: For the images, and for the peers whose config has none; by
+            default that of the first peer.
+        init_cfg: MMEngine's.
+
+    Raises:
+        InputError: If there are fewer than two peers, two have one name, or a loss cannot
+            compare a pair.
+
+    Source: MUSE (Gong et al., BMVC 2021), table 7(a).
+    """
+
+    def __init__(
+        self,
+        peers: Mapping[str, dict] | Sequence[dict],
+        losses: Sequence[dict] = (),
+        own_weight: float = 1.0,
+        own_views: bool = False,
+        detach_features: bool = False,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        peers = read_peers(peers)
+        networks = {
+            name: build_student(_network(peer['model']), data_preprocessor)
+            for name, peer in peers.items()
+        }
+        first, *others = peers
+        preprocessor = networks[first].data_preprocessor
+        if data_preprocessor is not None:
+            preprocessor = MODELS.build(data_preprocessor)
+        conversions = {
+            name: InputConversion(
+                preprocessor,
+                networks[name].data_preprocessor,
+                peer.get('input_size'),
+                peer.get('channel_order', 'same'),
+            )
+            for name, peer in peers.items()
+        }
+        networks[first].data_preprocessor = preprocessor
+        super().__init__(networks[first], [], peers[first].get('input_shape'), init_cfg=init_cfg)
+        self.peers = ModuleDict({name: networks[name] for name in others})
+        self.conversions = nn.ModuleDict(conversions)
+        self.own_weight = own_weight
+        self.own_views = own_views
+        self.detach_features = detach_features
+        self.tapped = {
+            name: TappedNetwork(
+                networks[name], peer['taps'], peer.get('input_shape'), f'peers.{name}.taps'
+            )
+            for name, peer in peers.items()
+        }
+        self.transfers = nn.ModuleDict(
+            {
+                name: nn.ModuleDict(
+                    {
+                        other: self._build_losses(name, other, peer.get('losses', losses))
+                        for other in peers
+                        if other != name
+                    }
+                )
+                for name, peer in peers.items()
+            }
+        )
+        self.transfers.to(next(self.student.parameters()))
+
+    def _build_losses(self, name: str, other: str, losses: Sequence[dict]) -> nn.ModuleList:
+        if not losses or isinstance(losses, (str, Mapping)):
+            raise InputError(
+                "OnlineDistiller needs losses, a list such as [dict(type='mmmuse.KDLoss')]"
+            )
+        try:
+            return nn.ModuleList(
+                build_transfer_loss(loss, self.tapped[name].specs, self.tapped[other].specs)
+                for loss in losses
+            )
+        except InputError as error:
+            raise InputError(f'peer {name!r} learning from {other!r}: {error}') from error
+
+    @property
+    def networks(self) -> dict[str, BaseModel]:
+        """The peers by name, the first of them the student."""
+        first, *others = self.tapped
+        return {first: self.student, **{name: self.peers[name] for name in others}}
+
+    @property
+    def _losses(self) -> list[nn.Module]:
+        return [
+            loss
+            for pairs in self.transfers.values()
+            for losses in pairs.values()
+            for loss in losses
+        ]
+
+    @property
+    def min_batch_size(self) -> int:
+        """Images that the losses need in a batch, as the data set gives it."""
+        return max(loss.min_batch_size for loss in self._losses)
+
+    @property
+    def needs_labels(self) -> str:
+        """Names of the losses that have to see the training set's labels."""
+        return names_that_need_labels(self._losses)
+
+    def prepare(self, labels: Tensor) -> None:
+        """Show the training set's labels ``(M, )`` to the losses that need them."""
+        for loss in self._losses:
+            if loss.needs_labels:
+                loss.prepare(labels)
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """Return every peer's own loss and what it learns from the others, under its name.
+
+        Args:
+            inputs: ``(N, C, H, W)``; with own views ``(P N, C, H, W)``, view by view.
+            data_samples: As many.
+
+        Raises:
+            InputError: If the batch is too small, or not one view for each peer.
+        """
+        batches = self._batches(inputs, data_samples)
+        terms: dict[str, Tensor] = {}
+        features: dict[str, DistillFeatures] = {}
+        for name, tapped in self.tapped.items():
+            images, samples = batches[name]
+            with tapped.taps:
+                own = tapped.network(self.conversions[name](images), samples, mode='loss')
+                features[name] = tapped.collect()
+            for term, value in own.items():
+                terms[f'{name}.{term}'] = self.own_weight * value if 'loss' in term else value
+        ensemble = _mean_logits(list(features.values()))
+        for name, pairs in self.transfers.items():
+            learned: dict[str, Tensor] = {}
+            for other, losses in pairs.items():
+                taught = features[other].detached() if self.detach_features else features[other]
+                transfer = TransferFeatures(features[name], taught, batches[name][1], ensemble)
+                of_pair: dict[str, Tensor] = {}
+                for loss in losses:
+                    add_terms(of_pair, loss(transfer))
+                for term, value in of_pair.items():
+                    learned[term] = learned.get(term, 0.0) + value / len(pairs)
+            add_terms(terms, {f'{name}.{term}': value for term, value in learned.items()})
+        return terms
+
+    def _batches(self, inputs: Tensor, data_samples: list) -> dict[str, tuple[Tensor, list]]:
+        """Return what each peer sees."""
+        views = len(self.tapped) if self.own_views else 1
+        each, left_over = divmod(len(data_samples), views)
+        if left_over or (self.own_views and not _same_images(data_samples, each)):
+            raise InputError(
+                f'own_views: a batch holds {views} views of each image, one behind the other: set '
+                f"data_preprocessor=dict(type='mmmuse.BatchedDataPreprocessor', num_views={views})"
+            )
+        if each < self.min_batch_size:
+            raise InputError(
+                f'a batch needs at least {self.min_batch_size} images, got {each}; if a last batch '
+                'is left over, set drop_last=True'
+            )
+        starts = [i * each if self.own_views else 0 for i in range(len(self.tapped))]
+        return {
+            name: (inputs[start : start + each], data_samples[start : start + each])
+            for name, start in zip(self.tapped, starts)
+        }
+
+    def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
+        """Return the first peer's predictions, each with those of all in its field ``peers``."""
+        predictions = {
+            name: network(
+                self.conversions[name](inputs),
+                data_samples and [sample.clone() for sample in data_samples],
+                mode='predict',
+            )
+            for name, network in self.networks.items()
+        }
+        results = []
+        for of_peers in zip(*predictions.values()):
+            result = of_peers[0].clone()
+            peers = BaseDataElement()
+            for name, prediction in zip(predictions, of_peers):
+                peers.set_field(prediction, name)
+            result.set_field(peers, 'peers')
+            results.append(result)
+        return results
+
+    def forward(
+        self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
+    ) -> Any:
+        """Run the first peer in ``tensor`` mode, or :meth:`loss` or :meth:`predict`."""
+        if mode == 'tensor':
+            first = next(iter(self.tapped))
+            return self.student(self.conversions[first](inputs), data_samples, mode=mode)
+        return super().forward(inputs, data_samples, mode)
+
+    def get_layer_depth(self, param_name: str) -> tuple[int, int]:
+        """Return a parameter's layer and the number of layers; a peer's are its own."""
+        part, _, rest = param_name.partition('.')
+        if part == 'peers':
+            name, _, rest = rest.partition('.')
+            return self.peers[name].get_layer_depth(rest)
+        return super().get_layer_depth(param_name)
+
+
+def read_peers(peers: Mapping[str, dict] | Sequence[dict]) -> dict[str, dict]:
+    """Return the peers by name.
+
+    Raises:
+        InputError: If there are fewer than two, two have one name, or a key is missing or
+            read by nothing.
+    """
+    if isinstance(peers, Mapping):
+        peers = [dict(peer, name=name) for name, peer in peers.items()]
+    named: dict[str, dict] = {}
+    for peer in peers:
+        name = peer.get('name')
+        if not isinstance(name, str) or not name.isidentifier() or hasattr(ModuleDict(), name):
+            raise InputError(f'a peer is named by a word such as a, b or small, got {name!r}')
+        if name in named:
+            raise InputError(f'two peers are named {name!r}')
+        unknown = set(peer) - _PEER_KEYS
+        if unknown or not {'model', 'taps'} <= set(peer):
+            raise InputError(
+                f'peer {name!r} is dict(model=..., taps=...), and may have '
+                f'{", ".join(sorted(_PEER_KEYS - {"name", "model", "taps"}))}'
+                + (f'; nothing reads {", ".join(sorted(unknown))}' if unknown else '')
+            )
+        named[name] = dict(peer)
+    if len(named) < 2:
+        raise InputError(
+            f'OnlineDistiller needs at least two peers, got {", ".join(named) or "none"}; one network '
+            'alone is distilled by mmmuse.SelfDistiller'
+        )
+    return named
+
+
+def _network(model: Mapping | str | BaseModel) -> dict | nn.Module:
+    return model if isinstance(model, nn.Module) else network_config(model)
+
+
+def _mean_logits(features: Sequence[DistillFeatures]) -> Tensor | None:
+    logits = [of_peer.logits for of_peer in features]
+    if any(of_peer is None for of_peer in logits) or len({x.shape for x in logits}) > 1:
+        return None
+    return torch.stack(logits).float().mean(0).detach()
+
+
+def _same_images(data_samples: list, each: int) -> bool:
+    """Say whether each view is of the same images, where they say which they are."""
+    indices = [sample.get('sample_idx') for sample in data_samples]
+    return all(indices[i] == indices[i % each] for i in range(len(indices)))
