@@ -68,6 +68,9 @@ class ShuffleNetV1CIFAR(ShuffleNetV1):
         in_channels: Of the image.
         **kwargs: Those of ``ShuffleNetV1``.
 
+    Raises:
+        ValueError: As ``ShuffleNetV1``, and for ``with_cp``.
+
     Source: Zhang et al., "ShuffleNet" (CVPR 2018); stem and units for CIFAR are those
     of "Contrastive Representation Distillation" (Tian et al., ICLR 2020), whose
     949,258 parameters at 100 classes they have.
@@ -75,6 +78,8 @@ class ShuffleNetV1CIFAR(ShuffleNetV1):
 
     def __init__(self, *args, in_channels: int = 3, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        if self.with_cp:
+            raise ValueError('ShuffleNetV1CIFAR cannot recompute its units: leave out with_cp')
         self.conv1 = ConvModule(
             in_channels, self.conv1.out_channels, 1, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg
         )
@@ -102,9 +107,19 @@ class ShuffleNetV1CIFAR(ShuffleNetV1):
             self.in_channels = out_channels
         return nn.Sequential(*units)
 
+    def _freeze_stages(self) -> None:
+        super()._freeze_stages()
+        if self.frozen_stages >= 0:
+            self.conv1.eval()  # mmpretrain leaves the statistics of the stem's BN moving.
+
     def init_weights(self) -> None:
-        """Keep PyTorch's own initial weights, as the networks for CIFAR do, unless ``init_cfg`` says more."""
+        """Draw PyTorch's own initial weights, as the networks for CIFAR have, unless ``init_cfg`` says others."""
+        fresh = not self.is_init
         super(ShuffleNetV1, self).init_weights()
+        if fresh and not self.init_cfg:
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):  # Of which mmcv has drawn its own.
+                    module.reset_parameters()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the map of each stage of ``out_indices``, for images ``(N, C, H, W)``."""

@@ -1,3 +1,4 @@
 from .exit_accuracy import ExitAccuracy
+from .peer_metric import PeerMetric
 
-__all__ = ['ExitAccuracy']
+__all__ = ['ExitAccuracy', 'PeerMetric']

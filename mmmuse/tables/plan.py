@@ -15,7 +15,7 @@ from mmmuse.errors import InputError
 from .schedule import scaled_schedule
 
 _KEYS = {'title', 'rows', 'options', 'metric', 'caption'}
-_ROW_KEYS = {'name', 'config', 'paper', 'options'}
+_ROW_KEYS = {'name', 'config', 'paper', 'options', 'metric'}
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,17 @@ class Row:
         name: As printed.
         config: Path of the config.
         paper: The paper's figures by column: ``'top1'`` for the whole network,
-            ``'exit1'``, ... for its exits.
+            ``'exit1'``, ... for its exits, a peer's name for each of several networks.
         options: Overrides of config keys, those of the whole table included.
+        metric: Of the whole network, as MMEngine logs it; of several networks their
+            mean, ``'average/accuracy/top1'``.
     """
 
     name: str
     config: str
     paper: dict[str, str] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    metric: str = 'accuracy/top1'
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,11 @@ class Table:
     Attributes:
         title: As printed.
         rows: At least one, of different names.
-        metric: Of the whole network, as MMEngine logs it.
         caption: What else has to be said, printed below the title.
     """
 
     title: str
     rows: tuple[Row, ...]
-    metric: str = 'accuracy/top1'
     caption: str = ''
 
 
@@ -107,26 +108,30 @@ def read_table(path: str) -> Table:
             f'{path} is no table: it needs a title and rows'
             + (f', and nothing reads {", ".join(sorted(unknown))}' if unknown else '')
         )
-    shared = config.get('options', {})
-    rows = tuple(_read_row(path, i, row, shared) for i, row in enumerate(config.rows, 1))
+    options, metric = config.get('options', {}), config.get('metric', Row.metric)
+    rows = tuple(_read_row(path, i, row, options, metric) for i, row in enumerate(config.rows, 1))
     names = [row.name for row in rows]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f'{path}: two rows are named {name!r}')
-    return Table(
-        config.title, rows, config.get('metric', Table.metric), config.get('caption', '').strip()
-    )
+    return Table(config.title, rows, config.get('caption', '').strip())
 
 
-def _read_row(path: str, number: int, row: dict, shared: dict) -> Row:
+def _read_row(path: str, number: int, row: dict, options: dict, metric: str) -> Row:
     if not isinstance(row, dict) or not {'name', 'config'} <= row.keys() <= _ROW_KEYS:
         raise InputError(
-            f'{path}, row {number}: a row is dict(name=..., config=...) and may have paper and '
-            f'options, got {dict(row) if isinstance(row, dict) else row!r}'
+            f'{path}, row {number}: a row is dict(name=..., config=...) and may have paper, '
+            f'options and metric, got {dict(row) if isinstance(row, dict) else row!r}'
         )
     paper = row.get('paper', {})
     paper = {'top1': paper} if isinstance(paper, str) else dict(paper)
-    return Row(row['name'], row['config'], paper, {**shared, **row.get('options', {})})
+    return Row(
+        row['name'],
+        row['config'],
+        paper,
+        {**options, **row.get('options', {})},
+        row.get('metric', metric),
+    )
 
 
 def plan_runs(

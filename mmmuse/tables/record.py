@@ -12,6 +12,7 @@ from .plan import Run
 
 _EXIT = re.compile(r'^exit(\d+)/top1$')
 _FILE = 'record.json'
+_AVERAGE = 'average/'  # Before a metric that is the mean of several networks', the peers'.
 COMMIT = 'commit: '  # A line of the log at each start of a run.
 
 
@@ -21,7 +22,8 @@ class Record:
 
     Attributes:
         epochs: The metrics of each epoch from 1, by column: ``'top1'`` for the
-            whole network, ``'exit1'``, ... for its exits, in percent.
+            whole network, ``'exit1'``, ... for its exits, in percent; of several
+            networks (peers) ``'top1'`` is the mean, beside each peer's by its name.
         command: That ran it.
         commit: Of the code, with ``-dirty`` if the tree had changes; several where it
             changed between a start and a resumption.
@@ -74,16 +76,16 @@ def code_version(folder: Path) -> str:
     return answer.stdout.strip()
 
 
-def write_record(run: Run, metric: str, command: str, hardware: str) -> Record:
+def write_record(run: Run, command: str, hardware: str) -> Record:
     """Read what a run logged and keep it beside its checkpoints.
 
     Raises:
         InputError: If its last epoch was never evaluated.
     """
-    epochs = logged_epochs(run.work_dir, metric)
+    epochs = logged_epochs(run.work_dir, run.row.metric)
     if run.epochs not in epochs:
         raise InputError(
-            f'{run.work_dir} has no {metric} of epoch {run.epochs}: its config does not '
+            f'{run.work_dir} has no {run.row.metric} of epoch {run.epochs}: its config does not '
             'evaluate the last epoch'
         )
     lines = log_of(run).read_text().splitlines()
@@ -98,7 +100,8 @@ def logged_epochs(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:
 
     Args:
         work_dir: With the logs ``*/vis_data/scalars.json``.
-        metric: Of the whole network; the exits' are ``exit1/top1`` and so on.
+        metric: Of the whole network; the exits' are ``exit1/top1`` and so on. Where it
+            is the mean of several networks, ``average/X``, theirs are ``<peer>/X``.
     """
     epochs: dict[int, dict[str, float]] = {}
     for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
@@ -111,5 +114,15 @@ def logged_epochs(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:
                 exits = {f'exit{m[1]}': v for k, v in logged.items() if (m := _EXIT.match(k))}
                 # The last exit is the network itself.
                 exits.pop(f'exit{len(exits)}', None)
-                epochs[logged['step']] = {**exits, 'top1': logged[metric]}
+                peers = _of_peers(logged, metric)
+                epochs[logged['step']] = {**exits, **peers, 'top1': logged[metric]}
     return epochs
+
+
+def _of_peers(logged: dict[str, float], metric: str) -> dict[str, float]:
+    """Return each peer's metric by its name, where ``metric`` is their mean."""
+    if not metric.startswith(_AVERAGE):
+        return {}
+    peer = re.compile(f'([^/]+)/{re.escape(metric.removeprefix(_AVERAGE))}')
+    others = {k: v for k, v in logged.items() if k != metric and not _EXIT.match(k)}
+    return {m[1]: v for k, v in others.items() if (m := peer.fullmatch(k))}

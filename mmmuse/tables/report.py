@@ -9,12 +9,15 @@ from statistics import mean, stdev
 from .plan import Run, Table
 from .record import Record, read_record
 
+_EXIT = re.compile(r'exit(\d+)')
+
 
 def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> list[Path]:
     """Write a table as Markdown and as CSV from the runs that are finished.
 
     A cell is mean ± standard deviation (n - 1) over the seeds, in percent. "Best" is
-    the epoch in which the whole network was best, for its exits as well.
+    the epoch in which the whole network was best, for its exits as well. Of several
+    networks, "peers", the whole network is the average.
 
     Args:
         table: The table.
@@ -46,11 +49,18 @@ def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> 
 
 
 def _columns(table: Table, records: dict[str, list[Record]]) -> list[str]:
-    """Return the columns of figures: the exits from shallow to deep, then the whole network."""
-    names = {name for row in table.rows for name in row.paper}
-    names |= {name for of_row in records.values() for record in of_row for name in record.last()}
-    exits = sorted(names - {'top1'}, key=lambda name: int(name.removeprefix('exit')))
-    return [*exits, 'top1']
+    """Return the columns of figures: exits from shallow to deep, peers, the whole network."""
+    names = [name for row in table.rows for name in row.paper]
+    names += [name for of_row in records.values() for record in of_row for name in record.last()]
+    exits = {name: int(match[1]) for name in names if (match := _EXIT.fullmatch(name))}
+    peers = [name for name in dict.fromkeys(names) if name not in exits and name != 'top1']
+    return [*sorted(exits, key=exits.get), *peers, 'top1']
+
+
+def _title(column: str) -> str:
+    if column == 'top1':
+        return 'whole network'
+    return f'exit {match[1]}' if (match := _EXIT.fullmatch(column)) else f'peer {column}'
 
 
 def _figures(table: Table, name: str, records: Sequence[Record], columns: Sequence[str]) -> dict:
@@ -86,8 +96,7 @@ def _markdown(
     headers = ['row', 'config', 'seeds']
     keys: list[tuple[str, ...]] = []
     for column in columns:
-        # An exit is one column beside the paper's; the whole network has its best epoch as well.
-        title = 'whole network' if column == 'top1' else re.sub(r'exit', 'exit ', column)
+        title = _title(column)
         if any(row[f'{column}_paper'] for row in rows):
             headers.append(f'{title}, paper')
             keys.append((f'{column}_paper',))
@@ -97,7 +106,7 @@ def _markdown(
     lines = [f'# {table.title}', '']
     if table.caption:
         lines += [table.caption, '']
-    lines += [f'`{command}`', '', *_circumstances(records), '']
+    lines += [f'`{command}`', '', *_circumstances(records, columns), '']
     lines += [_line(headers), _line(['---'] * len(headers))]
     for row in rows:
         cells = [row['row'].replace('|', '\\|'), f'`{row["config"]}`', str(row['seeds'])]
@@ -109,13 +118,17 @@ def _markdown(
     return '\n'.join(lines) + '\n'
 
 
-def _circumstances(records: dict[str, list[Record]]) -> list[str]:
+def _circumstances(records: dict[str, list[Record]], columns: Sequence[str]) -> list[str]:
     found = [record for of_row in records.values() for record in of_row]
     epochs = sorted({max(record.epochs) for record in found})
     lines = [
         'Top-1 (%), mean ± standard deviation over the seeds; "best" is the epoch in which the whole '
         'network was best.'
     ]
+    if any(_title(column).startswith('peer') for column in columns):
+        lines.append(
+            'Of several networks trained together (peers) the whole network is the average.'
+        )
     for name, values in (
         ('Epochs', epochs),
         ('Commit', sorted({record.commit for record in found})),

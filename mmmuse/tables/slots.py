@@ -61,7 +61,6 @@ def run_all(
     runs: Sequence[Run],
     devices: Sequence[str],
     train: Path,
-    metric: str,
     finished: Callable[[Run, str], None],
     keep_open: Sequence[int] = (),
 ) -> dict[str, str]:
@@ -76,7 +75,6 @@ def run_all(
         runs: In their order.
         devices: The slots; see :func:`check_devices`.
         train: Path of ``tools/train.py``.
-        metric: By which epochs are counted.
         finished: Called with each run that has come to its end, and its device.
         keep_open: File descriptors that the runs hold too, such as that of a lock.
 
@@ -84,7 +82,7 @@ def run_all(
         For each run that failed its name, and its last line.
     """
     with _progress() as progress:
-        work = _Work(runs, devices, train, metric, finished, keep_open, progress)
+        work = _Work(runs, devices, train, finished, keep_open, progress)
         try:
             while work.waiting or work.slots:
                 work.start()
@@ -104,7 +102,6 @@ class _Work:
         runs: Sequence[Run],
         devices: Sequence[str],
         train: Path,
-        metric: str,
         finished: Callable[[Run, str], None],
         keep_open: Sequence[int],
         progress: Progress,
@@ -114,7 +111,6 @@ class _Work:
         self.failed: dict[str, str] = {}
         self.devices = devices
         self.train = train
-        self.metric = metric
         self.finished = finished
         self.keep_open = keep_open
         self.progress = progress
@@ -126,7 +122,7 @@ class _Work:
             if i not in self.slots and self.waiting:
                 env = environment(device, self.devices)
                 self.slots[i] = _Slot(
-                    self.waiting.pop(0), self.train, env, self.metric, self.progress, self.keep_open
+                    self.waiting.pop(0), self.train, env, self.progress, self.keep_open
                 )
 
     def collect(self) -> None:
@@ -160,7 +156,7 @@ class _Work:
 
     def _leave_out_other_seeds(self, failed: Run) -> None:
         """Take the other seeds of a row away that failed before its first epoch was done."""
-        if logged_epochs(failed.work_dir, self.metric):
+        if logged_epochs(failed.work_dir, failed.row.metric):
             return
         for run in [run for run in self.waiting if run.row == failed.row]:
             self.waiting.remove(run)
@@ -200,12 +196,10 @@ class _Slot:
         run: Run,
         train: Path,
         env: dict[str, str],
-        metric: str,
         progress: Progress,
         keep_open: Sequence[int],
     ) -> None:
         self.run = run
-        self.metric = metric
         self.progress = progress
         self.log = log_of(run)
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -225,7 +219,7 @@ class _Slot:
     def poll(self) -> int | None:
         """Move the bar; return the exit status once there is one."""
         code = self.process.poll()
-        done = max(logged_epochs(self.run.work_dir, self.metric), default=0)
+        done = max(logged_epochs(self.run.work_dir, self.run.row.metric), default=0)
         self.progress.update(self.task, completed=done)
         if code is not None:
             self.progress.remove_task(self.task)

@@ -48,7 +48,7 @@ def test_a_resumed_runs_epochs_are_put_together(tmp_path):
     }
     assert read_record(run) is None
     started(run, 'abc', 'def', 'abc')
-    written = write_record(run, METRIC, 'python tools/train.py', 'a machine')
+    written = write_record(run, 'python tools/train.py', 'a machine')
     assert written.commit == 'abc, def'
     assert read_record(run) == written
     assert written.last() == {'exit1': 12.0, 'top1': 20.5}
@@ -59,7 +59,7 @@ def test_a_run_whose_last_epoch_was_not_evaluated_is_not_finished(tmp_path):
     run = a_run(tmp_path, ROW)
     log(run, '1', validated(1, 10.0), validated(2, 20.0))
     with pytest.raises(InputError, match=r'has no accuracy/top1 of epoch 3'):
-        write_record(run, METRIC, 'c', 'm')
+        write_record(run, 'c', 'm')
     assert read_record(run) is None
 
 
@@ -78,7 +78,7 @@ def test_a_row_is_the_mean_and_spread_of_its_seeds(tmp_path):
     for run, (last, best) in zip(runs[1::2], ((40.0, 50.0), (44.0, 46.0))):
         log(run, '1', validated(1, 1.0, 2.0), validated(2, best, 30.0), validated(3, last, 20.0))
         started(run, f'commit{run.seed}')
-        write_record(run, METRIC, 'python train', 'a machine')
+        write_record(run, 'python train', 'a machine')
     markdown, table_csv = write_report(table, runs, tmp_path / 'out', 'python table.py')
     rows = list(csv.DictReader(table_csv.open()))
     assert [row['row'] for row in rows] == ['baseline', 'MI x SI']
@@ -123,7 +123,90 @@ def test_a_network_without_exits_has_none_and_has_been_run(tmp_path):
     run = a_run(tmp_path, table.rows[0])
     log(run, '1', validated(3, 40.0))
     started(run, 'abc')
-    write_record(run, METRIC, 'c', 'm')
+    write_record(run, 'c', 'm')
     markdown, _ = write_report(table, [run], tmp_path / 'out', 'python table.py')
     line = markdown.read_text().splitlines()[-2]
     assert line == (r'| base\|line | `base.py` | 1 | - | - | - | - | 40.00 | 40.00 |')
+
+
+PAIR = Row('online', 'pair.py', {'b': '74.97', 'a': '71.13'}, metric='average/accuracy/top1')
+
+
+def of_pair(epoch: int, a: float, b: float) -> dict:
+    average = {'average/accuracy/top1': (a + b) / 2, 'average/accuracy/top5': 99.0}
+    return {
+        **average,
+        'a/accuracy/top1': a,
+        'a/accuracy/top5': 99.0,
+        'b/accuracy/top1': b,
+        'a/loss/accuracy/top1': 1.0,
+        'step': epoch,
+    }
+
+
+def test_of_two_networks_each_is_kept_beside_their_average(tmp_path):
+    run = a_run(tmp_path, PAIR, epochs=2)
+    log(run, '1', {'loss': 3.0, 'step': 10}, of_pair(1, 60.0, 80.0), of_pair(2, 66.0, 70.0))
+    assert logged_epochs(run.work_dir, PAIR.metric) == {
+        1: {'a': 60.0, 'b': 80.0, 'top1': 70.0},
+        2: {'a': 66.0, 'b': 70.0, 'top1': 68.0},
+    }
+    # Of one network's metric there are no peers.
+    assert logged_epochs(run.work_dir, 'a/accuracy/top1')[2] == {'top1': 66.0}
+    started(run, 'abc')
+    record = write_record(run, 'c', 'm')
+    assert record.best() == {'a': 60.0, 'b': 80.0, 'top1': 70.0}
+    assert read_record(run) == record
+
+
+def test_an_exit_is_no_peer(tmp_path):
+    run = a_run(tmp_path, PAIR, epochs=1)
+    exits = {'exit1/top1': 10.0, 'exit2/top1': 30.0}
+    log(run, '1', {'average/top1': 20.0, 'a/top1': 25.0, **exits, 'step': 1})
+    assert logged_epochs(run.work_dir, 'average/top1') == {
+        1: {'exit1': 10.0, 'a': 25.0, 'top1': 20.0}
+    }
+
+
+def test_peers_stand_between_the_exits_and_the_whole_network(tmp_path):
+    table = Table('A table', (ROW, PAIR))
+    run = a_run(tmp_path, PAIR, epochs=2)
+    log(run, '1', of_pair(1, 60.0, 80.0), of_pair(2, 66.0, 70.0))
+    started(run, 'abc')
+    write_record(run, 'c', 'm')
+    markdown, table_csv = write_report(table, [run], tmp_path / 'out', 'python table.py')
+    (_, row) = csv.DictReader(table_csv.open())
+    assert (row['b_paper'], row['b_last_mean'], row['b_best_mean']) == ('74.97', '70.00', '80.00')
+    text = markdown.read_text()
+    assert 'Of several networks trained together (peers) the whole network is the average.' in text
+    lines = text.splitlines()
+    cells = [cell.strip() for cell in lines[-1].split('|')[1:-1]]
+    headers = [cell.strip() for cell in lines[-4].split('|')[1:-1]]
+    assert list(zip(headers, cells))[3:] == [
+        ('exit 1, paper', '-'),
+        ('exit 1, last', '-'),
+        ('exit 1, best', '-'),
+        ('peer b, paper', '74.97'),
+        ('peer b, last', '70.00'),
+        ('peer b, best', '80.00'),
+        ('peer a, paper', '71.13'),
+        ('peer a, last', '66.00'),
+        ('peer a, best', '60.00'),
+        ('whole network, paper', '-'),
+        ('whole network, last', '68.00'),
+        ('whole network, best', '70.00'),
+    ]
+
+
+def test_exits_stand_in_the_order_of_their_depth(tmp_path):
+    rows = (Row('deep', 'deep.py', {'exit10': '1', 'exit2': '2'}), Row('pair', 'p.py', {'a': '3'}))
+    markdown, _ = write_report(Table('A table', rows), [], tmp_path / 'out', 'python table.py')
+    headers = markdown.read_text().splitlines()[-4]
+    names = ('exit 2, paper', 'exit 10, paper', 'peer a, paper', 'whole network, last')
+    places = [headers.index(name) for name in names]
+    assert places == sorted(places)
+
+
+def test_a_table_of_single_networks_says_nothing_of_peers(tmp_path):
+    markdown, _ = write_report(Table('A table', (ROW,)), [], tmp_path / 'out', 'python table.py')
+    assert 'peer' not in markdown.read_text()

@@ -61,9 +61,7 @@ def times(run: Run) -> tuple[float, float]:
 
 def test_two_slots_take_two_runs_at_a_time_and_share_the_processor(tmp_path, train):
     runs, done = runs_of(tmp_path, 'good', 'good', 'good'), []
-    failed = run_all(
-        runs, ['cpu', 'cpu'], train, 'accuracy/top1', lambda run, device: done.append(run)
-    )
+    failed = run_all(runs, ['cpu', 'cpu'], train, lambda run, device: done.append(run))
     assert failed == {}
     assert sorted(run.name for run in done) == [run.name for run in runs]
     (_, end), (other, _), (third, _) = map(times, runs)
@@ -77,7 +75,7 @@ def test_two_slots_take_two_runs_at_a_time_and_share_the_processor(tmp_path, tra
 
 def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path, train):
     runs, done = runs_of(tmp_path, 'bad', 'good'), []
-    failed = run_all(runs, ['cpu'], train, 'accuracy/top1', lambda run, device: done.append(run))
+    failed = run_all(runs, ['cpu'], train, lambda run, device: done.append(run))
     assert [run.name for run in done] == ['good1, seed 0']
     assert list(failed) == ['bad0, seed 0']
     assert failed['bad0, seed 0'].startswith('a config that cannot be run (see ')
@@ -88,7 +86,7 @@ def test_a_row_that_cannot_be_trained_is_not_tried_with_its_other_seeds(tmp_path
     runs = [Run(row, seed, tmp_path / f'seed{seed}', 2, {}) for seed in (0, 1)]
     runs += runs_of(tmp_path, 'good')
     done = []
-    failed = run_all(runs, ['cpu'], train, 'accuracy/top1', lambda run, device: done.append(run))
+    failed = run_all(runs, ['cpu'], train, lambda run, device: done.append(run))
     assert [run.name for run in done] == ['good0, seed 0']
     assert failed['broken, seed 1'] == 'not tried, after broken, seed 0'
 
@@ -98,9 +96,7 @@ def test_a_run_that_ends_without_its_metrics_has_failed(tmp_path, train):
         raise InputError('no metrics')
 
     runs = runs_of(tmp_path, 'good')
-    assert run_all(runs, ['cpu'], train, 'accuracy/top1', finished) == {
-        'good0, seed 0': 'no metrics'
-    }
+    assert run_all(runs, ['cpu'], train, finished) == {'good0, seed 0': 'no metrics'}
 
 
 @pytest.fixture
@@ -124,7 +120,7 @@ def test_ctrl_c_interrupts_every_run_and_waits_for_all_even_if_it_comes_twice(tm
 
     threading.Thread(target=when_it_runs).start()
     with pytest.raises(KeyboardInterrupt):
-        run_all(runs, ['cpu', 'cpu'], train, 'accuracy/top1', lambda run, device: None)
+        run_all(runs, ['cpu', 'cpu'], train, lambda run, device: None)
     assert all((run.work_dir / 'interrupted').exists() for run in runs)
 
 

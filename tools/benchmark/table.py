@@ -117,11 +117,11 @@ def fill(
 
     def finished(run: Run, device: str) -> None:
         command = f'python tools/train.py {shlex.join(run.arguments())}'
-        write_record(run, table.metric, command, hardware(device))
+        write_record(run, command, hardware(device))
         write_report(table, runs, out, command_line())
 
     print(f'{len(waiting)} of {len(runs)} runs to do, on {", ".join(devices)}', file=sys.stderr)
-    return run_all(waiting, devices, TRAIN, table.metric, finished, keep_open=[lock])
+    return run_all(waiting, devices, TRAIN, finished, keep_open=[lock])
 
 
 @contextmanager
