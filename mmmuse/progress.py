@@ -25,6 +25,16 @@ def training_progress() -> float:
     return min(hub.get_info('iter', 0) / max_iters, 1.0)
 
 
+def warmed_up(weight: float, warmup: float) -> float:
+    """Return a weight that rises linearly over the first part of the training.
+
+    Args:
+        weight: What it rises to, from 0.
+        warmup: That part, 0 to 1; 0 for none.
+    """
+    return weight * min(training_progress() / warmup, 1.0) if warmup else weight
+
+
 @torch.compiler.disable
 def training_epoch(reader: str) -> tuple[int, int]:
     """Return the epoch, from 0, and the number of epochs, for a method that has to count them.

@@ -1,10 +1,10 @@
 from torch import Tensor, nn
 
+from mmmuse.class_labels import class_labels
 from mmmuse.errors import InputError
 from mmmuse.features import DistillFeatures
 from mmmuse.registry import MODELS
 
-from .class_labels import class_labels
 from .logits_distiller import LogitsDistiller
 
 

@@ -2,8 +2,11 @@
 
 from .adversarial import discriminator_loss, reverse_gradient
 from .attention_transfer import attention_transfer_loss
+from .crd import crd_loss
+from .dkd import dkd_loss
 from .donsker_varadhan import donsker_varadhan_loss
 from .fast_fusion import fast_normalised_fusion
+from .hierarchical_context import hierarchical_context_loss
 from .hint import hint_loss
 from .infonce import infonce_loss
 from .jsd import jsd_critic_loss
@@ -19,10 +22,13 @@ from .views import global_view, local_view, map_view, same_grid
 
 __all__ = [
     'attention_transfer_loss',
+    'crd_loss',
     'discriminator_loss',
+    'dkd_loss',
     'donsker_varadhan_loss',
     'fast_normalised_fusion',
     'global_view',
+    'hierarchical_context_loss',
     'hint_loss',
     'infonce_loss',
     'jsd_critic_loss',

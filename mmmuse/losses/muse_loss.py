@@ -6,7 +6,7 @@ from mmmuse.errors import InputError
 from mmmuse.estimators import InformationEstimator
 from mmmuse.features import DistillFeatures
 from mmmuse.functional import global_view
-from mmmuse.progress import training_progress
+from mmmuse.progress import warmed_up
 from mmmuse.registry import MODELS
 
 from .discrepancy import Discrepancy
@@ -133,9 +133,7 @@ class MUSELoss(Discrepancy):
 
     def current_weight(self) -> float:
         """Return the weight of this step: ``loss_weight``, or less while it warms up."""
-        if not self.warmup:
-            return self.loss_weight
-        return self.loss_weight * min(training_progress() / self.warmup, 1.0)
+        return warmed_up(self.loss_weight, self.warmup)
 
 
 def _with_default(name: str, kind: str, config: dict | None) -> dict:

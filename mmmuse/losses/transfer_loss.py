@@ -118,7 +118,7 @@ class DiscrepancyTransfer(TransferLoss):
                 'another loss'
             )
         count = len(student.modules) if kind.compares_modules else len(student.shallow)
-        self.modules = _chosen(kind.__name__, chosen, count, student)
+        self.modules = chosen_modules(kind.__name__, chosen, count, student)
         self.compares_modules = kind.compares_modules
         local = [student.modules[i - 1] for i in self.modules]
         targets = local if not kind.compares_modules else self._targets(kind.__name__, teacher)
@@ -160,9 +160,20 @@ class DiscrepancyTransfer(TransferLoss):
         )
 
 
-def _chosen(
+def chosen_modules(
     name: str, modules: Sequence[int] | None, count: int, student: NetworkSpecs
 ) -> list[int]:
+    """Return which modules a loss compares, from 1.
+
+    Args:
+        name: Of the loss, for messages.
+        modules: The config's choice; None for the first ``count``.
+        count: How many there are by default.
+        student: Shapes of the network that learns.
+
+    Raises:
+        InputError: If there are none, or the choice is not of the student's taps.
+    """
     if not student.modules or count == 0:
         raise InputError(f'{name} compares features: set taps.modules and taps.last')
     if modules is None:

@@ -1,3 +1,5 @@
+"""The class labels of a batch."""
+
 import torch
 from torch import Tensor
 

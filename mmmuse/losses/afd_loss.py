@@ -1,0 +1,93 @@
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmmuse.errors import InputError
+from mmmuse.features import NetworkSpecs, TransferFeatures
+from mmmuse.functional import discriminator_loss, map_view, reverse_gradient
+from mmmuse.functional.precision import at_least_float32
+from mmmuse.registry import MODELS
+
+from .transfer_loss import TransferLoss
+
+
+@MODELS.register_module()
+class AFDLoss(TransferLoss):
+    r"""AFD: a discriminator tells the other network's last map from this one's.
+
+    This network is trained against it through a reversed gradient; the other's map is
+    detached. The logits' part of the method is ``mmmuse.KDLoss`` at temperature 3.
+
+    Args:
+        student: Shapes of the network that learns; inferred.
+        teacher: Shapes of the network that it learns from; inferred.
+        loss_weight: Factor on the loss. The paper does not give this: it trains
+            networks and discriminators in turns, with optimizers of their own; one step
+            with a reversed gradient is assumed.
+        reversal_scale: Factor on the gradient that reaches the features, 0 or more.
+        normalize: Whether the features of each location are brought to the length
+            :math:`\sqrt{C}` first, so that they cannot escape by growing. Assumed.
+        hidden_channels: Width of the discriminator; that of the other's map by default.
+
+    Returns:
+        ``loss_afd``: :math:`2 \log 2` where the two cannot be told apart.
+
+    Raises:
+        InputError: If a last feature is a vector, or ``reversal_scale`` negative.
+
+    Source: "Feature-map-level Online Adversarial Knowledge Distillation" (Chung et al.,
+    ICML 2020), section 3.2.
+    """
+
+    reads = frozenset({'maps'})
+
+    def __init__(
+        self,
+        student: NetworkSpecs,
+        teacher: NetworkSpecs,
+        loss_weight: float = 0.1,
+        reversal_scale: float = 1.0,
+        normalize: bool = True,
+        hidden_channels: int | None = None,
+    ) -> None:
+        super().__init__(student, teacher, loss_weight)
+        if reversal_scale < 0:
+            raise InputError(f'AFDLoss needs a reversal_scale >= 0, got {reversal_scale}')
+        if any(specs.last is None or specs.last.grid is None for specs in (student, teacher)):
+            raise InputError(
+                'AFDLoss compares last maps, and a last feature is a vector or not tapped: tap a '
+                'module before the pooling'
+            )
+        self.reversal_scale = reversal_scale
+        self.normalize = normalize
+        channels = teacher.last.channels
+        hidden = hidden_channels or channels
+        self.adapt = None
+        if student.last.channels != channels:
+            self.adapt = nn.Sequential(
+                nn.Conv2d(student.last.channels, channels, 1, bias=False),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(),
+            )
+        self.discriminator = nn.Sequential(
+            nn.Conv2d(channels, hidden, 3, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(hidden, hidden, 3, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(hidden, 1),
+        )
+
+    def forward(self, features: TransferFeatures) -> dict[str, Tensor]:
+        """Return ``loss_afd``."""
+        own = map_view(features.student.last)
+        other = map_view(features.teacher.last.detach())
+        own = own if self.adapt is None else self.adapt(own)
+        own = reverse_gradient(own, self.reversal_scale)
+        loss = discriminator_loss(self._score(other), self._score(own))
+        return {'loss_afd': self.loss_weight * loss}
+
+    def _score(self, maps: Tensor) -> Tensor:
+        if self.normalize:
+            maps = F.normalize(at_least_float32(maps), dim=1) * maps.shape[1] ** 0.5
+        return self.discriminator(maps)

@@ -1,0 +1,185 @@
+import mmengine.dist as dist
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmmuse.errors import InputError
+from mmmuse.features import NetworkSpecs, TransferFeatures
+from mmmuse.functional import crd_loss
+from mmmuse.functional.precision import at_least_float32
+from mmmuse.registry import MODELS
+
+from .transfer_loss import TransferLoss
+
+_UNSET = -1.0
+
+
+@MODELS.register_module()
+class CRDLoss(TransferLoss):
+    r"""CRD: the same image's features of both networks agree, other classes' do not.
+
+    Both last vectors are embedded linearly and brought to length 1. A memory holds the
+    embedding of every training image by either network. An image's embedding by one
+    network is compared with the other network's memory: its own row there against K rows
+    of other classes, by :func:`mmmuse.functional.crd_loss` of
+    :math:`h = e^{u \cdot v / \tau} / Z`, with Z for each side fixed by the first batch.
+    All scores of a batch come from one matrix product, of which the drawn ones are taken.
+
+    The memory has its size and classes from :meth:`prepare`, is the same in all
+    processes, and is saved and resumed with the distiller.
+
+    Args:
+        student: Shapes of the network that learns; inferred.
+        teacher: Shapes of the network that it learns from; inferred. Its side gives it no
+            gradient, also where it is a peer.
+        embed_channels: Channels of the embeddings.
+        num_negatives: K, drawn with replacement. The public code draws without where
+            there are enough.
+        temperature: :math:`\tau > 0`.
+        momentum: With which a row keeps what it was, 0 to 1.
+        loss_weight: Factor on the loss; 0.8 in the public code.
+
+    Returns:
+        ``loss_crd``.
+
+    Raises:
+        InputError: If a number is out of its range; in a step, if the training set has not
+            been seen or an image does not say which one it is (``sample_idx``).
+
+    Source: "Contrastive Representation Distillation" (Tian et al., ICLR 2020).
+    """
+
+    reads = frozenset({'vector'})
+    needs_labels = True
+
+    def __init__(
+        self,
+        student: NetworkSpecs,
+        teacher: NetworkSpecs,
+        embed_channels: int = 128,
+        num_negatives: int = 16384,
+        temperature: float = 0.07,
+        momentum: float = 0.5,
+        loss_weight: float = 0.8,
+    ) -> None:
+        super().__init__(student, teacher, loss_weight)
+        if not temperature > 0 or not 0 <= momentum <= 1 or embed_channels < 1 or num_negatives < 1:
+            raise InputError(
+                'CRDLoss needs temperature > 0, momentum in [0, 1], embed_channels and num_negatives '
+                f'from 1, got {temperature}, {momentum}, {embed_channels}, {num_negatives}'
+            )
+        self.embed_channels = embed_channels
+        self.num_negatives = num_negatives
+        self.temperature = temperature
+        self.momentum = momentum
+        self.embed_student = nn.Linear(student.last.channels, embed_channels)
+        self.embed_teacher = nn.Linear(teacher.last.channels, embed_channels)
+        self.num_images = 0
+
+    def prepare(self, labels: Tensor) -> None:
+        """Make room for every training image; a memory of these very images is kept.
+
+        Args:
+            labels: Class of each of the M images, ``(M, )``.
+
+        Raises:
+            InputError: If they are all of one class, so that there are no negatives.
+        """
+        labels = labels.long()
+        if len(labels.unique()) < 2:
+            raise InputError(
+                'CRDLoss draws negatives of other classes, and there is only one class'
+            )
+        device = self.embed_student.weight.device
+        if self.num_images != len(labels):
+            generator = torch.Generator().manual_seed(0)  # The same in every process.
+            for side in ('student', 'teacher'):
+                rows = torch.randn(len(labels), self.embed_channels, generator=generator)
+                self.register_buffer(f'memory_{side}', F.normalize(rows, dim=1).to(device))
+                self.register_buffer(f'normaliser_{side}', torch.tensor(_UNSET, device=device))
+            self.num_images = len(labels)
+        counts = labels.bincount()
+        for name, value in (
+            ('labels', labels),
+            ('by_class', labels.argsort(stable=True)),
+            ('starts', counts.cumsum(0) - counts),
+            ('counts', counts),
+        ):
+            self.register_buffer(name, value.to(device), persistent=False)
+
+    def forward(self, features: TransferFeatures) -> dict[str, Tensor]:
+        """Return ``loss_crd``, and remember the batch."""
+        images = self._images(features)
+        with torch.autocast(images.device.type, enabled=False):
+            own = self._embed(self.embed_student, features.student.last_vector)
+            other = self._embed(self.embed_teacher, features.teacher.last_vector.detach())
+            negatives = self.draw_negatives(images)
+            loss = self._one_side(own, 'teacher', images, negatives) + self._one_side(
+                other, 'student', images, negatives
+            )
+            self._remember(images, own, other)
+        return {'loss_crd': self.loss_weight * loss}
+
+    def _images(self, features: TransferFeatures) -> Tensor:
+        if not self.num_images:
+            raise InputError(
+                'CRDLoss has not seen the training set: tools/train.py shows it, elsewhere call '
+                'distiller.prepare(labels)'
+            )
+        indices = [sample.get('sample_idx') for sample in features.data_samples]
+        if not all(isinstance(i, int) and 0 <= i < self.num_images for i in indices):
+            wrong = next(
+                i for i in indices if not isinstance(i, int) or not 0 <= i < self.num_images
+            )
+            raise InputError(
+                f'CRDLoss remembers {self.num_images} images and needs sample_idx, the place of each '
+                f'among them, got {wrong}'
+            )
+        return torch.tensor(indices, device=self.embed_student.weight.device)
+
+    @staticmethod
+    def _embed(layer: nn.Linear, vector: Tensor) -> Tensor:
+        vector = at_least_float32(vector)
+        return F.normalize(F.linear(vector, *(x.to(vector) for x in layer.parameters())), dim=1)
+
+    def draw_negatives(self, images: Tensor) -> Tensor:
+        """Draw images of other classes, uniformly and with replacement.
+
+        Args:
+            images: Indices of the N anchors, ``(N, )``.
+
+        Returns:
+            Indices ``(N, K)``.
+        """
+        of_class = self.labels[images]
+        starts, counts = self.starts[of_class, None], self.counts[of_class, None]
+        draws = torch.rand(
+            len(images), self.num_negatives, device=images.device, dtype=torch.float64
+        )
+        places = (draws * (self.num_images - counts)).long()
+        # Images stand in the order of their classes: step over the anchor's own.
+        return self.by_class[places + (places >= starts) * counts]
+
+    def _one_side(self, anchors: Tensor, side: str, images: Tensor, negatives: Tensor) -> Tensor:
+        memory, normaliser = self.get_buffer(f'memory_{side}'), f'normaliser_{side}'
+        scores = anchors @ memory.to(anchors).T / self.temperature
+        chosen = torch.cat([images[:, None], negatives], 1)
+        scores = scores.gather(1, chosen).exp()
+        with torch.no_grad():
+            first = scores.mean() * self.num_images
+            if dist.get_world_size() > 1:
+                dist.all_reduce(first, op='mean')
+            known = self.get_buffer(normaliser)
+            known.copy_(torch.where(known == _UNSET, first.to(known), known))
+        scores = scores / known.clone()
+        return crd_loss(scores[:, 0], scores[:, 1:], self.num_images)
+
+    @torch.no_grad()
+    def _remember(self, images: Tensor, own: Tensor, other: Tensor) -> None:
+        seen = dist.all_gather(images)
+        for side, embedded in (('student', own), ('teacher', other)):
+            memory = self.get_buffer(f'memory_{side}')
+            # Process by process, so that an image that several have seen ends the same in all.
+            for of_process, rows in zip(seen, dist.all_gather(embedded.detach())):
+                mixed = self.momentum * memory[of_process] + (1 - self.momentum) * rows.to(memory)
+                memory[of_process] = F.normalize(mixed, dim=1)
