@@ -21,8 +21,8 @@ from mmmuse.errors import InputError
 NAIVE, LINEAR, GAUSSIAN = range(3)  # methods of softnms
 AVERAGE = 1  # of the pool modes of roi_align
 HOW_TO_BUILD = (
-    "build mmcv's compiled ops with "
-    'MMCV_WITH_OPS=1 pip install --no-binary onedl-mmcv --no-build-isolation onedl-mmcv'
+    "build mmcv's compiled ops, beside torch, with pip install --no-build-isolation --no-cache-dir "
+    '--force-reinstall --no-deps onedl-mmcv (FORCE_CUDA=1 where no GPU is seen)'
 )
 
 

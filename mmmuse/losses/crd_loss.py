@@ -162,7 +162,8 @@ class CRDLoss(TransferLoss):
 
     def _one_side(self, anchors: Tensor, side: str, images: Tensor, negatives: Tensor) -> Tensor:
         memory, normaliser = self.get_buffer(f'memory_{side}'), f'normaliser_{side}'
-        scores = anchors @ memory.to(anchors).T / self.temperature
+        # A copy, since the memory changes before the backward needs what it was.
+        scores = anchors @ memory.to(anchors, copy=True).T / self.temperature
         chosen = torch.cat([images[:, None], negatives], 1)
         scores = scores.gather(1, chosen).exp()
         with torch.no_grad():

@@ -21,6 +21,7 @@ class TransferLoss(nn.Module, ABC):
         student: Shapes of the network that learns.
         teacher: Shapes of the network that it learns from.
         loss_weight: Factor on the loss.
+        name: Of the loss in messages; that of the class by default.
 
     Attributes:
         reads: What it reads of the teacher: class ``'logits'``, the last feature's
@@ -37,10 +38,16 @@ class TransferLoss(nn.Module, ABC):
     min_batch_size: ClassVar[int] = 1
     needs_labels: ClassVar[bool] = False
 
-    def __init__(self, student: NetworkSpecs, teacher: NetworkSpecs, loss_weight: float) -> None:
+    def __init__(
+        self,
+        student: NetworkSpecs,
+        teacher: NetworkSpecs,
+        loss_weight: float,
+        name: str | None = None,
+    ) -> None:
         super().__init__()
         self.loss_weight = loss_weight
-        check_tapped(type(self).__name__, self.reads, student, teacher)
+        check_tapped(name or type(self).__name__, self.reads, student, teacher)
 
     @abstractmethod
     def forward(self, features: TransferFeatures) -> dict[str, Tensor]:
@@ -82,7 +89,7 @@ class LogitsTransfer(TransferLoss):
     reads = frozenset({'logits'})
 
     def __init__(self, config: dict, student: NetworkSpecs, teacher: NetworkSpecs) -> None:
-        super().__init__(student, teacher, 1.0)
+        super().__init__(student, teacher, 1.0, 'KDLoss')
         self.kd = MODELS.build(config)
 
     def forward(self, features: TransferFeatures) -> dict[str, Tensor]:
@@ -111,7 +118,7 @@ class DiscrepancyTransfer(TransferLoss):
         kind = MODELS.get(config['type'])
         chosen = config.pop('modules', None)
         self.reads = frozenset({'maps' if kind.compares_modules or kind.reads_maps else 'vector'})
-        super().__init__(student, teacher, 1.0)
+        super().__init__(student, teacher, 1.0, kind.__name__)
         if kind.reads_exits:
             raise InputError(
                 f'{kind.__name__} reads exits, which a head has; between two networks take '
