@@ -35,12 +35,21 @@ def network_config(source: Mapping | str) -> dict:
     return model
 
 
+def packaged_config(name: str) -> Config:
+    """Return a config of an installed package, ``'mmpretrain::folder/file.py'``.
+
+    Raises:
+        InputError: If there is none.
+    """
+    try:
+        return get_config(name)
+    except (FileNotFoundError, ImportError, KeyError, OSError, ValueError) as error:
+        raise InputError(f'no config {name} in an installed package ({error})') from error
+
+
 def _load(path: str) -> Config:
     if '::' in path:
-        try:
-            return get_config(path)
-        except (FileNotFoundError, ImportError, KeyError, OSError) as error:
-            raise InputError(f'no config {path} in an installed package ({error})') from error
+        return packaged_config(path)
     if not Path(path).is_file():
         raise InputError(
             f"no config file {path}; tools/train.py looks from the config's folder, another "

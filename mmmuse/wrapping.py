@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 
 from mmmuse.errors import InputError
+from mmmuse.network_config import packaged_config
 from mmmuse.proposal import TapProposal, propose_taps
 from mmmuse.registry import MODELS
 from mmmuse.variants import variant_head
@@ -21,10 +21,7 @@ def load_plain_config(name: str) -> Config:
             or is a distiller's already.
     """
     if '::' in name:
-        try:
-            config = get_config(name)
-        except (FileNotFoundError, ImportError, KeyError, OSError) as error:
-            raise InputError(f'no config {name} in an installed package ({error})') from error
+        config = packaged_config(name)
     elif not Path(name).is_file():
         raise InputError(f'no config file {name}')
     elif Config._is_lazy_import(name):

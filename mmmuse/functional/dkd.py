@@ -76,8 +76,8 @@ def dkd_loss(
 def _split(logits: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Return log probabilities of label and rest ``(N, 2)``, and of each other class ``(N, K - 1)``."""
     scaled = at_least_float32(logits) / temperature
-    is_label = F.one_hot(labels, logits.shape[1]).bool()
-    of_label = scaled[is_label].unsqueeze(1)
-    others = scaled[~is_label].view(len(logits), -1)
+    others = torch.arange(logits.shape[1] - 1, device=logits.device)
+    others = others + (others >= labels[:, None])  # By index: a mask would wait for the GPU.
+    of_label, others = scaled.gather(1, labels[:, None]), scaled.gather(1, others)
     binary = torch.cat([of_label, others.logsumexp(1, keepdim=True)], 1)
     return binary.log_softmax(1), others.log_softmax(1)

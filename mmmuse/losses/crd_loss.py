@@ -182,5 +182,14 @@ class CRDLoss(TransferLoss):
             memory = self.get_buffer(f'memory_{side}')
             # Process by process, so that an image that several have seen ends the same in all.
             for of_process, rows in zip(seen, dist.all_gather(embedded.detach())):
-                mixed = self.momentum * memory[of_process] + (1 - self.momentum) * rows.to(memory)
+                # Of an image that a process has twice, the last is written in both places: which
+                # of two different ones stays is not defined on a GPU.
+                rows = rows[_last_places(of_process)].to(memory)
+                mixed = self.momentum * memory[of_process] + (1 - self.momentum) * rows
                 memory[of_process] = F.normalize(mixed, dim=1)
+
+
+def _last_places(images: Tensor) -> Tensor:
+    """Return for each of N indices the last place in the batch that has the same, ``(N, )``."""
+    places = torch.arange(len(images), device=images.device)
+    return torch.where(images[:, None] == images, places, -1).amax(1)

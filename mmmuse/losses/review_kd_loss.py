@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -73,12 +74,14 @@ class ReviewKDLoss(TransferLoss):
         ``loss_review_kd``.
 
     Raises:
-        InputError: If a module is not there in both networks, or is a vector.
+        InputError: If the networks differ in their number of modules and none are chosen,
+            a module is not there in both, or is a vector.
 
     Source: "Distilling Knowledge via Knowledge Review" (Chen et al., CVPR 2021).
     """
 
     reads = frozenset({'maps'})
+    min_batch_size: ClassVar[int] = 2  # For the batch norm of a pooled feature.
 
     def __init__(
         self,
@@ -96,11 +99,17 @@ class ReviewKDLoss(TransferLoss):
         self.modules_compared = sorted(
             chosen_modules('ReviewKDLoss', modules, len(student.modules), student)
         )
-        if max(self.modules_compared) > len(teacher.modules):
+        same_number = modules is not None or len(student.modules) == len(teacher.modules)
+        if not same_number or max(self.modules_compared) > len(teacher.modules):
             raise InputError(
-                f'ReviewKDLoss compares module {max(self.modules_compared)} of both networks, and '
-                f'the teacher has {len(teacher.modules)} taps: give both as many, or choose with '
-                'modules=[...]'
+                f'ReviewKDLoss compares modules {self.modules_compared} of both networks, and the '
+                f'student has {len(student.modules)} taps, the teacher {len(teacher.modules)}: give '
+                'both as many, or choose with modules=[...]'
+            )
+        if pooled_last and None in (student.last, teacher.last):
+            raise InputError(
+                'ReviewKDLoss compares the pooled last features: set taps.last of both networks, '
+                'or pooled_last=False'
             )
         pairs = [(student.modules[i - 1], teacher.modules[i - 1]) for i in self.modules_compared]
         for i, pair in zip(self.modules_compared, pairs):

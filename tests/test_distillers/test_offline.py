@@ -146,7 +146,9 @@ def test_another_kind_of_teacher_needs_no_more_than_its_taps():
         logits='head',
     )
     distiller = offline(teacher=MODELS.build(teacher), teacher_taps=taps)
-    assert torch.isfinite(sum(v for k, v in distiller(*batch(), mode='loss').items() if 'loss' in k))
+    assert torch.isfinite(
+        sum(v for k, v in distiller(*batch(), mode='loss').items() if 'loss' in k)
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,10 @@ def test_another_kind_of_teacher_needs_no_more_than_its_taps():
     [
         (dict(losses=[]), r'needs losses, a list such as'),
         (dict(losses=dict(type='mmmuse.KDLoss')), r'needs losses, a list such as'),
-        (dict(losses=[dict(type='mmmuse.KDL')]), r"'mmmuse.KDL' is no loss between networks; there"),
+        (
+            dict(losses=[dict(type='mmmuse.KDL')]),
+            r"'mmmuse.KDL' is no loss between networks; there",
+        ),
         (dict(losses=[dict(type='mmmuse.HintLoss')]), r'HintLoss reads exits'),
         (
             dict(losses=[dict(type='mmmuse.KDLoss')], teacher=MODELS.build(network(4, 7))),
@@ -174,8 +179,14 @@ def test_another_kind_of_teacher_needs_no_more_than_its_taps():
             ),
             r'AttentionTransferLoss compares maps, and module 4 of a network puts out a vector',
         ),
-        (dict(losses=[dict(type='mmmuse.VIDLoss', modules=[5])]), r'modules are numbers from 1 to 4'),
-        (dict(losses=[CRD], taps=dict(logits='head')), r'CRDLoss reads the last feature: set taps.last'),
+        (
+            dict(losses=[dict(type='mmmuse.VIDLoss', modules=[5])]),
+            r'modules are numbers from 1 to 4',
+        ),
+        (
+            dict(losses=[CRD], taps=dict(logits='head')),
+            r'CRDLoss reads the last feature: set taps.last',
+        ),
         (dict(losses=[MUSE], taps=dict(logits='head')), r'set taps\.'),
         (dict(teacher=None), r'needs a teacher, or teacher_cache'),
         (dict(teacher=network(6)), r'a teacher without weights teaches nothing'),
@@ -228,9 +239,7 @@ def test_a_resumed_run_takes_the_step_that_an_uninterrupted_one_takes(ema, teach
     options['model'] = run_config(teacher_file)
     resumed, _ = train(tmp_path / 'two', load_from=str(path), resume=True, **options)
     assert_same(resumed.model.state_dict(), straight.model.state_dict())
-    assert_same(
-        resumed.model.teacher.model.state_dict(), torch.load(teacher_file)['state_dict']
-    )
+    assert_same(resumed.model.teacher.model.state_dict(), torch.load(teacher_file)['state_dict'])
     losses = []
     for runner in (straight, resumed):
         torch.manual_seed(7)

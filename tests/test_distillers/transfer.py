@@ -71,9 +71,7 @@ def online(*losses: dict, peers: tuple[str, ...] = ('a', 'b'), **options) -> Onl
     """Networks of widths 4, 6, ... that learn together, in training mode."""
     config = dict(
         type='mmmuse.OnlineDistiller',
-        peers={
-            name: dict(model=network(4 + 2 * i), taps=TAPS) for i, name in enumerate(peers)
-        },
+        peers={name: dict(model=network(4 + 2 * i), taps=TAPS) for i, name in enumerate(peers)},
         losses=list(losses or ONLINE_LOSSES),
     )
     distiller = MODELS.build({**config, **options}).train()

@@ -1,0 +1,146 @@
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+
+from mmmuse.analysis.teacher_outputs import build_offline, cache_teacher, save_cache
+from mmmuse.errors import InputError
+from mmmuse.registry import MODELS
+
+from .transfer import CRD, MUSE, TAPS, network
+
+KD = dict(type='mmmuse.KDLoss', temperature=4)
+PREPROCESSOR = dict(
+    type='mmmuse.BatchedDataPreprocessor',
+    mean=[120.0],
+    std=[60.0],
+    crop_padding=1,
+    flip_prob=0.5,
+    seed=3,
+)
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / 'teacher.pth'
+    torch.save(MODELS.build(network(6, num_classes=10, in_channels=1)).state_dict(), path)
+    return Config(
+        dict(
+            model=dict(
+                type='mmmuse.OfflineDistiller',
+                student=network(num_classes=10, in_channels=1),
+                teacher=network(6, num_classes=10, in_channels=1),
+                teacher_checkpoint=str(path),
+                taps=TAPS,
+                losses=[KD, MUSE],
+            ),
+            data_preprocessor=PREPROCESSOR,
+            train_dataloader=dict(
+                batch_size=8,
+                num_workers=0,
+                sampler=dict(type='DefaultSampler', shuffle=True),
+                collate_fn=dict(type='mmmuse.keep_batch'),
+                dataset=dict(type='mmmuse.BatchedDigits', split='train', indices=20),
+            ),
+            default_scope='mmpretrain',
+        )
+    )
+
+
+@pytest.fixture
+def cache(config, tmp_path) -> str:
+    path = tmp_path / 'cache.pt'
+    save_cache(cache_teacher(config, build_offline(config, 3, seed=3)), path)
+    return str(path)
+
+
+def cached(config, cache: str, losses=None, **preprocessor):
+    preprocessor = {**PREPROCESSOR, 'fixed_views': 3, **preprocessor}
+    return MODELS.build(
+        dict(
+            type='mmmuse.OfflineDistiller',
+            student={**config.model.student, 'data_preprocessor': preprocessor},
+            teacher_cache=cache,
+            taps=TAPS,
+            losses=losses or [KD, MUSE, CRD],
+        )
+    ).train()
+
+
+def training_set(config):
+    return DATASETS.build(config.train_dataloader.dataset)
+
+
+def test_cached_losses_are_those_of_the_teacher_itself_in_every_epoch(config, cache, hub):
+    dataset = training_set(config)
+    taught = cached(config, cache, [KD])
+    taught.prepare(torch.as_tensor(dataset.labels))
+    live = build_offline(config, 3, seed=3)
+    live.student.load_state_dict(taught.student.state_dict())
+    for epoch in (0, 2, 4):  # The fifth epoch has the views of the second.
+        hub.update_info('epoch', epoch)
+        batch = taught.data_preprocessor(dataset.__getitems__([5, 0, 19, 7]), training=True)
+        found = taught.teacher(batch['inputs'], batch['data_samples'])
+        expected = live.teacher(batch['inputs'])
+        torch.testing.assert_close(found.logits, expected.logits)
+        torch.testing.assert_close(found.last_vector, expected.last_vector)
+
+
+def test_it_trains_without_a_teacher(config, cache, hub):
+    dataset = training_set(config)
+    distiller = cached(config, cache)
+    distiller.prepare(torch.as_tensor(dataset.labels))
+    batch = distiller.data_preprocessor(dataset.__getitems__([1, 2, 3]), training=True)
+    total, _ = distiller.parse_losses(distiller(**batch, mode='loss'))
+    total.backward()
+    assert [name for name, value in distiller.named_parameters() if value.grad is None] == []
+
+
+@pytest.mark.parametrize(
+    ('preprocessor', 'message'),
+    [
+        (dict(fixed_views=2), r'fixed_views is 2 and was 3'),
+        (dict(seed=4), r'seed is 4 and was 3'),
+        (dict(crop_padding=2), r'crop_padding is 2 and was 1'),
+    ],
+)
+def test_other_views_are_refused(config, cache, preprocessor, message):
+    with pytest.raises(InputError, match=f'is of other views: data_preprocessor.{message}'):
+        cached(config, cache, **preprocessor)
+
+
+def test_another_training_set_is_refused(config, cache):
+    with pytest.raises(InputError, match='of another training set: of 20 images, not these 19'):
+        cached(config, cache).prepare(torch.as_tensor(training_set(config).labels[:19]))
+
+
+def test_losses_of_maps_are_refused(config, cache):
+    for kind in ('VIDLoss', 'FitNetLoss', 'ReviewKDLoss', 'AFDLoss'):
+        with pytest.raises(InputError, match='holds logits and the last pooled feature alone'):
+            cached(config, cache, [dict(type=f'mmmuse.{kind}')])
+
+
+def test_a_training_set_that_was_not_compared_is_refused(config, cache, hub):
+    distiller = cached(config, cache, [KD])
+    batch = distiller.data_preprocessor(training_set(config).__getitems__([1]), training=True)
+    with pytest.raises(InputError, match='has not been compared with the training set'):
+        distiller(**batch, mode='loss')
+
+
+def test_a_missing_or_damaged_file_is_named(config, tmp_path):
+    with pytest.raises(
+        InputError, match=r'no teacher_cache none\.pt: tools/analysis/cache_teacher'
+    ):
+        cached(config, 'none.pt')
+    torch.save(dict(logits=torch.zeros(1)), tmp_path / 'other.pt')
+    with pytest.raises(InputError, match=r'other\.pt is damaged or no cache'):
+        cached(config, str(tmp_path / 'other.pt'))
+
+
+@pytest.mark.parametrize(
+    'options',
+    [dict(fixed_views=0), dict(fixed_views=2, seed=None), dict(fixed_views=2, num_views=2)],
+)
+def test_fixed_views_need_a_seed_and_one_view_at_a_time(options):
+    with pytest.raises(InputError, match='fixed_views is at least 1, needs a seed'):
+        MODELS.build({**PREPROCESSOR, **options})

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+
+from ..conftest import labelled
+from .transfer import LABELS, offline, online
+
+BUILD = {'offline': offline, 'online': online}
+
+
+def train_each(rank: int, folder: str) -> None:
+    """One of two processes; defined at top level so that it can be spawned."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2
+    )
+    for name in BUILD:
+        train_two_steps(rank, name, folder)
+    dist.destroy_process_group()
+
+
+def train_two_steps(rank: int, name: str, folder: str) -> None:
+    torch.manual_seed(rank)  # DDP has to bring the weights of rank 0 to rank 1.
+    distiller = BUILD[name]()
+    taught = dict(distiller.teacher.model.named_parameters()) if name == 'offline' else {}
+    model = MMDistributedDataParallel(distiller, device_ids=None)
+    in_buckets = {id(value) for value in model.parameters()}
+    assert not in_buckets & {id(value) for value in taught.values()}
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9))
+    for step in range(2):  # The second step is what an unused parameter would stop.
+        indices = [4 * step + 2 * rank, 4 * step + 2 * rank + 1]
+        samples = labelled(LABELS[indices])
+        for index, sample in zip(indices, samples):
+            sample.set_metainfo(dict(sample_idx=index))
+        model.train_step(dict(inputs=torch.randn(2, 3, 16, 16), data_samples=samples), wrapper)
+    state = dict(model.module.named_parameters())
+    state.update({key: value for key, value in model.module.named_buffers() if 'memory' in key})
+    torch.save(state, f'{folder}/{name}{rank}.pt')
+
+
+def test_two_processes_stay_equal_without_searching_for_unused_parameters(tmp_path: Path):
+    mp.spawn(train_each, (str(tmp_path),), nprocs=2)
+    for name in BUILD:
+        first, second = (torch.load(tmp_path / f'{name}{rank}.pt') for rank in (0, 1))
+        assert any('memory_teacher' in key for key in first)
+        assert first.keys() == second.keys()
+        for key, value in first.items():
+            assert torch.equal(value, second[key]), f'{name}: {key}'
