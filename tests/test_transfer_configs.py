@@ -170,7 +170,7 @@ def test_any_openmmlab_model_teaches(name, runs_head, tmp_path):
     assert distiller.teacher.runs_head == runs_head
     if runs_head:
         samples = [DataSample().set_gt_label(i) for i in range(2)]
-        losses = distiller(torch.randn(2, 3, 64, 64), samples, mode='loss')
+        losses = distiller(torch.randn(2, 3, 224, 224), samples, mode='loss')
     else:
         from mmdet.testing import demo_mm_inputs
 

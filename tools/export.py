@@ -1,4 +1,4 @@
-"""Make an exit a network of its own: ``export.py CONFIG CHECKPOINT --exit 3 --out DIR``.
+"""Make an exit, or a peer, a network of its own: ``export.py CONFIG CHECKPOINT --exit 3 --out DIR``.
 
 DIR gets ``config.py`` and ``checkpoint.pth``, which mmpretrain trains, tests and serves by itself, and
 by flag ``network.onnx``, ``network.pt2`` and ``network_int8.onnx``. Original and export are measured
@@ -24,22 +24,14 @@ from mmmuse.command_line.report import (
     print_table,
     write_json,
 )
-from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export import formats
 from mmmuse.export.complexity import real_complexity
 from mmmuse.export.data import first_images, image_shape, normalised_batches
-from mmmuse.export.exit_network import (
-    check_exit,
-    exit_logits,
-    exit_network,
-    exit_network_config,
-    num_exits,
-)
 from mmmuse.export.latency import latencies
 from mmmuse.export.report import Form, accuracies, largest_difference, refuse_other_outputs
 from mmmuse.export.standalone import CHECKPOINT, CONFIG, write_standalone
-from mmmuse.export.trained import load_trained
+from mmmuse.export.subject import Subject, described, exit_subject, peer_subject
 
 NUM_CHECKED = 8
 
@@ -48,9 +40,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='config of the distilled network')
     parser.add_argument('checkpoint', help='checkpoint of its training')
-    parser.add_argument(
-        '--exit', type=int, required=True, help='which exit, 1 to T; T is the whole network'
-    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument('--exit', type=int, help='which exit, 1 to T; T is the whole network')
+    which.add_argument('--peer', help='which of the networks that were trained together')
     parser.add_argument('--out', type=Path, required=True, help='folder to make')
     parser.add_argument('--onnx', action='store_true', help='also as ONNX, checked in onnxruntime')
     parser.add_argument(
@@ -79,30 +71,27 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def calibration_images(config: Config, distiller: SelfDistiller, args: argparse.Namespace) -> list:
+def calibration_images(config: Config, subject: Subject, args: argparse.Namespace) -> list:
     """Return batches of training images."""
     root = args.data if isinstance(args.data, str) else None
-    batches = normalised_batches(config, 'train', distiller, root)
+    batches = normalised_batches(config, 'train', subject.network, root)
     return list(first_images(batches, args.calibration_images))
 
 
 def write_forms(
     folder: Path,
     config: Config,
-    distiller: SelfDistiller,
-    network: BaseModel,
+    subject: Subject,
     images: Tensor,
     calibration: list,
     args: argparse.Namespace,
 ) -> dict[str, Form]:
     """Write every form that is asked for and read it again."""
-    model = exit_network_config(config.model, distiller, args.exit)
-    title = (
-        f'Exit {args.exit} of {Path(args.config).name}: a network of its own, read by mmpretrain.'
-    )
+    network = subject.network
     write_standalone(
-        *(folder, config, model, network.state_dict(), runner_keys(config), title),
-        dataset_meta=distiller.dataset_meta,
+        *(folder, config, subject.model, network.state_dict(), runner_keys(config)),
+        title=described(subject, args.config),
+        dataset_meta=subject.dataset_meta,
     )
     read = get_model(str(folder / CONFIG), pretrained=str(folder / CHECKPOINT)).eval()
     size = (folder / CHECKPOINT).stat().st_size
@@ -114,7 +103,7 @@ def write_forms(
         forms['torch.export'] = Form(formats.save_program(program, path), path.stat().st_size)
     if args.onnx or args.int8:
         path = folder / 'network.onnx'
-        run = formats.save_onnx(program, path, metadata(config, distiller))
+        run = formats.save_onnx(program, path, metadata(config, network))
         forms['ONNX'] = Form(run, path.stat().st_size)
     if args.int8:
         path = folder / 'network_int8.onnx'
@@ -123,9 +112,9 @@ def write_forms(
     return forms
 
 
-def metadata(config: Config, distiller: SelfDistiller) -> dict[str, str]:
+def metadata(config: Config, network: BaseModel) -> dict[str, str]:
     """Return what a reader of the ONNX file has to know: its images are normalised."""
-    preprocessor = distiller.data_preprocessor
+    preprocessor = network.data_preprocessor
     normalises = getattr(preprocessor, '_enable_normalize', False)
     return {
         'mean': json.dumps(preprocessor.mean.flatten().tolist() if normalises else [0.0]),
@@ -135,28 +124,24 @@ def metadata(config: Config, distiller: SelfDistiller) -> dict[str, str]:
     }
 
 
-def measure(args: argparse.Namespace, config: Config, distiller: SelfDistiller) -> None:
+def measure(args: argparse.Namespace, config: Config, subject: Subject) -> None:
     shape = tuple(args.input_shape or image_shape(config))
     root = args.data if isinstance(args.data, str) else None
     images = torch.randn(NUM_CHECKED, *shape, generator=torch.Generator().manual_seed(0))
-    calibration = calibration_images(config, distiller, args) if args.int8 else []
+    calibration = calibration_images(config, subject, args) if args.int8 else []
     if args.data:
-        images = next(normalised_batches(config, 'test', distiller, root))[0]
+        images = next(normalised_batches(config, 'test', subject.network, root))[0]
     elif calibration:
         images = calibration[0]
     images = images[
         :NUM_CHECKED
     ].clone()  # A view would take the whole batch into the program's file.
-    logits = exit_logits(distiller, images)[args.exit - 1]
-    original, network = (
-        exit_network(config.model, distiller, number)
-        for number in (num_exits(distiller), args.exit)
-    )
+    logits, original = subject.logits(images), subject.original
     with new_folder(args.out) as folder:
         torch.save(dict(state_dict=original.state_dict()), folder / 'original.pth')
         size = (folder / 'original.pth').stat().st_size
         (folder / 'original.pth').unlink()
-        forms = write_forms(folder, config, distiller, network, images, calibration, args)
+        forms = write_forms(folder, config, subject, images, calibration, args)
         differences = {}
         for name, form in forms.items():
             differences[name] = largest_difference(form.run, images, logits)
@@ -167,7 +152,7 @@ def measure(args: argparse.Namespace, config: Config, distiller: SelfDistiller) 
         timed = latencies(functions, images[:1].expand(args.batch_size, -1, -1, -1).contiguous())
         top1 = {}
         if args.data:
-            top1 = accuracies(functions, normalised_batches(config, 'test', distiller, root))
+            top1 = accuracies(functions, normalised_batches(config, 'test', subject.network, root))
         figures = {
             name: dict(
                 top1=top1.get(name),
@@ -180,10 +165,10 @@ def measure(args: argparse.Namespace, config: Config, distiller: SelfDistiller) 
             for name, form in forms.items()
         }
         write_json(str(folder / 'report.json'), dict(forms=figures, batch_size=args.batch_size))
-    show(args, figures)
+    show(args, subject.title, figures)
 
 
-def show(args: argparse.Namespace, figures: dict[str, dict]) -> None:
+def show(args: argparse.Namespace, title: str, figures: dict[str, dict]) -> None:
     def text(value: float | None, pattern: str, scale: float = 1.0) -> str:
         return '-' if value is None else format(value / scale, pattern)
 
@@ -200,12 +185,18 @@ def show(args: argparse.Namespace, figures: dict[str, dict]) -> None:
         for name, row in figures.items()
     ]
     print_table(
-        f'Exit {args.exit} beside the whole network; batch {args.batch_size} on the CPU, '
+        f'{title} beside the whole network; batch {args.batch_size} on the CPU, '
         f'{torch.get_num_threads()} threads',
         ['form', 'top-1 %', 'params M', 'MACs M', 'file MiB', 'ms', 'logits differ by'],
         rows,
     )
     print(f'written to {args.out}: {", ".join(sorted(path.name for path in args.out.iterdir()))}')
+
+
+def read_subject(config: Config, args: argparse.Namespace) -> Subject:
+    if args.peer is not None:
+        return peer_subject(config, args.checkpoint, args.peer, args.trust_checkpoint)
+    return exit_subject(config, args.checkpoint, args.exit, args.trust_checkpoint)
 
 
 def main() -> None:
@@ -218,9 +209,7 @@ def main() -> None:
             formats.import_onnx()
         config = load_config(args.config, args.cfg_options)
         read_checkpoint(args.checkpoint, args.trust_checkpoint)
-        distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
-        check_exit(distiller, args.exit)
-        measure(args, config, distiller)
+        measure(args, config, read_subject(config, args))
 
 
 if __name__ == '__main__':

@@ -19,7 +19,12 @@ CONFIG = 'config.py'
 CHECKPOINT = 'checkpoint.pth'
 
 # What the distiller alone needs.
-_DISTILLER_HOOKS = {'mmmuse.StudentCheckpointHook', 'mmmuse.InformationLoggerHook'}
+_DISTILLER_HOOKS = {
+    'mmmuse.InformationLoggerHook',
+    'mmmuse.PeerCheckpointHook',
+    'mmmuse.StudentCheckpointHook',
+    'mmmuse.TrainingLabelsHook',
+}
 _DISTILLER_METRICS = {'mmmuse.ExitAccuracy'}
 _REGISTRIES = {name: getattr(mmmuse.registry, name) for name in mmmuse.registry.__all__}
 
@@ -86,9 +91,19 @@ def _without_distilling(config: dict) -> dict:
     for key in ('val_evaluator', 'test_evaluator'):
         if isinstance(config.get(key), (list, tuple)):
             config[key] = [
-                metric for metric in config[key] if metric.get('type') not in _DISTILLER_METRICS
+                plain
+                for metric in config[key]
+                if metric.get('type') not in _DISTILLER_METRICS
+                for plain in _of_one_network(metric)
             ]
     return config
+
+
+def _of_one_network(metric: dict) -> list[dict]:
+    """Return the metrics that a metric of peers gives each of them; any other as it is."""
+    if metric.get('type') != 'mmmuse.PeerMetric':
+        return [metric]
+    return [metric['metric']] if isinstance(metric['metric'], dict) else list(metric['metric'])
 
 
 def _names(node: Any) -> Iterator[str]:

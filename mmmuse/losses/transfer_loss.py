@@ -109,13 +109,15 @@ class DiscrepancyTransfer(TransferLoss):
         teacher: Shapes of the network that it learns from.
 
     Raises:
-        InputError: If the discrepancy reads exits, a module is not there in both
-            networks, or one that has to be a map is a vector.
+        InputError: If the discrepancy reads exits, the networks differ in their number
+            of modules and none are chosen, a module is not there in both, or one that
+            has to be a map is a vector.
     """
 
     def __init__(self, config: dict, student: NetworkSpecs, teacher: NetworkSpecs) -> None:
         config = dict(config)
-        kind = MODELS.get(config['type'])
+        kind = config['type']
+        kind = MODELS.get(kind) if isinstance(kind, str) else kind
         chosen = config.pop('modules', None)
         self.reads = frozenset({'maps' if kind.compares_modules or kind.reads_maps else 'vector'})
         super().__init__(student, teacher, 1.0, kind.__name__)
@@ -128,7 +130,14 @@ class DiscrepancyTransfer(TransferLoss):
         self.modules = chosen_modules(kind.__name__, chosen, count, student)
         self.compares_modules = kind.compares_modules
         local = [student.modules[i - 1] for i in self.modules]
-        targets = local if not kind.compares_modules else self._targets(kind.__name__, teacher)
+        targets = local
+        if kind.compares_modules:
+            if chosen is None and len(teacher.modules) > count:
+                raise InputError(
+                    f'{kind.__name__} compares {count} modules, and the teacher has '
+                    f'{len(teacher.modules)} taps: give both as many, or choose with modules=[...]'
+                )
+            targets = self._targets(kind.__name__, teacher)
         if kind.reads_maps:
             for i, *pair in zip(self.modules, local, targets):
                 if any(spec.grid is None for spec in pair):
@@ -181,19 +190,20 @@ def chosen_modules(
     Raises:
         InputError: If there are none, or the choice is not of the student's taps.
     """
-    if not student.modules or count == 0:
+    if not student.modules or (modules is None and count == 0):
         raise InputError(f'{name} compares features: set taps.modules and taps.last')
     if modules is None:
         return list(range(1, count + 1))
-    modules = list(modules)
-    if not modules or not all(
-        isinstance(i, int) and 1 <= i <= len(student.modules) for i in modules
+    if (
+        not isinstance(modules, Sequence)
+        or not modules
+        or not all(isinstance(i, int) and 1 <= i <= len(student.modules) for i in modules)
     ):
         raise InputError(
             f'{name}: modules are numbers from 1 to {len(student.modules)}, the taps of the '
             f'student, got {modules}'
         )
-    return modules
+    return list(modules)
 
 
 def build_transfer_loss(config: dict, student: NetworkSpecs, teacher: NetworkSpecs) -> TransferLoss:
@@ -207,9 +217,12 @@ def build_transfer_loss(config: dict, student: NetworkSpecs, teacher: NetworkSpe
         teacher: Shapes of the network that it learns from.
 
     Raises:
-        InputError: If there is no such loss; those that there are are listed.
+        InputError: If it is no config, or there is no such loss; those that there are are
+            listed.
     """
-    name = config.get('type') if isinstance(config, dict) else config
+    if not isinstance(config, dict):
+        raise InputError(f"a loss between networks is a config, dict(type='...'), got {config!r}")
+    name = config.get('type')
     kind = MODELS.get(name) if isinstance(name, str) else name
     kinds = (TransferLoss, Discrepancy, KDLoss)
     if not (isinstance(kind, type) and issubclass(kind, kinds)):

@@ -234,7 +234,9 @@ def test_each_peer_has_a_file_of_its_own_and_resuming_brings_all_back(ema, tmp_p
 
 def test_a_peers_files_go_with_the_checkpoint_beside_them(tmp_path):
     hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1))
-    _, _path = train(tmp_path, model=run_config(), epochs=3, custom_hooks=HOOKS, default_hooks=hooks)
+    _, _path = train(
+        tmp_path, model=run_config(), epochs=3, custom_hooks=HOOKS, default_hooks=hooks
+    )
     assert sorted(file.name for file in tmp_path.glob('*.pth')) == [
         'epoch_3.a.pth',
         'epoch_3.b.pth',

@@ -50,7 +50,7 @@ def test_negatives_are_of_other_classes_and_all_of_those_are_drawn_alike():
     num_negatives = 20000
     loss = crd(num_negatives=num_negatives)
     for index, drawn in enumerate(loss.draw_negatives(torch.arange(len(LABELS)))):
-        others = LABELS != LABELS[index]
+        others = LABELS[index] != LABELS
         counts = drawn.bincount(minlength=len(LABELS))
         assert not counts[~others].any()
         expected = num_negatives / others.sum().item()
@@ -143,6 +143,30 @@ def test_the_loss_falls_where_the_networks_agree_on_an_image():
     assert last[True] < 0.7 * last[False]
 
 
+def test_networks_that_agree_on_an_image_cost_less_than_those_that_do_not():
+    # Four images of four classes, each along an axis of its own; embeddings are the features.
+    axes, losses = torch.eye(4), {}
+    for name, order in (('agree', [0, 1, 2, 3]), ('differ', [1, 2, 3, 0])):
+        options = dict(embed_channels=4, num_negatives=3, temperature=1.0, loss_weight=1.0)
+        loss = CRDLoss(specs(4), specs(4), **options)
+        loss.prepare(torch.arange(4))
+        for layer in (loss.embed_student, loss.embed_teacher):
+            layer.weight.data.copy_(axes)
+            layer.bias.data.zero_()
+        loss.memory_student.copy_(axes)
+        loss.memory_teacher.copy_(axes[order])
+        for normaliser in (loss.normaliser_student, loss.normaliser_teacher):
+            normaliser.fill_(4.0)
+        losses[name] = loss(batch([0, 1, 2, 3], axes, axes[order]))['loss_crd'].item()
+    # The own row has the score 1, all others 0, whichever are drawn; K / M is 3 / 4.
+    own, other = math.e / 4, 1 / 4
+    one_side = -math.log(own / (own + 0.75)) - 3 * math.log(0.75 / (other + 0.75))
+    assert losses['agree'] == pytest.approx(2 * one_side, rel=1e-5)
+    # The own row has the score 0; those drawn have 0 or 1.
+    at_least = 2 * (-math.log(other / (other + 0.75)) - 3 * math.log(0.75 / (other + 0.75)))
+    assert losses['differ'] > at_least - 1e-4 > losses['agree']
+
+
 def test_every_parameter_and_the_student_get_a_gradient_and_the_teacher_none():
     loss = crd()
     student = torch.randn(3, STUDENT, requires_grad=True)
@@ -226,6 +250,10 @@ def test_a_memory_of_the_same_images_is_kept_and_one_of_others_made_anew():
     assert loss.memory_student.shape == (24, 8)
     assert loss.normaliser_student == -1
     assert loss(batch([23]))['loss_crd'].isfinite()
+    kept = loss.memory_student.clone()
+    loss.prepare(torch.cat([LABELS, LABELS]).flip(0))  # As many, but others.
+    assert loss.normaliser_student == -1
+    assert not torch.equal(loss.memory_student, kept)
 
 
 def test_the_training_set_has_to_be_seen_first():
@@ -242,7 +270,7 @@ def test_an_image_outside_of_the_memory_is_refused(index):
 def test_an_image_that_does_not_say_which_it_is_is_refused():
     features = batch([0, 1])
     features.data_samples[1] = DataSample()
-    with pytest.raises(InputError, match='needs sample_idx, .* got None'):
+    with pytest.raises(InputError, match=r'needs sample_idx, .* got None'):
         crd()(features)
 
 
@@ -283,7 +311,7 @@ def test_numbers_out_of_range_are_refused(options):
 
 
 def test_networks_without_a_last_feature_are_refused():
-    with pytest.raises(InputError, match='set teacher_taps.last'):
+    with pytest.raises(InputError, match=r'set teacher_taps\.last'):
         CRDLoss(specs(3), NetworkSpecs())
 
 
@@ -305,12 +333,19 @@ def first_batch(rank: int) -> TransferFeatures:
     return batch(IMAGES[rank][0])
 
 
-def train_two_steps(rank: int, folder: str) -> None:
+def train_in_a_group(rank: int, folder: str) -> None:
     """One of two processes; defined at top level so that it can be spawned."""
     torch.set_num_threads(1)
     dist.init_process_group(
         'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2
     )
+    torch.save(train_two_steps(rank), f'{folder}/{rank}.pt')
+    # What DDP has wrapped is gone by now. It would be the last to hold the group, which can then
+    # wait for its own threads for ever.
+    dist.destroy_process_group()
+
+
+def train_two_steps(rank: int) -> dict[str, Tensor]:
     torch.manual_seed(0)
     loss = DistributedDataParallel(crd(), broadcast_buffers=False)
     optimizer = torch.optim.SGD(loss.parameters(), lr=0.05)
@@ -319,12 +354,11 @@ def train_two_steps(rank: int, folder: str) -> None:
         optimizer.zero_grad()
         loss(features)['loss_crd'].backward()
         optimizer.step()
-    torch.save(loss.module.state_dict(), f'{folder}/{rank}.pt')
-    dist.destroy_process_group()
+    return loss.module.state_dict()
 
 
 def test_two_processes_end_with_the_same_memory(tmp_path: Path):
-    mp.spawn(train_two_steps, (str(tmp_path),), nprocs=2)
+    mp.spawn(train_in_a_group, (str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1))
     assert first.keys() == second.keys()
     for name, value in first.items():

@@ -1,3 +1,4 @@
+import math
 from collections import OrderedDict
 
 import pytest
@@ -33,6 +34,17 @@ def test_weighs_both_parts_by_the_samples_labels():
     assert set(losses) == {'loss_dkd'}
     expected = 0.25 * dkd_loss(student, teacher, torch.tensor(labels), 2.0, 0.5, 3.0)
     assert torch.isclose(losses['loss_dkd'], expected)
+
+
+def test_is_that_of_a_computation_by_hand():
+    # Label 0 has 1/2 with the student and 1/4 with the teacher; the others are 1 : 3 and 1 : 1.
+    student = torch.tensor([[4.0, 1.0, 3.0]]).log()
+    teacher = torch.tensor([[2.0, 3.0, 3.0]]).log()
+    loss = DKDLoss(specs(3), specs(3), 1.0, 10.0, temperature=1.0, loss_weight=1.0)
+    value = loss(of_logits(student, teacher, labelled([0])))['loss_dkd']
+    target = math.log(0.25 / 0.5) / 4 + math.log(0.75 / 0.5) * 3 / 4
+    others = math.log(0.5 / 0.25) / 2 + math.log(0.5 / 0.75) / 2
+    assert value.item() == pytest.approx(target + 10 * others, rel=1e-5)
 
 
 def test_the_defaults_are_those_of_the_public_code():
@@ -88,5 +100,7 @@ def test_numbers_out_of_range_are_refused(options):
 def test_networks_that_cannot_be_compared_are_refused():
     with pytest.raises(InputError, match='the teacher has 7 classes for 5'):
         DKDLoss(specs(5), specs(7))
-    with pytest.raises(InputError, match='DKDLoss compares class logits: set teacher_taps.logits'):
+    with pytest.raises(
+        InputError, match=r'DKDLoss compares class logits: set teacher_taps\.logits'
+    ):
         DKDLoss(specs(5), NetworkSpecs())

@@ -43,7 +43,7 @@ def test_half_precision_logits_give_a_float32_loss():
 
 def test_a_frozen_teacher_has_no_ensemble():
     student, teacher = torch.randn(2, 4, 5)
-    with pytest.raises(InputError, match='it goes with mmmuse.OnlineDistiller'):
+    with pytest.raises(InputError, match=r'it goes with mmmuse\.OnlineDistiller'):
         KDCLLoss(SPECS, SPECS)(of_logits(student, teacher, None))
 
 

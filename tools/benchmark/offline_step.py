@@ -97,9 +97,7 @@ class PlainLoop:
     def vid(self, own: list[Tensor], taught: list[Tensor]) -> Tensor:
         parts = self.loss.discrepancy
         total = 0.0
-        for regressor, raw, mine, target in zip(
-            parts.regressors, parts.raw_variances, own, taught
-        ):
+        for regressor, raw, mine, target in zip(parts.regressors, parts.raw_variances, own, taught):
             mine, target = same_grid(mine, target)
             total = total + vid_loss(regressor(mine), F.softplus(raw) + 1e-5, target)
         return total
