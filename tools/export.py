@@ -74,7 +74,7 @@ def parse_args() -> argparse.Namespace:
 def calibration_images(config: Config, subject: Subject, args: argparse.Namespace) -> list:
     """Return batches of training images."""
     root = args.data if isinstance(args.data, str) else None
-    batches = normalised_batches(config, 'train', subject.network, root)
+    batches = normalised_batches(config, 'train', subject.trained, root)
     return list(first_images(batches, args.calibration_images))
 
 
@@ -103,7 +103,7 @@ def write_forms(
         forms['torch.export'] = Form(formats.save_program(program, path), path.stat().st_size)
     if args.onnx or args.int8:
         path = folder / 'network.onnx'
-        run = formats.save_onnx(program, path, metadata(config, network))
+        run = formats.save_onnx(program, path, metadata(config, subject.trained))
         forms['ONNX'] = Form(run, path.stat().st_size)
     if args.int8:
         path = folder / 'network_int8.onnx'
@@ -112,9 +112,9 @@ def write_forms(
     return forms
 
 
-def metadata(config: Config, network: BaseModel) -> dict[str, str]:
+def metadata(config: Config, trained: BaseModel) -> dict[str, str]:
     """Return what a reader of the ONNX file has to know: its images are normalised."""
-    preprocessor = network.data_preprocessor
+    preprocessor = trained.data_preprocessor
     normalises = getattr(preprocessor, '_enable_normalize', False)
     return {
         'mean': json.dumps(preprocessor.mean.flatten().tolist() if normalises else [0.0]),
@@ -130,7 +130,7 @@ def measure(args: argparse.Namespace, config: Config, subject: Subject) -> None:
     images = torch.randn(NUM_CHECKED, *shape, generator=torch.Generator().manual_seed(0))
     calibration = calibration_images(config, subject, args) if args.int8 else []
     if args.data:
-        images = next(normalised_batches(config, 'test', subject.network, root))[0]
+        images = next(normalised_batches(config, 'test', subject.trained, root))[0]
     elif calibration:
         images = calibration[0]
     images = images[
@@ -152,7 +152,7 @@ def measure(args: argparse.Namespace, config: Config, subject: Subject) -> None:
         timed = latencies(functions, images[:1].expand(args.batch_size, -1, -1, -1).contiguous())
         top1 = {}
         if args.data:
-            top1 = accuracies(functions, normalised_batches(config, 'test', subject.network, root))
+            top1 = accuracies(functions, normalised_batches(config, 'test', subject.trained, root))
         figures = {
             name: dict(
                 top1=top1.get(name),

@@ -30,6 +30,7 @@ class Subject:
         model: Its config.
         network: The network with its weights, in eval mode.
         original: The whole network, to compare cost and accuracy with.
+        trained: The model whose data preprocessor normalises the images.
         logits: Of the same images in the model that was trained, ``(N, K)``.
         title: Of it, for people.
         dataset_meta: Class names.
@@ -38,6 +39,7 @@ class Subject:
     model: dict
     network: BaseModel
     original: BaseModel
+    trained: BaseModel
     logits: Callable[[Tensor], Tensor]
     title: str
     dataset_meta: dict | None
@@ -61,6 +63,7 @@ def exit_subject(config: Config, checkpoint: str, number: int, trust: bool = Fal
         exit_network_config(config.model, distiller, number),
         exit_network(config.model, distiller, number),
         exit_network(config.model, distiller, num_exits(distiller)),
+        distiller,
         lambda images: exit_logits(distiller, images)[number - 1],
         f'Exit {number}',
         distiller.dataset_meta,
@@ -100,6 +103,7 @@ def peer_subject(config: Config, checkpoint: str, name: str, trust: bool = False
     network.eval()
     return Subject(
         model,
+        network,
         network,
         network,
         torch.no_grad()(lambda images: network(images)),

@@ -1,3 +1,5 @@
+from numbers import Integral
+
 import mmengine.dist as dist
 import torch
 import torch.nn.functional as F
@@ -35,7 +37,7 @@ class CRDLoss(TransferLoss):
         embed_channels: Channels of the embeddings.
         num_negatives: K, drawn with replacement. The public code draws without where
             there are enough.
-        temperature: :math:`\tau > 0`.
+        temperature: :math:`\tau`, above 0.012.
         momentum: With which a row keeps what it was, 0 to 1.
         loss_weight: Factor on the loss; 0.8 in the public code.
 
@@ -63,10 +65,15 @@ class CRDLoss(TransferLoss):
         loss_weight: float = 0.8,
     ) -> None:
         super().__init__(student, teacher, loss_weight)
-        if not temperature > 0 or not 0 <= momentum <= 1 or embed_channels < 1 or num_negatives < 1:
+        # Below, e^(1 / temperature) of equal embeddings is no float32 any more.
+        if (
+            not temperature > 0.012
+            or not 0 <= momentum <= 1
+            or min(embed_channels, num_negatives) < 1
+        ):
             raise InputError(
-                'CRDLoss needs temperature > 0, momentum in [0, 1], embed_channels and num_negatives '
-                f'from 1, got {temperature}, {momentum}, {embed_channels}, {num_negatives}'
+                'CRDLoss needs temperature > 0.012, momentum in [0, 1], embed_channels and '
+                f'num_negatives from 1, got {temperature}, {momentum}, {embed_channels}, {num_negatives}'
             )
         self.embed_channels = embed_channels
         self.num_negatives = num_negatives
@@ -128,9 +135,9 @@ class CRDLoss(TransferLoss):
                 'distiller.prepare(labels)'
             )
         indices = [sample.get('sample_idx') for sample in features.data_samples]
-        if not all(isinstance(i, int) and 0 <= i < self.num_images for i in indices):
+        if not all(isinstance(i, Integral) and 0 <= i < self.num_images for i in indices):
             wrong = next(
-                i for i in indices if not isinstance(i, int) or not 0 <= i < self.num_images
+                i for i in indices if not isinstance(i, Integral) or not 0 <= i < self.num_images
             )
             raise InputError(
                 f'CRDLoss remembers {self.num_images} images and needs sample_idx, the place of each '
