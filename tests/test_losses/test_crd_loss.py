@@ -298,7 +298,7 @@ def test_half_precision_features_give_a_float32_loss():
 @pytest.mark.parametrize(
     'options',
     [
-        dict(temperature=0),
+        dict(temperature=0.01),
         dict(momentum=1.5),
         dict(momentum=-0.1),
         dict(embed_channels=0),
@@ -306,7 +306,7 @@ def test_half_precision_features_give_a_float32_loss():
     ],
 )
 def test_numbers_out_of_range_are_refused(options):
-    with pytest.raises(InputError, match='CRDLoss needs temperature > 0, momentum in'):
+    with pytest.raises(InputError, match=r'CRDLoss needs temperature > 0\.012, momentum in'):
         crd(**options)
 
 
