@@ -37,3 +37,15 @@ def test_the_data_paths_are_compared_with_the_same_workers(tool, tmp_path, cifar
     rates = json.loads(figures.read_text())['images_per_second']['0']
     assert rates['batched'] > 0
     assert rates['per sample'] > 0
+
+
+def test_a_runners_step_is_held_against_a_plain_loop(tool, tmp_path):
+    figures = tmp_path / 'figures.json'
+    options = ['--batch-size', 4, '--steps', 1, '--warmup', 1, '--json', figures]
+    finished = tool('benchmark/offline_step.py', *options)
+    assert finished.code == 0, finished.err
+    assert 'overhead %' in finished.out
+    seconds = json.loads(figures.read_text())['seconds']
+    assert list(seconds) == ['kd', 'vid', 'crd']
+    for times in seconds.values():
+        assert times['ratio'] == pytest.approx(times['runner'] / times['plain'])
