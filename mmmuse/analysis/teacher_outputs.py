@@ -25,18 +25,23 @@ def build_offline(config: Config, num_views: int, seed: int) -> OfflineDistiller
     """
     init_default_scope(config.get('default_scope') or 'mmpretrain')
     model = dict(config.model)
-    preprocessor = dict(config.get('data_preprocessor') or model['student']['data_preprocessor'])
+    kind = MODELS.get(str(model.get('type')))
+    if not (isinstance(kind, type) and issubclass(kind, OfflineDistiller)):
+        raise InputError(f'the model is a {model.get("type")}, not an mmmuse.OfflineDistiller')
+    preprocessor = dict(
+        config.get('data_preprocessor') or model['student'].get('data_preprocessor') or {}
+    )
     if preprocessor.get('type') != 'mmmuse.BatchedDataPreprocessor':
         raise InputError(
             'fixed views come from mmmuse.BatchedDataPreprocessor, and the config has '
             f'{preprocessor.get("type")}'
         )
+    if preprocessor.get('batch_augments'):
+        raise InputError('images that batch_augments mixes have no outputs of their own to keep')
     preprocessor.update(fixed_views=num_views, seed=seed)
     model['student'] = {**model['student'], 'data_preprocessor': preprocessor}
     model['teacher_cache'] = None
     distiller = MODELS.build(model)
-    if not isinstance(distiller, OfflineDistiller):
-        raise InputError(f'the model is a {model["type"]}, not an mmmuse.OfflineDistiller')
     if distiller.teacher.paths.logits is None or distiller.teacher.paths.last is None:
         raise InputError('a cache holds logits and the last feature: set both in teacher_taps')
     return distiller.eval()

@@ -119,12 +119,12 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
     def _whole_batch(self, data: dict, training: bool) -> dict:
         images, labels = self.cast_data((data['inputs'], data['gt_label']))
         indices, view = data['sample_idx'].tolist(), None
+        if training and self.fixed_views:
+            view = self._epoch(data)
         if training and (self.crop_padding or self.flip_prob):
-            epoch = self._epoch(data)
-            images = self._augment(images, data, epoch)
+            images = self._augment(images, data, self._epoch(data))
             labels = labels.repeat(self.num_views)
             indices *= self.num_views
-            view = epoch if self.fixed_views else None
         data_samples = [_labelled(*pair, view) for pair in zip(labels.split(1), indices)]
         inputs = self._normalize(images)
         if self.to_onehot:

@@ -16,7 +16,8 @@ class InputConversion(nn.Module):
         x' = \frac{(\sigma x + \mu) - \mu'}{\sigma'}
 
     with the mean and deviation of both data preprocessors, then resized bilinearly.
-    Nothing is done where the two agree. Padding that was added behind the
+    Nothing is done where the two agree, or where the other network's preprocessor does not
+    normalise: it then takes images as they come. Padding that was added behind the
     normalisation is converted like any other pixel.
 
     Args:
@@ -41,15 +42,16 @@ class InputConversion(nn.Module):
         super().__init__()
         if channel_order not in get_args(ChannelOrder):
             raise InputError(f"channel_order is 'same' or 'reversed', got {channel_order!r}")
-        if input_size is None and getattr(source, 'resize', None) != getattr(
-            target, 'resize', None
-        ):
-            input_size = target.resize
+        if input_size is None:
+            input_size = getattr(target, 'resize', None)
         if input_size is not None and input_size < 1:
             raise InputError(f'input_size is at least 1, got {input_size}')
         self.input_size = input_size
         self.reverse = channel_order == 'reversed'
-        (mean, std), (other_mean, other_std) = _normalisation(source), _normalisation(target)
+        mean, std = _normalisation(source)
+        other_mean, other_std = mean, std
+        if getattr(target, '_enable_normalize', False):
+            other_mean, other_std = _normalisation(target)
         if {mean.numel(), other_mean.numel()} not in ({1}, {3}, {1, 3}):
             raise InputError(
                 f'images of {mean.numel()} channels cannot be normalised for a network of '

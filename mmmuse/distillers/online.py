@@ -181,7 +181,7 @@ class OnlineDistiller(BaseDistiller):
                 own = tapped.network(self.conversions[name](images), samples, mode='loss')
                 features[name] = tapped.collect()
             for term, value in own.items():
-                terms[f'{name}.{term}'] = self.own_weight * value if 'loss' in term else value
+                terms[f'{name}.{term}'] = self._weighed(value) if 'loss' in term else value
         ensemble = _mean_logits(list(features.values()))
         for name, pairs in self.transfers.items():
             learned: dict[str, Tensor] = {}
@@ -195,6 +195,12 @@ class OnlineDistiller(BaseDistiller):
                     learned[term] = learned.get(term, 0.0) + value / len(pairs)
             add_terms(terms, {f'{name}.{term}': value for term, value in learned.items()})
         return terms
+
+    def _weighed(self, value: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+        """Return a peer's own loss times its weight; detectors give one for each level."""
+        if isinstance(value, Tensor):
+            return self.own_weight * value
+        return [self.own_weight * of_level for of_level in value]
 
     def _batches(self, inputs: Tensor, data_samples: list) -> dict[str, tuple[Tensor, list]]:
         """Return what each peer sees."""
@@ -261,13 +267,26 @@ def read_peers(peers: Mapping[str, dict] | Sequence[dict]) -> dict[str, dict]:
         InputError: If there are fewer than two, two have one name, or a key is missing or
             read by nothing.
     """
+    described = list(peers.values()) if isinstance(peers, Mapping) else peers
+    if not isinstance(described, Sequence) or not all(isinstance(x, Mapping) for x in described):
+        raise InputError(f'peers is dict(a=dict(model=..., taps=...), b=...), got {peers!r}')
     if isinstance(peers, Mapping):
-        peers = [dict(peer, name=name) for name, peer in peers.items()]
+        described = [dict(peer, name=name) for name, peer in peers.items()]
     named: dict[str, dict] = {}
-    for peer in peers:
+    for peer in described:
         name = peer.get('name')
-        if not isinstance(name, str) or not name.isidentifier() or hasattr(ModuleDict(), name):
-            raise InputError(f'a peer is named by a word such as a, b or small, got {name!r}')
+        # MMEngine sums what has "loss" in its name; "average" is where the mean of all stands.
+        if (
+            not isinstance(name, str)
+            or not name.isidentifier()
+            or hasattr(ModuleDict(), name)
+            or 'loss' in name
+            or name == 'average'
+        ):
+            raise InputError(
+                'a peer is named by a word such as a, b or small, not "average" nor with "loss" in '
+                f'it, got {name!r}'
+            )
         if name in named:
             raise InputError(f'two peers are named {name!r}')
         unknown = set(peer) - _PEER_KEYS
@@ -278,6 +297,9 @@ def read_peers(peers: Mapping[str, dict] | Sequence[dict]) -> dict[str, dict]:
                 + (f'; nothing reads {", ".join(sorted(unknown))}' if unknown else '')
             )
         named[name] = dict(peer)
+    models = [id(peer['model']) for peer in named.values() if isinstance(peer['model'], nn.Module)]
+    if len(set(models)) < len(models):
+        raise InputError('two peers are one built model; copy it, or give its config')
     if len(named) < 2:
         raise InputError(
             f'OnlineDistiller needs at least two peers, got {", ".join(named) or "none"}; one network '

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from mmmuse.errors import InputError
 from mmmuse.features import DistillFeatures, FeatureSpec, NetworkSpecs
 
-VIEW_SETTINGS = ('fixed_views', 'seed', 'crop_padding', 'flip_prob')
+VIEW_SETTINGS = ('fixed_views', 'seed', 'crop_padding', 'flip_prob', 'resize', 'to_rgb')
 
 
 class TeacherCache:
@@ -35,7 +35,7 @@ class TeacherCache:
             self.logits, self.vectors, self.labels = (
                 content[key] for key in ('logits', 'vectors', 'labels')
             )
-            views = content['views']
+            views = {name: content['views'][name] for name in VIEW_SETTINGS}
         except Exception as error:  # PyTorch raises many kinds for a file that is none of its own.
             raise InputError(f'teacher_cache {path} is damaged or no cache') from error
         differ = [
@@ -46,6 +46,10 @@ class TeacherCache:
         if differ:
             raise InputError(
                 f'teacher_cache {path} is of other views: data_preprocessor.{"; ".join(differ)}'
+            )
+        if getattr(preprocessor, 'batch_augments', None) is not None:
+            raise InputError(
+                f'teacher_cache {path} holds single images, and batch_augments mixes them'
             )
         self.path = path
         self.specs = NetworkSpecs(
@@ -90,6 +94,9 @@ class TeacherCache:
             self.vectors[view, image].to(inputs.device, torch.float32),
             self.logits[view, image].to(inputs.device, torch.float32),
         )
+
+    def __deepcopy__(self, memo: dict) -> 'TeacherCache':
+        return self  # It never changes; an EMA's copy of the distiller reads the same file.
 
     def convert(self, fn: Callable[[Tensor], Tensor]) -> None:
         """Stay as it is: batches follow the images."""

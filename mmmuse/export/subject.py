@@ -89,12 +89,20 @@ def peer_subject(config: Config, checkpoint: str, name: str, trust: bool = False
     peers = read_peers(config.model.peers)
     if name not in peers:
         raise InputError(f'there is no peer {name!r}: peers are {", ".join(peers)}')
+    if peers[name].get('input_size') or peers[name].get('channel_order', 'same') != 'same':
+        raise InputError(
+            f'peer {name!r} sees images of another size or channel order than the data have '
+            '(input_size, channel_order): an export would not say so'
+        )
     model = network_config(peers[name]['model'])
     model.pop('_scope_', None)
     if config.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', deepcopy(dict(config.data_preprocessor)))
     content = read_checkpoint(checkpoint, trust)
     weights = content.get('state_dict', content)
+    saved = content.get('meta', {}).get('peer', name)
+    if saved != name:
+        raise InputError(f'{checkpoint} holds peer {saved!r} alone, not {name!r}')
     if content.get(REST) and name != next(iter(peers)):
         weights = with_plain_names(content[REST], f'peers.{name}.')
     network = MODELS.build(model)

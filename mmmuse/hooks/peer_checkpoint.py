@@ -9,7 +9,7 @@ from mmengine.runner import save_checkpoint
 
 from mmmuse.distillers import OnlineDistiller
 from mmmuse.registry import HOOKS
-from mmmuse.student_weights import with_plain_names
+from mmmuse.student_weights import REST, with_plain_names
 
 from .student_checkpoint import distiller_of
 
@@ -22,11 +22,11 @@ class PeerCheckpointHook(Hook):
 
     ``epoch_3.a.pth`` holds peer a's weights under its own names, as a plain config
     loads them; to go on training, ``epoch_3.pth`` has everything. A peer's files go
-    when the checkpoint beside them has gone (``max_keep_ckpts``). Other models are
-    left alone. ``tools/train.py`` adds this hook by itself.
+    when MMEngine removes the checkpoint beside them (``max_keep_ckpts``); where a person
+    has removed it, they stay. Other models are left alone. ``tools/train.py`` adds this hook by itself.
     """
 
-    # Behind the hook that splits the weights, which is of the same priority and comes first.
+    # Behind the hooks that average weights; the one that splits them may come before or after.
     priority = 'LOWEST'
 
     def __init__(self) -> None:
@@ -46,15 +46,12 @@ class PeerCheckpointHook(Hook):
         if not isinstance(model, OnlineDistiller):
             return
         first, *others = model.tapped
-        weights = {**checkpoint.get('distiller', {}), **checkpoint['state_dict']}
+        student, rest = checkpoint['state_dict'], checkpoint.get(REST)
+        if rest is None:
+            student, rest = with_plain_names(student), student
         self._meta = checkpoint['meta']
-        self._weights = {name: with_plain_names(weights, f'peers.{name}.') for name in others}
-        if any(
-            name.startswith('student.') for name in weights
-        ):  # Not split: saved as MMEngine does.
-            self._weights[first] = with_plain_names(weights)
-        else:
-            self._weights[first] = checkpoint['state_dict']
+        self._weights = {name: with_plain_names(rest, f'peers.{name}.') for name in others}
+        self._weights[first] = student
 
     def _save(self, runner, save, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
         path = join_path(out_dir, filename)
@@ -66,13 +63,24 @@ class PeerCheckpointHook(Hook):
         if not is_main_process():
             return
         for name, of_peer in weights.items():
-            save_checkpoint(dict(meta=self._meta, state_dict=of_peer), peer_file(path, name))
+            meta = dict(self._meta, peer=name)
+            save_checkpoint(dict(meta=meta, state_dict=of_peer), peer_file(path, name))
         gone = [old for old in saved if old != path and not exists(old)]
+        kept = runner.message_hub.get_info('keep_ckpt_ids', [])
         for old in gone:
-            for name in weights:
+            for name in weights if _was_rotated(old, path, kept) else ():
                 if exists(peer_file(old, name)):
                     remove(peer_file(old, name))
         runner.message_hub.update_info(_SAVED, [old for old in saved if old not in gone])
+
+
+def _was_rotated(old: str, path: str, kept: list[int]) -> bool:
+    """Say whether MMEngine has removed a checkpoint, to save this one, and not a person."""
+    old, path = PurePosixPath(old).stem, PurePosixPath(path).stem
+    if old.startswith('best_') or path.startswith('best_'):
+        return old.startswith('best_') and path.startswith('best_')
+    number = old.rpartition('_')[2]
+    return bool(kept) and number.isdigit() and int(number) not in kept
 
 
 def peer_file(path: str, name: str) -> str:

@@ -255,3 +255,12 @@ def test_an_average_does_not_copy_the_teacher():
 
 def test_memory_has_a_row_for_each_image():
     assert offline(CRD).losses[0].memory_student.shape == (len(LABELS), 8)
+
+
+def test_a_teacher_that_does_not_normalise_sees_the_students_images():
+    mine = dict(type='mmmuse.BatchedDataPreprocessor', mean=[100.0] * 3, std=[50.0] * 3, resize=16)
+    distiller = offline(
+        dict(type='mmmuse.KDLoss', temperature=4), student=network(data_preprocessor=mine)
+    )
+    images = torch.randn(2, 3, 16, 16)
+    assert torch.equal(distiller.teacher.conversion(images), images)

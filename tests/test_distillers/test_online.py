@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 
 from mmmuse.errors import InputError
@@ -168,6 +169,10 @@ PEER = dict(model=network(), taps=TAPS)
         (dict(peers=[dict(PEER, name='a'), dict(PEER, name='a')]), r"two peers are named 'a'"),
         (dict(peers={'a.b': PEER, 'c': PEER}), r"a peer is named by a word .*'a.b'"),
         (dict(peers=dict(keys=PEER, c=PEER)), r"a peer is named by a word .*'keys'"),
+        (dict(peers=dict(glossy=PEER, c=PEER)), r"a peer is named by a word .*'glossy'"),
+        (dict(peers=dict(average=PEER, c=PEER)), r"a peer is named by a word .*'average'"),
+        (dict(peers='ab'), r'peers is dict\(a=dict'),
+        (dict(peers=dict(a=3, b=4)), r'peers is dict\(a=dict'),
         (dict(peers=dict(a=dict(PEER, tap=1), b=PEER)), r"peer 'a' is dict.*nothing reads tap"),
         (dict(peers=dict(a=dict(model=network()), b=PEER)), r"peer 'a' is dict\(model=..., taps"),
         (dict(losses=[]), r'needs losses, a list such as'),
@@ -242,3 +247,38 @@ def test_a_peers_files_go_with_the_checkpoint_beside_them(tmp_path):
         'epoch_3.b.pth',
         'epoch_3.pth',
     ]
+
+
+def test_a_peers_files_stay_where_a_person_removed_the_checkpoint(tmp_path):
+
+    class Person(Hook):
+        def before_train_epoch(self, runner) -> None:
+            if runner.epoch == 1:
+                (tmp_path / 'epoch_1.pth').unlink()
+
+    hooks = dict(checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2))
+    train(
+        tmp_path,
+        model=run_config(),
+        epochs=2,
+        custom_hooks=[*HOOKS, Person()],
+        default_hooks=hooks,
+    )
+    assert (tmp_path / 'epoch_1.a.pth').exists()
+    assert not (tmp_path / 'epoch_1.pth').exists()
+
+
+def test_losses_of_several_levels_are_weighed_each():
+    distiller = online(KD, own_weight=0.5)
+    plain = distiller.student.loss
+    distiller.student.loss = lambda *args: {'loss_cls': [x := plain(*args)['loss'], x]}
+    losses = distiller(*batch(), mode='loss')
+    assert len(losses['a.loss_cls']) == 2
+    distiller.parse_losses(losses)
+
+
+def test_one_built_model_is_not_two_peers():
+    model = MODELS.build(network())
+    peer = dict(model=model, taps=TAPS)
+    with pytest.raises(InputError, match='two peers are one built model'):
+        MODELS.build(dict(type='mmmuse.OnlineDistiller', peers=dict(a=peer, b=peer), losses=[KD]))

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -144,3 +146,23 @@ def test_a_missing_or_damaged_file_is_named(config, tmp_path):
 def test_fixed_views_need_a_seed_and_one_view_at_a_time(options):
     with pytest.raises(InputError, match='fixed_views is at least 1, needs a seed'):
         MODELS.build({**PREPROCESSOR, **options})
+
+
+def test_mixed_images_have_no_outputs_to_keep(config, cache):
+    mixed = dict(augments=dict(type='Mixup', alpha=0.2))
+    with pytest.raises(InputError, match='batch_augments mixes them'):
+        cached(config, cache, batch_augments=mixed, num_classes=10)
+    config.data_preprocessor.batch_augments = mixed
+    with pytest.raises(InputError, match='images that batch_augments mixes'):
+        build_offline(config, 2, seed=3)
+
+
+def test_only_an_offline_distiller_has_a_teacher(config):
+    config.model = network(num_classes=10, in_channels=1)
+    with pytest.raises(InputError, match=r'not an mmmuse\.OfflineDistiller'):
+        build_offline(config, 2, seed=3)
+
+
+def test_an_average_reads_the_same_cache(config, cache):
+    distiller = cached(config, cache, [KD])
+    assert copy.deepcopy(distiller).teacher is distiller.teacher

@@ -159,7 +159,7 @@ def test_each_peer_is_evaluated_saved_and_exported_alone(online, tool, only_erro
     said = only_error(
         tool('export.py', online, run / 'epoch_1.big.pth', '--peer', 'small', *export[3:])
     )
-    assert 'is of another network' in said
+    assert "holds peer 'big' alone, not 'small'" in said
 
 
 def test_one_peer_alone_is_refused(tool, only_error, tmp_path):

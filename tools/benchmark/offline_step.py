@@ -31,7 +31,8 @@ from mmmuse.functional import crd_loss, kd_loss, same_grid, vid_loss
 from mmmuse.registry import DATASETS, MODELS
 
 METHODS = ('kd', 'vid', 'crd')
-CONFIG = 'configs/offline/resnet56-resnet20_cifar100_{}.py'
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = str(ROOT / 'configs' / 'offline' / 'resnet56-resnet20_cifar100_{}.py')
 MEAN = torch.tensor([129.3105, 124.1085, 112.404]).view(3, 1, 1)
 STD = torch.tensor([68.2125, 65.4075, 70.4055]).view(3, 1, 1)
 
