@@ -51,11 +51,21 @@ def test_writes_nothing_at_the_end_of_a_whole_interval():
         {},
         dict(loss=torch.tensor(1.0)),
         dict(mi_loss=torch.tensor(1.0)),
-        {'exit1.mi_1': torch.tensor(1.0), 'mi_': torch.tensor(1.0), 'xmi_1': torch.tensor(1.0)},
+        {
+            'exit1/mi_1': torch.tensor(1.0),
+            'a.b.mi_1': torch.tensor(1.0),
+            'mi_': torch.tensor(1.0),
+            'xmi_1': torch.tensor(1.0),
+        },
     ],
 )
 def test_steps_without_information_terms_are_passed_over(output):
     assert run(InformationLoggerHook(interval=1), [output] * 3) == []
+
+
+def test_a_peers_terms_keep_its_name():
+    points = run(InformationLoggerHook(interval=1), [{'a.mi_1': torch.tensor(2.0)}])
+    assert points == [(1, {'information/a.mi_1': 2.0})]
 
 
 def test_an_interval_below_one_is_refused():

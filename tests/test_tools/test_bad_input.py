@@ -54,7 +54,8 @@ def train(tool, work_dir, *options, config=DISTILLED, flags=()):
     (["model.head.type=mmmuse.MuseHead"], 'mmmuse.MuseHead is not in the'),
     (["model.student.head.loss.loss_weight=2"], "a part has no type: {'loss_weight': 2}"),
     (["model.head.discrepancy.type=mmmuse.Wasserstein"],
-     "'mmmuse.Wasserstein' is no discrepancy; there are mmmuse.AdversarialLoss, mmmuse.HintLoss"),
+     "'mmmuse.Wasserstein' is no discrepancy; there are mmmuse.AdversarialLoss, "
+     "mmmuse.AttentionTransferLoss, mmmuse.FitNetLoss, mmmuse.HintLoss"),
     (["model.head.discrepancy.type=mmmuse.KDLoss"], "'mmmuse.KDLoss' is no discrepancy"),
     (["model.taps.depth=4"], 'taps has keys that nothing reads: depth'),
 ])  # yapf: disable
