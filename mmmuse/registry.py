@@ -10,7 +10,10 @@ from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 __all__ = [
@@ -21,6 +24,9 @@ __all__ = [
     'METRICS',
     'MODELS',
     'OPTIM_WRAPPERS',
+    'OPTIM_WRAPPER_CONSTRUCTORS',
+    'PARAM_SCHEDULERS',
+    'TRANSFORMS',
 ]
 
 MODELS = Registry(
@@ -36,10 +42,14 @@ MODELS = Registry(
         'mmmuse.heads',
         'mmmuse.distillers',
         'mmmuse.datasets',
+        'mmmuse.detection',
     ],
 )
 DATASETS = Registry(
-    'dataset', scope='mmmuse', parent=MMENGINE_DATASETS, locations=['mmmuse.datasets']
+    'dataset',
+    scope='mmmuse',
+    parent=MMENGINE_DATASETS,
+    locations=['mmmuse.datasets', 'mmmuse.detection'],
 )
 DATA_SAMPLERS = Registry(
     'data sampler', scope='mmmuse', parent=MMENGINE_DATA_SAMPLERS, locations=['mmmuse.samplers']
@@ -48,7 +58,27 @@ FUNCTIONS = Registry(
     'function', scope='mmmuse', parent=MMENGINE_FUNCTIONS, locations=['mmmuse.datasets']
 )
 HOOKS = Registry('hook', scope='mmmuse', parent=MMENGINE_HOOKS, locations=['mmmuse.hooks'])
-METRICS = Registry('metric', scope='mmmuse', parent=MMENGINE_METRICS, locations=['mmmuse.metrics'])
+METRICS = Registry(
+    'metric',
+    scope='mmmuse',
+    parent=MMENGINE_METRICS,
+    locations=['mmmuse.metrics', 'mmmuse.detection'],
+)
 OPTIM_WRAPPERS = Registry(
     'optim_wrapper', scope='mmmuse', parent=MMENGINE_OPTIM_WRAPPERS, locations=['mmmuse.optim']
+)
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    scope='mmmuse',
+    parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
+    locations=['mmmuse.optim'],
+)
+PARAM_SCHEDULERS = Registry(
+    'parameter scheduler',
+    scope='mmmuse',
+    parent=MMENGINE_PARAM_SCHEDULERS,
+    locations=['mmmuse.optim'],
+)
+TRANSFORMS = Registry(
+    'transform', scope='mmmuse', parent=MMENGINE_TRANSFORMS, locations=['mmmuse.detection']
 )

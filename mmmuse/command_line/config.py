@@ -226,7 +226,8 @@ def apply_shared_flags(config: Config, args: argparse.Namespace) -> None:
             continue
         loader.setdefault('pin_memory', torch.cuda.is_available() and not args.no_pin_memory)
         loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
-        loader.setdefault('collate_fn', dict(type='default_collate'))
+        if config.get('default_scope') != 'mmdet':  # Its batches are lists, as MMEngine's own are.
+            loader.setdefault('collate_fn', dict(type='default_collate'))
     if args.launcher != 'none' and not torch.cuda.is_available():
         # What MMEngine fills in for a GPU, without the device.
         config.model_wrapper_cfg = dict(

@@ -15,6 +15,7 @@ _UNKNOWN_ARGUMENT = re.compile(
     r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
 )
 _NO_TYPE = re.compile(r'must contain the key "type", but got (\{.*\})')
+_IN_WORKER = re.compile(r'Caught (?:\w+\.)*InputError in DataLoader worker.*InputError: (.*)')
 _UNKNOWN_TYPE = re.compile(r'[\'"]?(\S+ is not in the \S+ registry)')
 
 
@@ -24,7 +25,8 @@ def explanation(error: BaseException) -> str | None:
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     message = ' '.join(str(text).split())
     if isinstance(error, (MMMuseError, ConfigParsingError)):
-        return message
+        in_worker = _IN_WORKER.search(message)
+        return in_worker[1] if in_worker else message
     if isinstance(error, FileNotFoundError):
         return f'no such file: {error.filename}' if error.filename else message
     if isinstance(error, UnpicklingError):

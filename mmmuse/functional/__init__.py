@@ -1,6 +1,8 @@
 """Pure functions, one formula each: tensors in, tensor out."""
 
 from .adversarial import discriminator_loss, reverse_gradient
+from .anchor_decoding import decode_anchor_boxes
+from .anchor_matching import match_anchors
 from .attention_transfer import attention_transfer_loss
 from .crd import crd_loss
 from .dkd import dkd_loss
@@ -23,6 +25,7 @@ from .views import global_view, local_view, map_view, same_grid
 __all__ = [
     'attention_transfer_loss',
     'crd_loss',
+    'decode_anchor_boxes',
     'discriminator_loss',
     'dkd_loss',
     'donsker_varadhan_loss',
@@ -37,6 +40,7 @@ __all__ = [
     'local_view',
     'logmeanexp',
     'map_view',
+    'match_anchors',
     'mmd_loss',
     'nwj_loss',
     'reverse_gradient',

@@ -1,3 +1,5 @@
 from .bfloat16_optim_wrapper import BFloat16OptimWrapper
+from .bias_warmup_lr import BiasWarmupLR
+from .three_groups_constructor import ThreeGroupsConstructor
 
-__all__ = ['BFloat16OptimWrapper']
+__all__ = ['BFloat16OptimWrapper', 'BiasWarmupLR', 'ThreeGroupsConstructor']

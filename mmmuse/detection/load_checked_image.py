@@ -1,0 +1,51 @@
+import logging
+from typing import Any, Literal, get_args
+
+import cv2
+import torch
+from mmcv.transforms import LoadImageFromFile
+from mmengine.logging import print_log
+
+from mmmuse.errors import InputError
+from mmmuse.registry import TRANSFORMS
+
+Unreadable = Literal['refuse', 'skip']
+
+
+@TRANSFORMS.register_module()
+class LoadCheckedImage(LoadImageFromFile):
+    """mmcv's ``LoadImageFromFile`` with a choice of what becomes of an image that cannot be read.
+
+    Args:
+        unreadable: ``refuse`` stops with the file's name. ``skip`` logs it and how many
+            it were so far, and a training set takes another image in its place; a test
+            set, whose figures would change, stops all the same.
+        **options: Of mmcv's transform.
+
+    Raises:
+        InputError: If an image is missing, or is none, and is not to be skipped.
+    """
+
+    def __init__(self, unreadable: Unreadable = 'refuse', **options: Any) -> None:
+        if unreadable not in get_args(Unreadable):
+            raise InputError(f"unreadable is 'refuse' or 'skip', got {unreadable!r}")
+        super().__init__(**options)
+        self.unreadable = unreadable
+        self._skipped = torch.zeros((), dtype=torch.long).share_memory_()  # By all workers.
+
+    def transform(self, results: dict) -> dict | None:
+        """Read ``results['img_path']``; None if it is skipped."""
+        try:
+            return super().transform(results)
+        except (OSError, AssertionError, cv2.error) as error:
+            why = 'there is none' if isinstance(error, FileNotFoundError) else 'it is no image'
+            message = f'cannot read image {results["img_path"]}: {why}'
+            if self.unreadable == 'refuse':
+                raise InputError(message) from error
+        self._skipped += 1
+        print_log(
+            f'{message}; skipped, {int(self._skipped)} so far',
+            logger='current',
+            level=logging.WARNING,
+        )
+        return None

@@ -1,0 +1,267 @@
+from collections.abc import Sequence
+from math import log
+
+import torch
+from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
+from mmdet.models.utils import filter_scores_and_topk
+from mmdet.registry import TASK_UTILS
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh, get_box_tensor
+from mmengine.dist import get_world_size
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+from torchvision.ops import complete_box_iou_loss
+
+from mmmuse.errors import InputError
+from mmmuse.functional import decode_anchor_boxes, match_anchors
+from mmmuse.registry import MODELS
+
+YOLOV5_ANCHORS = (
+    ((10, 13), (16, 30), (33, 23)),
+    ((30, 61), (62, 45), (59, 119)),
+    ((116, 90), (156, 198), (373, 326)),
+)
+
+
+@MODELS.register_module()
+class YOLOv5Head(BaseDenseHead):
+    r"""The anchor-based head of YOLOv5.
+
+    One 1x1 convolution a level puts out four box logits, an objectness logit and C
+    class logits for each anchor of each cell. With the matches of
+    :func:`mmmuse.functional.match_anchors`, the losses of a batch of N images are
+
+    .. math::
+        N \sum_l \big[ w_{box} \, \overline{1 - CIoU} + w_{obj} \, \lambda_l \,
+        \tfrac{H W}{640^2} \, \overline{L_{obj}} + w_{cls} \, \tfrac{C}{80} \,
+        \overline{L_{cls}} \big]
+
+    where box and class are averaged over the level's matches and objectness over all of its
+    anchors. The objectness of a match is its detached CIoU, not below 0; that of
+    all other anchors is 0. Losses are computed in float32.
+
+    Args:
+        num_classes: C.
+        in_channels: Channels of each level.
+        prior_generator: Config of mmdet's ``YOLOAnchorGenerator``: ``base_sizes`` in
+            pixels and ``strides`` of each level.
+        loss_cls: Config of a loss of logits with targets of their shape, e.g.
+            ``dict(type='mmdet.FocalLoss', use_sigmoid=True, gamma=1.5, alpha=0.25)``;
+            binary cross-entropy of weight 0.5 by default. The paper says focal; the public
+            detector, whose weights these are, has cross-entropy.
+        loss_obj: Likewise for objectness, of weight 1 by default.
+        bbox_weight: :math:`w_{box}`.
+        level_weights: :math:`\lambda_l`.
+        match_ratio: How much a box's side may differ from its anchor's.
+        scale_by_batch: Whether the losses are N times as large, N counting the images
+            of all processes, as the public schedules expect. Without, they are those of an image.
+        train_cfg: Nothing reads it; mmdet's detectors give it.
+        test_cfg: ``score_thr``, ``nms_pre``, ``nms``, ``max_per_img``.
+        init_cfg: MMEngine's.
+
+    Raises:
+        InputError: If the levels of channels, anchors, strides and weights differ in number.
+
+    Source: YOLOv5 (version 5.0), the detector of MUSE's table 4. Where several boxes
+    match one anchor of one cell, its objectness is the highest of theirs; that is assumed.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int],
+        prior_generator: dict | None = None,
+        loss_cls: dict | None = None,
+        loss_obj: dict | None = None,
+        bbox_weight: float = 0.05,
+        level_weights: Sequence[float] = (4.0, 1.0, 0.4),
+        match_ratio: float = 4.0,
+        scale_by_batch: bool = True,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.num_classes = num_classes
+        self.in_channels = tuple(in_channels)
+        self.prior_generator = TASK_UTILS.build(
+            {
+                'type': 'mmdet.YOLOAnchorGenerator',
+                'base_sizes': YOLOV5_ANCHORS,
+                'strides': [8, 16, 32],
+                **(prior_generator or {}),
+            }
+        )
+        self.strides = [stride[0] for stride in self.prior_generator.strides]
+        self.level_weights = tuple(level_weights)
+        anchors = self.prior_generator.base_sizes
+        levels = [len(part) for part in (in_channels, anchors, self.strides, level_weights)]
+        if len(set(levels)) != 1 or len({len(of_level) for of_level in anchors}) != 1:
+            raise InputError(
+                'YOLOv5Head needs as many in_channels, anchors (base_sizes), strides and '
+                f'level_weights, got {levels}, and as many anchors on each level'
+            )
+        cross_entropy = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True)
+        self.loss_cls = MODELS.build(loss_cls or {**cross_entropy, 'loss_weight': 0.5})
+        self.loss_obj = MODELS.build(loss_obj or {**cross_entropy, 'loss_weight': 1.0})
+        self.bbox_weight = bbox_weight
+        self.match_ratio = match_ratio
+        self.scale_by_batch = scale_by_batch
+        self.train_cfg = train_cfg
+        self.test_cfg = test_cfg
+        self.num_anchors = len(anchors[0])
+        self.register_buffer('anchors', torch.tensor(anchors).float(), persistent=False)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(channels, self.num_anchors * (5 + num_classes), 1) for channels in in_channels
+        )
+
+    def init_weights(self) -> None:
+        """Initialise, and let objectness and classes begin as rare as they are.
+
+        About 8 objects in an image of 640x640, and 0.6 classes of an anchor.
+        """
+        super().init_weights()
+        for conv, stride in zip(self.convs, self.strides):
+            bias = conv.bias.data.view(self.num_anchors, -1)
+            bias[:, 4] = log(8 / (640 / stride) ** 2)
+            bias[:, 5:] = log(0.6 / (self.num_classes - 0.99))
+
+    def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor]]:
+        """Map each level ``(N, C_l, H_l, W_l)`` to logits ``(N, A, H_l, W_l, 5 + C)``."""
+        return (
+            [
+                conv(level).unflatten(1, (self.num_anchors, -1)).permute(0, 1, 3, 4, 2)
+                for conv, level in zip(self.convs, x)
+            ],
+        )
+
+    def loss_by_feat(
+        self,
+        logits: Sequence[Tensor],
+        batch_gt_instances: Sequence[InstanceData],
+        batch_img_metas: Sequence[dict],
+        batch_gt_instances_ignore: Sequence[InstanceData] | None = None,
+    ) -> dict[str, Tensor]:
+        """Return ``loss_bbox``, ``loss_obj`` and ``loss_cls``.
+
+        Args:
+            logits: Of each level, ``(N, A, H, W, 5 + C)``.
+            batch_gt_instances: N times ``bboxes``, corners in pixels ``(M, 4)``, and
+                ``labels`` ``(M, )``. Boxes without an area are no boxes.
+            batch_img_metas: Not read.
+            batch_gt_instances_ignore: Not read: crowds are neither objects nor exempt
+                from the background.
+        """
+        device = logits[0].device
+        boxes = [get_box_tensor(instances.bboxes) for instances in batch_gt_instances]
+        image = torch.repeat_interleave(
+            torch.arange(len(boxes), device=device),
+            torch.tensor([len(of_image) for of_image in boxes], device=device),
+        )
+        boxes = bbox_xyxy_to_cxcywh(torch.cat(boxes).to(device, torch.float32))
+        labels = torch.cat([instances.labels for instances in batch_gt_instances]).to(device)
+        terms = [
+            self._loss_of_level(level, of_level.float(), image, boxes, labels)
+            for level, of_level in enumerate(logits)
+        ]
+        factor = len(batch_gt_instances) * get_world_size() if self.scale_by_batch else 1
+        names = ('loss_bbox', 'loss_obj', 'loss_cls')
+        return {name: sum(of_levels) * factor for name, of_levels in zip(names, zip(*terms))}
+
+    def _loss_of_level(
+        self, level: int, logits: Tensor, image: Tensor, boxes: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        stride, anchors = self.strides[level], self.anchors[level]
+        height, width = logits.shape[2:4]
+        box, anchor, row, column = match_anchors(
+            boxes[:, :2] / stride, boxes[:, 2:], anchors, (height, width), self.match_ratio
+        )
+        matched = logits[image[box], anchor, row, column]
+        predicted = decode_anchor_boxes(
+            matched[:, :4], torch.stack([column, row], 1), anchors[anchor], stride
+        )
+        distance = complete_box_iou_loss(
+            bbox_cxcywh_to_xyxy(predicted), bbox_cxcywh_to_xyxy(boxes[box])
+        )
+        objectness = logits[..., 4]
+        cell = ((image[box] * self.num_anchors + anchor) * height + row) * width + column
+        target = torch.zeros_like(objectness).flatten()
+        target.scatter_reduce_(0, cell, (1 - distance.detach()).clamp(min=0), 'amax')
+        classes = torch.zeros_like(matched[:, 5:])
+        classes[torch.arange(len(box), device=box.device), labels[box]] = 1
+        # Of no match at all the mean is not a number, and the sum is the 0 that is meant.
+        loss_bbox = distance.mean() if len(box) else distance.sum()
+        loss_cls = self.loss_cls(matched[:, 5:], classes) if len(box) else matched[:, 5:].sum()
+        area = height * width * stride**2 / 640**2
+        loss_obj = self.loss_obj(objectness.reshape(-1, 1), target[:, None])
+        return (
+            self.bbox_weight * loss_bbox,
+            self.level_weights[level] * area * loss_obj,
+            self.num_classes / 80 * loss_cls,
+        )
+
+    def decode(self, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the head says of all anchors of all levels.
+
+        Args:
+            logits: Of each level, ``(N, A, H, W, 5 + C)``.
+
+        Returns:
+            Corners in pixels ``(N, P, 4)``, objectness ``(N, P)`` and class probabilities
+            ``(N, P, C)``; an anchor's score for a class is the product of the two.
+        """
+        boxes = []
+        for level, of_level in enumerate(logits):
+            height, width = of_level.shape[2:4]
+            rows, columns = torch.meshgrid(
+                torch.arange(height, device=of_level.device),
+                torch.arange(width, device=of_level.device),
+                indexing='ij',
+            )
+            decoded = decode_anchor_boxes(
+                of_level[..., :4],
+                torch.stack([columns, rows], -1),
+                self.anchors[level][:, None, None],
+                self.strides[level],
+            )
+            boxes.append(bbox_cxcywh_to_xyxy(decoded.flatten(1, 3)))
+        scores = torch.cat([of_level[..., 4:].flatten(1, 3) for of_level in logits], 1)
+        scores = scores.float().sigmoid()
+        return torch.cat(boxes, 1), scores[..., 0], scores[..., 1:]
+
+    def predict_by_feat(
+        self,
+        logits: Sequence[Tensor],
+        batch_img_metas: Sequence[dict],
+        cfg: dict | None = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> list[InstanceData]:
+        """Return ``bboxes``, ``scores`` and ``labels`` of each image.
+
+        An anchor may predict several classes; suppression is within a class.
+
+        Args:
+            logits: Of each level, ``(N, A, H, W, 5 + C)``.
+            batch_img_metas: ``img_shape`` and, to rescale, ``scale_factor`` of N images.
+            cfg: In place of ``test_cfg``.
+            rescale: Whether boxes are those of the image before it was resized.
+            with_nms: Whether to suppress boxes at all.
+        """
+        cfg = self.test_cfg if cfg is None else cfg
+        predictions = []
+        for boxes, objectness, classes, meta in zip(*self.decode(logits), batch_img_metas):
+            threshold = cfg.get('score_thr', 0.0)
+            likely = objectness > threshold
+            scores, labels, _, kept = filter_scores_and_topk(
+                objectness[likely, None] * classes[likely],
+                threshold,
+                cfg.get('nms_pre', 30000),
+                dict(bboxes=boxes[likely]),
+            )
+            height, width = meta['img_shape'][:2]
+            limits = boxes.new_tensor([width, height, width, height])
+            results = InstanceData(
+                bboxes=kept['bboxes'].clamp(min=0).minimum(limits), scores=scores, labels=labels
+            )
+            predictions.append(self._bbox_post_process(results, cfg, rescale, with_nms, meta))
+        return predictions
