@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -36,24 +36,57 @@ def blank_image_shapes(
     Returns:
         ``[input_shape]`` if given; else the size a transformer declares as
         ``img_size``; else 64 and then 224 pixels. Channels are those of the
-        first convolution.
+        first convolution, or 3: a stem may rearrange the image before that.
     """
     if input_shape is not None:
         return [tuple(input_shape)]
     convolutions = (module for module in model.modules() if isinstance(module, nn.Conv2d))
-    channels = getattr(next(convolutions, None), 'in_channels', 3)
+    likeliest = getattr(next(convolutions, None), 'in_channels', 3)
+    sizes = [(size, size) for size in FALLBACK_SIZES]
     for module in model.modules():
         size = getattr(module, 'img_size', None)
         if size is not None:
-            return [(channels, *((size, size) if isinstance(size, int) else size))]
-    return [(channels, size, size) for size in FALLBACK_SIZES]
+            sizes = [(size, size) if isinstance(size, int) else tuple(size)]
+            break
+    return [(channels, *size) for channels in dict.fromkeys((likeliest, 3)) for size in sizes]
+
+
+def blank_samples(model: nn.Module, shape: Sequence[int]) -> list | None:
+    """Return the data sample of a blank image, for a model whose forward may ask for one.
+
+    Args:
+        model: Any module.
+        shape: ``(C, H, W)`` of the image.
+
+    Returns:
+        One ``DetDataSample`` without objects for a detector of mmdet; None for any other model.
+    """
+    if not any(kind.__module__.startswith('mmdet.') for kind in type(model).__mro__):
+        return None
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+
+    size = tuple(shape[1:])
+    sample = DetDataSample(
+        metainfo=dict(
+            img_shape=size,
+            ori_shape=size,
+            pad_shape=size,
+            batch_input_shape=size,
+            scale_factor=(1.0, 1.0),
+        )
+    )
+    nothing = torch.zeros(0, dtype=torch.long)
+    sample.gt_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=nothing)
+    sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=nothing)
+    return [sample]
 
 
 def dry_run(
     model: nn.Module,
     observe: Callable[[Callable[[], object], tuple[int, ...]], Result],
     input_shape: Sequence[int] | None = None,
-    **options: object,
+    **options: Any,
 ) -> Result:
     """Observe one forward of an OpenMMLab model on a blank image, in eval mode.
 
@@ -61,7 +94,8 @@ def dry_run(
     model refuses are passed over while there is another to try.
 
     Args:
-        model: The model, called as ``model(inputs, **options)``.
+        model: The model, called as ``model(inputs, **options)``; a whole detector of mmdet
+            also gets data samples.
         observe: Called with the forward (no arguments) and the image's shape
             ``(C, H, W)``; what it returns is returned.
         input_shape: ``(C, H, W)``; None to try :func:`blank_image_shapes`.
@@ -71,9 +105,10 @@ def dry_run(
     shapes = blank_image_shapes(model, input_shape)
     for shape in shapes:
         image = torch.zeros(1, *shape, device=parameter.device, dtype=parameter.dtype)
+        inputs = (image, blank_samples(model, shape)) if 'mode' in options else (image,)
         try:
             with frozen_in_eval(model):
-                return observe(lambda image=image: model(image, **options), shape)
+                return observe(lambda inputs=inputs: model(*inputs, **options), shape)
         except (RuntimeError, AssertionError):
             if shape == shapes[-1]:
                 raise

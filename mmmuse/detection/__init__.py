@@ -4,8 +4,21 @@ from importlib.util import find_spec
 
 if find_spec('mmdet') is not None:
     from .checked_coco import CheckedCocoDataset
+    from .detection_exit import DetectionExit
+    from .detection_self_distiller import DetectionSelfDistiller
+    from .exit_detection_metric import ExitDetectionMetric
+    from .exit_neck import ExitNeck
     from .load_checked_image import LoadCheckedImage
     from .yolov5_head import YOLOv5Head
     from .yolov5_pafpn import YOLOv5PAFPN
 
-    __all__ = ['CheckedCocoDataset', 'LoadCheckedImage', 'YOLOv5Head', 'YOLOv5PAFPN']
+    __all__ = [
+        'CheckedCocoDataset',
+        'DetectionExit',
+        'DetectionSelfDistiller',
+        'ExitDetectionMetric',
+        'ExitNeck',
+        'LoadCheckedImage',
+        'YOLOv5Head',
+        'YOLOv5PAFPN',
+    ]

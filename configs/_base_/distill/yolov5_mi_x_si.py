@@ -1,0 +1,18 @@
+# Two modules: up to the stage of stride 16, and the last stage; an exit with a second neck and head behind the first.
+# The weight is 0.03 for an image, times the batch of 64 by which YOLOv5's own losses are multiplied.
+taps = dict(modules=['backbone.stage3'], last='backbone.stage4')
+exit = dict(
+    type='mmmuse.DetectionExit',
+    bottleneck=dict(norm_cfg=dict(type='BN', momentum=0.03, eps=0.001)),
+)
+head = dict(
+    type='mmmuse.MUSEHead',
+    ce_weight=0,
+    kd_weight=0,
+    discrepancy=dict(
+        type='mmmuse.MUSELoss',
+        combine='multiplicative',
+        loss_weight=2.0,
+        critic=dict(num_locations=64),
+    ),
+)

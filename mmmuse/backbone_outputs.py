@@ -1,0 +1,54 @@
+"""Which modules put out what a backbone hands on."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmmuse.dry_run import dry_run
+from mmmuse.errors import InputError
+
+
+def output_paths(backbone: nn.Module, input_shape: Sequence[int] | None = None) -> list[str]:
+    """Return the path of the module behind each of a backbone's outputs, in their order.
+
+    Where several modules put out one tensor (a stage and its last block) it is the
+    outermost.
+
+    Args:
+        backbone: Maps an image to a tensor or several.
+        input_shape: ``(C, H, W)`` of the dry run.
+
+    Raises:
+        InputError: If an output comes from no module of the backbone.
+    """
+    return dry_run(backbone, lambda forward, shape: _output_paths(backbone, forward), input_shape)
+
+
+def _output_paths(backbone: nn.Module, forward: Callable[[], Any]) -> list[str]:
+    put_out: dict[str, Tensor] = {}
+
+    def note(path: str, output: Any) -> None:
+        if isinstance(output, Tensor):
+            put_out[path] = output
+
+    handles = [
+        module.register_forward_hook(lambda _, args, output, path=path: note(path, output))
+        for path, module in backbone.named_modules()
+        if path
+    ]
+    try:
+        outputs = forward()
+    finally:
+        for handle in handles:
+            handle.remove()
+    outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
+    paths = []
+    for number, output in enumerate(outputs):
+        of_output = [path for path, tensor in put_out.items() if tensor is output]
+        if not of_output:
+            raise InputError(
+                f'output {number} of {type(backbone).__name__} is put out by none of its modules'
+            )
+        paths.append(min(of_output, key=lambda path: path.count('.')))
+    return paths

@@ -1,0 +1,79 @@
+from collections.abc import Sequence
+from copy import deepcopy
+
+from mmdet.structures import DetDataSample
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmmuse.registry import MODELS
+
+from .exit_neck import ExitNeck
+
+
+@MODELS.register_module()
+class DetectionExit(BaseModule):
+    """An exit of a single-stage detector: a second neck and a second head.
+
+    Args:
+        neck: Config of the neck, the detector's own by default; see :class:`ExitNeck`.
+        bbox_head: Config of the dense head, with ``train_cfg`` and ``test_cfg``, the
+            detector's own by default.
+        local_channels: Channels of the exit's feature; inferred.
+        channels: Channels of the backbone's maps that are missing; inferred.
+        strides: Stride from the feature to each of them; inferred.
+        num_reached: Maps that exist; inferred.
+        bottleneck: More arguments of the bottlenecks: ``reduction``, ``norm_cfg``.
+        loss_weight: Factor on the head's losses. The paper does not give this.
+        init_cfg: MMEngine's.
+
+    Source: MUSE (Gong et al., BMVC 2021), section 4.2.
+    """
+
+    def __init__(
+        self,
+        neck: dict | None,
+        bbox_head: dict,
+        local_channels: int,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        num_reached: int,
+        bottleneck: dict | None = None,
+        loss_weight: float = 1.0,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.neck_config = dict(
+            type='mmmuse.ExitNeck',
+            local_channels=local_channels,
+            channels=list(channels),
+            strides=list(strides),
+            num_reached=num_reached,
+            neck=neck,
+            bottleneck=bottleneck,
+        )
+        self.head_config = deepcopy(dict(bbox_head))
+        self.neck: ExitNeck = MODELS.build(deepcopy(self.neck_config))
+        self.bbox_head = MODELS.build(deepcopy(self.head_config))
+        self.loss_weight = loss_weight
+
+    def loss(self, features: Sequence[Tensor], data_samples: list[DetDataSample]) -> dict:
+        """Return the head's losses, weighted.
+
+        Args:
+            features: The backbone's maps that exist, then the exit's feature.
+            data_samples: N samples with ``gt_instances``.
+        """
+        losses = self.bbox_head.loss(self.neck(features), data_samples)
+        return {
+            name: [self.loss_weight * value for value in loss]
+            if isinstance(loss, (list, tuple))
+            else self.loss_weight * loss
+            for name, loss in losses.items()
+        }
+
+    def predict(
+        self, features: Sequence[Tensor], data_samples: list[DetDataSample]
+    ) -> list[InstanceData]:
+        """Return the boxes of N images, in the images' own size."""
+        return self.bbox_head.predict(self.neck(features), data_samples, rescale=True)

@@ -1,0 +1,66 @@
+from collections.abc import Sequence
+
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor
+
+from mmmuse.errors import InputError
+from mmmuse.necks import SelfDistillNeck
+from mmmuse.registry import MODELS
+
+
+@MODELS.register_module()
+class ExitNeck(BaseModule):
+    """A detector's neck on the backbone's maps that exist at an exit.
+
+    In place of each map that the backbone has not reached stands a bottleneck
+    (:class:`mmmuse.necks.SelfDistillNeck`) on the feature of the exit.
+
+    Args:
+        local_channels: Channels of the exit's feature.
+        channels: Channels of each map that is missing.
+        strides: Stride from the exit's feature to each of them.
+        num_reached: Maps that exist, which come first.
+        neck: Config of the neck behind; None where the detector has none.
+        bottleneck: More arguments of the bottlenecks: ``reduction``, ``norm_cfg``.
+        init_cfg: MMEngine's.
+
+    Raises:
+        InputError: If the lists differ in length.
+
+    Source: MUSE (Gong et al., BMVC 2021), section 4.2. That the bottleneck stands in for
+    the deep map is how the paper's YOLOv5 is read.
+    """
+
+    def __init__(
+        self,
+        local_channels: int,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        num_reached: int,
+        neck: dict | None = None,
+        bottleneck: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        if len(channels) != len(strides):
+            raise InputError(
+                f'ExitNeck needs a stride for each missing map, got {len(channels)} channels '
+                f'and {len(strides)} strides'
+            )
+        self.num_reached = num_reached
+        self.bottlenecks = ModuleList(
+            SelfDistillNeck([local_channels], width, [stride], **(bottleneck or {}))
+            for width, stride in zip(channels, strides)
+        )
+        self.neck = None if neck is None else MODELS.build(neck)
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Map the backbone's maps that exist and, last, the exit's feature to what heads read."""
+        if len(features) != self.num_reached + 1:
+            raise InputError(
+                f'ExitNeck needs {self.num_reached} maps and the feature of the exit, got '
+                f'{len(features)}'
+            )
+        *reached, local = features
+        maps = (*reached, *(bottleneck((local,))[0] for bottleneck in self.bottlenecks))
+        return maps if self.neck is None else tuple(self.neck(maps))
