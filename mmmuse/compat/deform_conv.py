@@ -1,0 +1,83 @@
+"""Deformable convolution."""
+
+import torch
+from torch import Tensor
+
+from mmmuse.compat.deformed_sampling import Settings, convolve, differentiate
+from mmmuse.compat.missing_ops import say_so
+
+
+def deform_conv_forward(
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    output: Tensor,
+    columns: Tensor,
+    ones: Tensor,
+    **settings: int,
+) -> None:
+    """Fill ``output`` with a convolution that samples its input at moved points.
+
+    Source: Dai et al., "Deformable Convolutional Networks" (ICCV 2017), equation 2.
+
+    Args:
+        input: Shape ``(N, C, H, W)``.
+        weight: Shape ``(D, C / group, kH, kW)``.
+        offset: Shape ``(N, 2 * deformable_group * kH * kW, H', W')``, in pixels.
+        output: What is filled, shape ``(N, D, H', W')``.
+        columns: Room for the real op.
+        ones: Room for the real op.
+        settings: Those of :func:`_settings`.
+    """
+    say_so()
+    output.copy_(convolve(input, weight, offset, None, None, _settings(**settings)))
+
+
+def deform_conv_backward_input(
+    input: Tensor,
+    offset: Tensor,
+    grad_output: Tensor,
+    grad_input: Tensor,
+    grad_offset: Tensor,
+    weight: Tensor,
+    columns: Tensor,
+    **settings: int,
+) -> None:
+    """Fill ``grad_input`` and ``grad_offset``."""
+    grads = differentiate(grad_output, input, weight, offset, None, None, _settings(**settings))
+    grad_input.copy_(grads[0])
+    grad_offset.copy_(grads[2])
+
+
+def deform_conv_backward_parameters(
+    input: Tensor,
+    offset: Tensor,
+    grad_output: Tensor,
+    grad_weight: Tensor,
+    columns: Tensor,
+    ones: Tensor,
+    scale: float,
+    **settings: int,
+) -> None:
+    """Add ``scale`` times the gradient to ``grad_weight``."""
+    # The gradient by the weight does not depend on it, and mmcv does not give it.
+    weight = torch.zeros_like(grad_weight)
+    grads = differentiate(grad_output, input, weight, offset, None, None, _settings(**settings))
+    grad_weight.add_(grads[1], alpha=scale)
+
+
+def _settings(
+    *,
+    kW: int,  # noqa: N803
+    kH: int,  # noqa: N803
+    dW: int,  # noqa: N803
+    dH: int,  # noqa: N803
+    padW: int,  # noqa: N803
+    padH: int,  # noqa: N803
+    dilationW: int,  # noqa: N803
+    dilationH: int,  # noqa: N803
+    group: int,
+    deformable_group: int,
+    im2col_step: int,
+) -> Settings:
+    return dH, dW, padH, padW, dilationH, dilationW, group, deformable_group
