@@ -1,0 +1,408 @@
+"""How well anchors fit the boxes of a data set, and anchors that fit them better."""
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from mmmuse.errors import InputError
+
+Levels = list[list[tuple[float, float]]]
+
+# Of the refinement: how often a side is changed, and the deviation of the logarithm of its factor.
+_CHANGED, _DEVIATION = 0.1, 0.1
+DEFAULT_IMAGE_SIZE = 640
+
+
+class AnchorFit(NamedTuple):
+    """How anchors fit boxes.
+
+    Attributes:
+        recall: Best possible recall, the share of boxes that match at least one anchor.
+        fitness: Mean over boxes of the best fit, 0 for a box that matches none.
+        anchors_per_box: Mean number of anchors that a box matches.
+        boxes_of_levels: For each level, how many boxes match at least one of its anchors.
+    """
+
+    recall: float
+    fitness: float
+    anchors_per_box: float
+    boxes_of_levels: list[int]
+
+
+class Boxes(NamedTuple):
+    """Box sizes of a data set, and what was left out.
+
+    Attributes:
+        sizes: Width and height in pixels at the training size, ``(N, 2)``, float64.
+        left_out: How many boxes were not counted, by the reason.
+    """
+
+    sizes: Tensor
+    left_out: Counter
+
+
+class AnchorSetup(NamedTuple):
+    """The anchors of a detector's head.
+
+    Attributes:
+        levels: Widths and heights in pixels, level by level.
+        strides: Of the levels.
+        key: Under which the head's config has them.
+    """
+
+    levels: Levels
+    strides: list
+    key: str = 'prior_generator'
+
+
+def fits_of_boxes(sizes: Tensor, anchors: Tensor) -> Tensor:
+    r"""Return the fit of every box to every anchor.
+
+    .. math::
+        f = \min\bigl(\min(r_w, 1 / r_w), \min(r_h, 1 / r_h)\bigr), \quad
+        r_w = w / a_w, \; r_h = h / a_h
+
+    A YOLOv5 head matches a box to an anchor where the sides differ by less than a factor t, the
+    threshold, that is where :math:`f > 1 / t`.
+
+    Args:
+        sizes: Widths and heights of boxes ``(N, 2)``.
+        anchors: Widths and heights of anchors ``(K, 2)``.
+
+    Returns:
+        ``(N, K)``, between 0 and 1.
+
+    Example:
+        >>> fits_of_boxes(torch.tensor([[10.0, 30.0]]), torch.tensor([[20.0, 20.0], [10.0, 15.0]]))
+        tensor([[0.5000, 0.5000]])
+    """
+    ratio = sizes[:, None] / anchors
+    return torch.minimum(ratio, 1 / ratio).amin(-1)
+
+
+def mean_fitness(fits: Tensor, threshold: float = 4.0) -> float:
+    """Return the mean over boxes of the best fit, which counts as 0 where a box matches no anchor.
+
+    Args:
+        fits: Of :func:`fits_of_boxes`, ``(N, K)``.
+        threshold: Factor below which the sides of a box and an anchor that match differ.
+
+    Example:
+        >>> mean_fitness(torch.tensor([[0.5, 0.75], [0.125, 0.25]]))
+        0.375
+    """
+    best = fits.amax(1)
+    return torch.where(best > 1 / threshold, best, 0.0).mean().item()
+
+
+def fit_of_levels(sizes: Tensor, levels: Levels, threshold: float = 4.0) -> AnchorFit:
+    """Return how the anchors of a head fit boxes.
+
+    Args:
+        sizes: Widths and heights of boxes ``(N, 2)``.
+        levels: Widths and heights of the anchors, level by level.
+        threshold: Factor below which the sides of a box and an anchor that match differ.
+    """
+    fits = fits_of_boxes(sizes, _tensor(levels))
+    matched = fits > 1 / threshold
+    per_level = [part.any(1) for part in matched.split([len(level) for level in levels], dim=1)]
+    return AnchorFit(
+        recall=matched.any(1).double().mean().item(),
+        fitness=mean_fitness(fits, threshold),
+        anchors_per_box=matched.sum(1).double().mean().item(),
+        boxes_of_levels=[int(part.sum()) for part in per_level],
+    )
+
+
+def cluster_anchors(sizes: Tensor, num_anchors: int, seed: int = 0) -> Tensor:
+    """Return the centres of a k-means clustering of the boxes, in whole pixels.
+
+    It runs on the logarithms of the sides, as the fit is one of ratios.
+
+    Args:
+        sizes: Widths and heights of boxes ``(N, 2)``.
+        num_anchors: K.
+        seed: Of the first centres.
+
+    Returns:
+        ``(K, 2)``.
+
+    Raises:
+        InputError: If there are fewer boxes of different sizes than anchors.
+    """
+    different = len(sizes.unique(dim=0))
+    if different < num_anchors:
+        raise InputError(
+            f'{len(sizes)} boxes of {different} different sizes are fewer than the '
+            f'{num_anchors} anchors asked for'
+        )
+    clusters = KMeans(num_anchors, n_init=4, random_state=seed).fit(sizes.log().numpy())
+    # Whole pixels also forget the order in which the threads have summed.
+    return _whole_pixels(torch.from_numpy(clusters.cluster_centers_).exp())
+
+
+def refine_anchors(
+    sizes: Tensor,
+    anchors: Tensor,
+    threshold: float = 4.0,
+    generations: int = 1000,
+    seed: int = 0,
+) -> Tensor:
+    """Return anchors of at least the fitness of those given, by random mutation.
+
+    In each generation some sides are multiplied by log-normal factors and rounded to whole
+    pixels; what comes out is kept where the fitness grows.
+
+    Args:
+        sizes: Widths and heights of boxes ``(N, 2)``.
+        anchors: Widths and heights of anchors ``(K, 2)``.
+        threshold: Factor below which the sides of a box and an anchor that match differ.
+        generations: How many mutations are tried.
+        seed: Of the mutations.
+
+    Returns:
+        ``(K, 2)``.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    fits = fits_of_boxes(sizes, anchors)
+    best = mean_fitness(fits, threshold)
+    for _ in range(generations):
+        changed = torch.rand(anchors.shape, generator=generator) < _CHANGED
+        exponents = _DEVIATION * torch.randn(anchors.shape, generator=generator)
+        mutated = _whole_pixels(anchors * (exponents * changed).double().exp())
+        moved = (mutated != anchors).any(1)
+        new_fits = fits.clone()
+        new_fits[:, moved] = fits_of_boxes(sizes, mutated[moved])
+        fitness = mean_fitness(new_fits, threshold)
+        if fitness > best:
+            anchors, fits, best = mutated, new_fits, fitness
+    return anchors
+
+
+def share_among_levels(anchors: Tensor, strides: list) -> Levels:
+    """Sort anchors by area and give each level as many, the smallest to the finest stride.
+
+    Args:
+        anchors: Widths and heights ``(K, 2)``; K is divisible by the number of levels.
+        strides: Of the levels, in their order.
+
+    Example:
+        >>> share_among_levels(torch.tensor([[9.0, 9.0], [2.0, 3.0]]), [16, 8])
+        [[(9, 9)], [(2, 3)]]
+    """
+    by_area = sorted((tuple(map(round, anchor)) for anchor in anchors.tolist()), key=math.prod)
+    per_level = len(by_area) // len(strides)
+    finest_first = sorted(range(len(strides)), key=lambda i: strides[i])
+    return [
+        by_area[rank * per_level : (rank + 1) * per_level]
+        for rank in map(finest_first.index, range(len(strides)))
+    ]
+
+
+def propose_anchors(
+    sizes: Tensor,
+    present: AnchorSetup,
+    num_anchors: int,
+    threshold: float = 4.0,
+    generations: int = 1000,
+    seed: int = 0,
+) -> Levels | None:
+    """Return anchors of higher fitness than the present ones: k-means, then mutation.
+
+    Args:
+        sizes: Widths and heights of boxes ``(N, 2)``.
+        present: The anchors that the head has.
+        num_anchors: How many are proposed; divisible by the number of levels.
+        threshold: Factor below which the sides of a box and an anchor that match differ.
+        generations: How many mutations are tried.
+        seed: Of both.
+
+    Returns:
+        Whole pixels, level by level; None where none of higher fitness were found.
+
+    Raises:
+        InputError: If there are fewer boxes of different sizes than anchors.
+    """
+    anchors = cluster_anchors(sizes, num_anchors, seed)
+    anchors = refine_anchors(sizes, anchors, threshold, generations, seed)
+    levels = share_among_levels(anchors, present.strides)
+    fitness = [fit_of_levels(sizes, each, threshold).fitness for each in (levels, present.levels)]
+    return levels if fitness[0] > fitness[1] else None
+
+
+def read_boxes(
+    path: str | Path, image_size: float, classes: tuple[str, ...] | None = None
+) -> Boxes:
+    """Read the sizes of the boxes of a COCO annotation file, at the training size.
+
+    Each image is taken to be resized, its aspect kept, so that its longer side is
+    ``image_size``. As mmdet does, boxes that are marked as a crowd or to be ignored, are
+    degenerate (a side below 1 pixel of the image, no area, outside the image) or of no class of
+    the data set are left out.
+
+    Args:
+        path: JSON file.
+        image_size: Pixels.
+        classes: Names of the categories that count; all by default.
+
+    Raises:
+        InputError: If there is no such file, or it is no COCO annotation file.
+    """
+    if not Path(path).is_file():
+        raise InputError(f'no annotation file {path}')
+    try:
+        content = json.loads(Path(path).read_text())
+        images = {image['id']: (image['width'], image['height']) for image in content['images']}
+        counted = {
+            category['id']
+            for category in content['categories']
+            if classes is None or category['name'] in classes
+        }
+        sizes, left_out = [], Counter()
+        for annotation in content['annotations']:
+            width, height = images[annotation['image_id']]
+            reason = _reason_to_leave_out(annotation, width, height, counted)
+            if reason is None:
+                scale = image_size / max(width, height)
+                sizes.append([scale * side for side in annotation['bbox'][2:]])
+            else:
+                left_out[reason] += 1
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = f'no key {error}' if isinstance(error, KeyError) else error
+        raise InputError(f'{path} is no COCO annotation file: {why}') from error
+    return Boxes(torch.tensor(sizes, dtype=torch.float64).reshape(-1, 2), left_out)
+
+
+def _reason_to_leave_out(annotation: dict, width: float, height: float, counted: set) -> str | None:
+    x, y, w, h = annotation['bbox']
+    if annotation.get('iscrowd'):
+        return 'crowd'
+    if annotation.get('ignore'):
+        return 'ignored'
+    inside = min(x + w, width) > max(x, 0) and min(y + h, height) > max(y, 0)
+    sized = 1 <= w < math.inf and 1 <= h < math.inf and annotation.get('area', 1) > 0
+    if not (inside and sized):
+        return 'degenerate'
+    return None if annotation['category_id'] in counted else 'of other classes'
+
+
+def read_all_boxes(files: dict[str, tuple[str, ...] | None], image_size: float) -> Boxes:
+    """Read the boxes of several annotation files; see :func:`read_boxes`.
+
+    Args:
+        files: Path to the names of the classes that count.
+        image_size: Pixels.
+
+    Raises:
+        InputError: As :func:`read_boxes`, and if there is no box in any.
+    """
+    parts = [read_boxes(path, image_size, classes) for path, classes in files.items()]
+    boxes = Boxes(
+        torch.cat([part.sizes for part in parts]), sum((part.left_out for part in parts), Counter())
+    )
+    if not len(boxes.sizes):
+        left_out = ', '.join(f'{count} {reason}' for reason, count in boxes.left_out.items())
+        raise InputError(
+            f'there are no boxes in {", ".join(files)}'
+            + (f'; left out: {left_out}' * bool(left_out))
+        )
+    return boxes
+
+
+def anchors_of_head(model: dict) -> AnchorSetup:
+    """Return the anchors of a detector's config, or of that of a distiller's student.
+
+    Args:
+        model: With ``bbox_head.prior_generator.base_sizes``, itself or its ``student``; some
+            heads of mmdet have an ``anchor_generator`` in its place.
+
+    Raises:
+        InputError: If its head has no such anchors, or they are not of positive sizes, equally
+            many for each stride.
+    """
+    for detector in (model, model.get('student')):
+        head = detector.get('bbox_head') if isinstance(detector, dict) else None
+        for key in ('prior_generator', 'anchor_generator'):
+            generator = head.get(key) if isinstance(head, dict) else None
+            if isinstance(generator, dict) and generator.get('base_sizes'):
+                return AnchorSetup(*_checked_anchors(generator), key)
+    raise InputError(
+        'the model has no bbox_head with prior_generator.base_sizes: its head has no anchors to fit'
+    )
+
+
+def _checked_anchors(generator: dict) -> tuple[Levels, list]:
+    base_sizes, strides = generator['base_sizes'], generator.get('strides')
+    try:
+        anchors = torch.tensor(base_sizes, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        anchors = torch.zeros(0)
+    if not (
+        anchors.ndim == 3 and anchors.shape[2] == 2 and anchors.numel() and anchors.gt(0).all()
+    ):
+        raise InputError(
+            'base_sizes of anchors is a list for each level of equally many (width, height), '
+            f'got {base_sizes}'
+        )
+    if not isinstance(strides, (list, tuple)) or len(strides) != len(base_sizes):
+        raise InputError(f'there are anchors for {len(base_sizes)} levels and strides {strides}')
+    return [[tuple(size) for size in level] for level in base_sizes], list(strides)
+
+
+def annotation_files(dataset: dict) -> dict[str, tuple[str, ...] | None]:
+    """Return the annotation files of a data set's config, with the classes that it names.
+
+    Wrappers are looked through; how often one repeats its data set is not counted.
+
+    Args:
+        dataset: ``train_dataloader.dataset``.
+    """
+    if 'dataset' in dataset:
+        return annotation_files(dataset['dataset'])
+    if 'datasets' in dataset:
+        parts = [annotation_files(part) for part in dataset['datasets']]
+        return {path: classes for part in parts for path, classes in part.items()}
+    if not dataset.get('ann_file'):
+        return {}
+    classes = (dataset.get('metainfo') or {}).get('classes')
+    path = Path(dataset.get('data_root') or '') / dataset['ann_file']
+    return {str(path): (classes,) if isinstance(classes, str) else classes and tuple(classes)}
+
+
+def image_size_of(dataset: dict) -> int | None:
+    """Return the side of the square that a data set's pipeline makes of images, if it tells.
+
+    It is that of the first mosaic or resize, the outermost wrapper first.
+
+    Args:
+        dataset: ``train_dataloader.dataset``.
+    """
+    for transform in dataset.get('pipeline') or []:
+        kind = str(transform.get('type'))
+        if 'Mosaic' in kind or 'Resize' in kind:
+            scale = transform.get('img_scale') or transform.get('scale')
+            sides = {scale} if isinstance(scale, int) else set(_flat(scale))
+            if len(sides) == 1:
+                return sides.pop()
+    parts = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', [])
+    return next(filter(None, map(image_size_of, parts)), None)
+
+
+def _flat(scale: object) -> list[int]:
+    """Return a pair of sides, or no side where a scale is anything else."""
+    is_pair = isinstance(scale, (list, tuple)) and all(isinstance(side, int) for side in scale)
+    return list(scale) if is_pair else []
+
+
+def _tensor(levels: Levels) -> Tensor:
+    return torch.tensor([anchor for level in levels for anchor in level], dtype=torch.float64)
+
+
+def _whole_pixels(anchors: Tensor) -> Tensor:
+    return anchors.round().clamp(min=1)

@@ -1,0 +1,176 @@
+"""How well a detector's anchors fit its data, and better ones: ``anchors.py CONFIG``.
+
+The check of YOLOv5's AutoAnchor: a box matches an anchor where their sides differ by less than a factor.
+Boxes are read from the annotation files alone, at the size to which the images are resized.
+"""
+
+import argparse
+
+from mmengine.config import Config, DictAction
+
+from mmmuse.analysis.anchors import (
+    DEFAULT_IMAGE_SIZE,
+    AnchorFit,
+    AnchorSetup,
+    Boxes,
+    Levels,
+    anchors_of_head,
+    annotation_files,
+    fit_of_levels,
+    image_size_of,
+    propose_anchors,
+    read_all_boxes,
+)
+from mmmuse.command_line.config import load_config
+from mmmuse.command_line.explain import explained
+from mmmuse.command_line.report import check_json, print_table, write_json
+from mmmuse.errors import InputError
+
+SMALL = 3  # Pixels: a box with a shorter side is hardly to be seen.
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config of a detector with anchors, or of its distiller')
+    parser.add_argument('--ann-file', help="COCO annotations in place of the config's")
+    parser.add_argument(
+        '--img-size',
+        type=int,
+        help='longer side of an image in training; read from the pipeline by default, '
+        f'else {DEFAULT_IMAGE_SIZE}',
+    )
+    parser.add_argument('--num-anchors', type=int, help='to propose; as many as now by default')
+    parser.add_argument('--generations', type=int, default=1000, help='of the refinement')
+    parser.add_argument('--seed', type=int, default=0, help='of the proposal')
+    parser.add_argument(
+        '--threshold', type=float, default=4.0, help='factor up to which sides match'
+    )
+    parser.add_argument('--json', help='file for the figures')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    return parser.parse_args()
+
+
+def check_numbers(args: argparse.Namespace) -> None:
+    if args.img_size is not None and args.img_size < 1:
+        raise InputError(f'--img-size is at least 1, got {args.img_size}')
+    if not 1 < args.threshold < float('inf'):
+        raise InputError(f'--threshold is a factor above 1, got {args.threshold}')
+    if args.generations < 0:
+        raise InputError(f'--generations is at least 0, got {args.generations}')
+    if not 0 <= args.seed < 2**32:
+        raise InputError(f'--seed is between 0 and 2**32 - 1, got {args.seed}')
+
+
+def number_of_anchors(asked: int | None, present: AnchorSetup) -> int:
+    num_levels = len(present.levels)
+    number = sum(map(len, present.levels)) if asked is None else asked
+    if number < 1 or number % num_levels:
+        raise InputError(f'--num-anchors is a multiple of the {num_levels} levels, got {number}')
+    return number
+
+
+def training_boxes(args: argparse.Namespace, config: Config) -> tuple[Boxes, list[str], int, str]:
+    """Return the boxes, the files they are from, the image size and where it is from."""
+    dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
+    files = {args.ann_file: None} if args.ann_file else annotation_files(dataset)
+    if not files:
+        raise InputError("the config's train_dataloader has no annotation file; pass --ann-file")
+    if args.img_size is not None:
+        size, source = args.img_size, '--img-size'
+    elif (size := image_size_of(dataset)) is not None:
+        source = 'the training pipeline'
+    else:
+        size, source = DEFAULT_IMAGE_SIZE, 'the default'
+    return read_all_boxes(files, size), list(files), size, source
+
+
+def print_fits(fits: dict[str, AnchorFit], title: str) -> None:
+    print_table(
+        title,
+        ['anchors', 'best possible recall %', 'fitness', 'anchors per box'],
+        [
+            [name, f'{100 * fit.recall:.2f}', f'{fit.fitness:.4f}', f'{fit.anchors_per_box:.2f}']
+            for name, fit in fits.items()
+        ],
+    )
+
+
+def print_levels(
+    fits: dict[str, AnchorFit], levels: dict[str, Levels], strides: list, total: int
+) -> None:
+    print_table(
+        'Boxes that match an anchor of each level',
+        ['anchors', 'stride', 'sizes', 'boxes', '%'],
+        [
+            [
+                name,
+                stride,
+                ' '.join(f'{w:g}x{h:g}' for w, h in sizes),
+                matched,
+                f'{100 * matched / total:.1f}',
+            ]
+            for name, fit in fits.items()
+            for stride, sizes, matched in zip(strides, levels[name], fit.boxes_of_levels)
+        ],
+    )
+
+
+def report(args: argparse.Namespace) -> None:
+    config = load_config(args.config, args.cfg_options)
+    present = anchors_of_head(config.get('model') or {})
+    number = number_of_anchors(args.num_anchors, present)
+    boxes, files, size, source = training_boxes(args, config)
+    better = propose_anchors(
+        boxes.sizes, present, number, args.threshold, args.generations, args.seed
+    )
+    levels = {'present': present.levels, **({'proposed': better} if better else {})}
+    fits = {
+        name: fit_of_levels(boxes.sizes, sizes, args.threshold) for name, sizes in levels.items()
+    }
+    total, small = len(boxes.sizes), int((boxes.sizes.amin(1) < SMALL).sum())
+    left_out = ''.join(f', {count} {reason}' for reason, count in sorted(boxes.left_out.items()))
+    print(
+        f'{", ".join(files)}: {total} boxes, {small} with a side below {SMALL} px'
+        + (f'; left out{left_out[1:]}' if left_out else '')
+    )
+    print_fits(fits, f'Images of {size} px (from {source}), threshold {args.threshold:g}')
+    print_levels(fits, levels, present.strides, total)
+    if better:
+        print(
+            f"{present.key}=dict(type='mmdet.YOLOAnchorGenerator', base_sizes={better}, "
+            f'strides={present.strides})'
+        )
+    else:
+        print(
+            f'the present anchors are kept: no {number} were found of a fitness above '
+            f'{fits["present"].fitness:.4f}'
+        )
+    write_json(
+        args.json,
+        dict(
+            ann_files=files,
+            img_size=size,
+            threshold=args.threshold,
+            generations=args.generations,
+            seed=args.seed,
+            boxes=total,
+            small_boxes=small,
+            left_out=dict(boxes.left_out),
+            strides=present.strides,
+            anchors={
+                name: dict(base_sizes=levels[name], **fit._asdict()) for name, fit in fits.items()
+            },
+        ),
+    )
+
+
+def main() -> None:
+    args = parse_args()
+    with explained():
+        check_json(args.json)
+        check_numbers(args)
+        report(args)
+
+
+if __name__ == '__main__':
+    main()
