@@ -1,10 +1,12 @@
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import get_ident
 from typing import Any
 
 import torch
-from mmpretrain.models.backbones.base_backbone import BaseBackbone
+from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from mmmuse.dry_run import dry_run
 from mmmuse.errors import InputError
@@ -13,7 +15,7 @@ from mmmuse.taps import FeatureTaps, resolve_tap, select_tensor
 
 
 @MODELS.register_module()
-class TruncatedBackbone(BaseBackbone):
+class TruncatedBackbone(BaseModule):
     """A backbone up to one of its modules; what lies behind that is not built into it.
 
     The backbone is built from its config and run once on a blank image; every
@@ -22,9 +24,10 @@ class TruncatedBackbone(BaseBackbone):
     what is wanted: it has nothing left to do there.
 
     Args:
-        backbone: Config of any mmpretrain backbone, or the built one.
+        backbone: Config of any OpenMMLab backbone, or the built one.
         end: Path of the last module in the backbone, e.g. ``'layer3'``; of one
             that puts out several tensors one is chosen: ``'cells.9[0]'``.
+        outs: Paths of earlier modules whose features are put out too, before that of the last.
         input_shape: ``(C, H, W)`` of the blank image; by default chosen by
             :func:`mmmuse.dry_run.blank_image_shapes`.
         init_cfg: MMEngine's.
@@ -38,34 +41,44 @@ class TruncatedBackbone(BaseBackbone):
         self,
         backbone: dict | nn.Module,
         end: str,
+        outs: Sequence[str] = (),
         input_shape: Sequence[int] | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.body = MODELS.build(backbone) if isinstance(backbone, dict) else backbone
         self.end = end
-        self._reached: dict[int, Tensor] = {}  # By thread: a server may have several.
+        self.outs = tuple(outs)
+        # By thread, for a server may have several, and by path.
+        self._reached: dict[int, dict[str, Tensor]] = {}
         dry_run(self.body, self._cut_off, input_shape)
-        resolve_tap(self.body, end).register_forward_hook(self._keep)
+        self._keep_features()
 
     def _cut_off(self, forward: Callable[[], object], shape: tuple[int, ...]) -> None:
         """Take out what a forward does not reach, and see that the feature stays what it is."""
         end = resolve_tap(self.body, self.end)
-        taps = FeatureTaps(self.body, [self.end])
+        taps = FeatureTaps(self.body, dict.fromkeys([*self.outs, self.end]))
         with _Progress(self.body, end) as progress, taps:
             forward()
-            if not taps.reached:
+            if self.end not in taps.reached:
                 raise InputError(
                     f'{type(self.body).__name__} cannot end at {self.end!r}: that module is not on '
                     'the path of the input'
                 )
-            feature = taps.pop()[self.end]
+            if taps.reached[-1] != self.end:
+                raise InputError(
+                    f'{type(self.body).__name__} cannot end at {self.end!r}: {taps.reached[-1]!r}, '
+                    'which is to be put out too, lies behind that module'
+                )
+            features = taps.pop()
         taps.remove()
         progress.remove_the_rest(self.body)
-        handle = end.register_forward_hook(self._keep)
-        same = torch.equal(self._feature(forward), feature)
-        handle.remove()
-        if not same:
+        handles = self._keep_features()
+        found = self._features(forward)
+        for handle in handles:
+            handle.remove()
+        expected = [features[path] for path in (*self.outs, self.end)]
+        if not all(torch.equal(*pair) for pair in zip(found, expected)):
             raise InputError(
                 f'{type(self.body).__name__} cannot end at {self.end!r}: what lies behind that '
                 'module changes its output'
@@ -78,23 +91,31 @@ class TruncatedBackbone(BaseBackbone):
                 f'lies behind ({error}); frozen_stages may reach too far'
             ) from error
 
-    def forward(self, x: Tensor) -> tuple[Tensor]:
-        """Map images ``(N, C, H, W)`` to ``(feature, )``, what the module ``end`` puts out."""
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map images ``(N, C, H, W)`` to what ``outs`` and, last, the module ``end`` put out."""
         # Not the module's call: tracers keep account of calls, and this one may end in an error.
-        return (self._feature(lambda: self.body.forward(x)),)
+        return self._features(lambda: self.body.forward(x))
 
-    def _keep(self, module: nn.Module, args: Any, output: Any) -> None:
-        self._reached[get_ident()] = select_tensor(self.end, output)
+    def _keep_features(self) -> list[RemovableHandle]:
+        return [
+            resolve_tap(self.body, path).register_forward_hook(partial(self._keep, path))
+            for path in dict.fromkeys([*self.outs, self.end])
+        ]
 
-    def _feature(self, forward: Callable[[], object]) -> Tensor:
+    def _keep(self, path: str, module: nn.Module, args: Any, output: Any) -> None:
+        self._reached.setdefault(get_ident(), {})[path] = select_tensor(path, output)
+
+    def _features(self, forward: Callable[[], object]) -> tuple[Tensor, ...]:
         thread = get_ident()
         try:
             forward()
         except Exception:
             # Behind the end, modules are missing; before it, the error is a real one.
-            if thread not in self._reached:
+            if self.end not in self._reached.get(thread, {}):
+                self._reached.pop(thread, None)
                 raise
-        return self._reached.pop(thread)
+        reached = self._reached.pop(thread)
+        return tuple(reached[path] for path in (*self.outs, self.end))
 
 
 class _Progress:

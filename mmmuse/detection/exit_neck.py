@@ -4,7 +4,7 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
 from mmmuse.errors import InputError
-from mmmuse.necks import SelfDistillNeck
+from mmmuse.necks.self_distill_neck import SelfDistillNeck
 from mmmuse.registry import MODELS
 
 

@@ -12,14 +12,9 @@ from torch import Tensor, nn
 from torchvision.ops import complete_box_iou_loss
 
 from mmmuse.errors import InputError
-from mmmuse.functional import decode_anchor_boxes, match_anchors
+from mmmuse.functional.anchor_decoding import decode_anchor_boxes
+from mmmuse.functional.anchor_matching import match_anchors
 from mmmuse.registry import MODELS
-
-YOLOV5_ANCHORS = (
-    ((10, 13), (16, 30), (33, 23)),
-    ((30, 61), (62, 45), (59, 119)),
-    ((116, 90), (156, 198), (373, 326)),
-)
 
 
 @MODELS.register_module()
@@ -69,7 +64,7 @@ class YOLOv5Head(BaseDenseHead):
         self,
         num_classes: int,
         in_channels: Sequence[int],
-        prior_generator: dict | None = None,
+        prior_generator: dict,
         loss_cls: dict | None = None,
         loss_obj: dict | None = None,
         bbox_weight: float = 0.05,
@@ -83,14 +78,7 @@ class YOLOv5Head(BaseDenseHead):
         super().__init__(init_cfg=init_cfg)
         self.num_classes = num_classes
         self.in_channels = tuple(in_channels)
-        self.prior_generator = TASK_UTILS.build(
-            {
-                'type': 'mmdet.YOLOAnchorGenerator',
-                'base_sizes': YOLOV5_ANCHORS,
-                'strides': [8, 16, 32],
-                **(prior_generator or {}),
-            }
-        )
+        self.prior_generator = TASK_UTILS.build(prior_generator)
         self.strides = [stride[0] for stride in self.prior_generator.strides]
         self.level_weights = tuple(level_weights)
         anchors = self.prior_generator.base_sizes
@@ -199,15 +187,15 @@ class YOLOv5Head(BaseDenseHead):
             self.num_classes / 80 * loss_cls,
         )
 
-    def decode(self, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def decode(self, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Return what the head says of all anchors of all levels.
 
         Args:
             logits: Of each level, ``(N, A, H, W, 5 + C)``.
 
         Returns:
-            Corners in pixels ``(N, P, 4)``, objectness ``(N, P)`` and class probabilities
-            ``(N, P, C)``; an anchor's score for a class is the product of the two.
+            Corners in pixels ``(N, P, 4)``, and scores ``(N, P, C)``: objectness times
+            the probability of a class.
         """
         boxes = []
         for level, of_level in enumerate(logits):
@@ -226,7 +214,7 @@ class YOLOv5Head(BaseDenseHead):
             boxes.append(bbox_cxcywh_to_xyxy(decoded.flatten(1, 3)))
         scores = torch.cat([of_level[..., 4:].flatten(1, 3) for of_level in logits], 1)
         scores = scores.float().sigmoid()
-        return torch.cat(boxes, 1), scores[..., 0], scores[..., 1:]
+        return torch.cat(boxes, 1), scores[..., :1] * scores[..., 1:]
 
     def predict_by_feat(
         self,
@@ -238,30 +226,47 @@ class YOLOv5Head(BaseDenseHead):
     ) -> list[InstanceData]:
         """Return ``bboxes``, ``scores`` and ``labels`` of each image.
 
-        An anchor may predict several classes; suppression is within a class.
-
         Args:
             logits: Of each level, ``(N, A, H, W, 5 + C)``.
-            batch_img_metas: ``img_shape`` and, to rescale, ``scale_factor`` of N images.
+            batch_img_metas: Of N images; see :meth:`select`.
             cfg: In place of ``test_cfg``.
             rescale: Whether boxes are those of the image before it was resized.
             with_nms: Whether to suppress boxes at all.
         """
         cfg = self.test_cfg if cfg is None else cfg
-        predictions = []
-        for boxes, objectness, classes, meta in zip(*self.decode(logits), batch_img_metas):
-            threshold = cfg.get('score_thr', 0.0)
-            likely = objectness > threshold
-            scores, labels, _, kept = filter_scores_and_topk(
-                objectness[likely, None] * classes[likely],
-                threshold,
-                cfg.get('nms_pre', 30000),
-                dict(bboxes=boxes[likely]),
-            )
-            height, width = meta['img_shape'][:2]
-            limits = boxes.new_tensor([width, height, width, height])
-            results = InstanceData(
-                bboxes=kept['bboxes'].clamp(min=0).minimum(limits), scores=scores, labels=labels
-            )
-            predictions.append(self._bbox_post_process(results, cfg, rescale, with_nms, meta))
-        return predictions
+        return [
+            self.select(boxes, scores, meta, cfg, rescale, with_nms)
+            for boxes, scores, meta in zip(*self.decode(logits), batch_img_metas)
+        ]
+
+    def select(
+        self,
+        boxes: Tensor,
+        scores: Tensor,
+        img_meta: dict,
+        cfg: dict,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> InstanceData:
+        """Choose an image's predictions from all that the head says of it.
+
+        An anchor may predict several classes; suppression is within a class. Boxes are cut
+        to the image afterwards.
+
+        Args:
+            boxes: Corners in pixels, ``(P, 4)``.
+            scores: ``(P, C)``.
+            img_meta: ``img_shape``, and to rescale ``scale_factor`` and ``ori_shape``.
+            cfg: ``score_thr``, ``nms_pre``, ``nms``, ``max_per_img``.
+            rescale: Whether boxes are those of the image before it was resized.
+            with_nms: Whether to suppress boxes at all.
+        """
+        scores, labels, _, kept = filter_scores_and_topk(
+            scores, cfg.get('score_thr', 0.0), cfg.get('nms_pre', 30000), dict(bboxes=boxes)
+        )
+        results = InstanceData(bboxes=kept['bboxes'], scores=scores, labels=labels)
+        results = self._bbox_post_process(results, cfg, rescale, with_nms, img_meta)
+        height, width = img_meta['ori_shape' if rescale else 'img_shape'][:2]
+        limits = boxes.new_tensor([width, height, width, height])
+        results.bboxes = results.bboxes.clamp(min=0).minimum(limits)
+        return results

@@ -25,7 +25,8 @@ _DISTILLER_HOOKS = {
     'mmmuse.StudentCheckpointHook',
     'mmmuse.TrainingLabelsHook',
 }
-_DISTILLER_METRICS = {'mmmuse.ExitAccuracy'}
+_DISTILLER_METRICS = {'mmmuse.ExitAccuracy', 'mmmuse.ExitDetectionMetric'}
+_NAMING_KEYS = ('type', 'constructor')  # Of a part, and of what builds an optimizer.
 _REGISTRIES = {name: getattr(mmmuse.registry, name) for name in mmmuse.registry.__all__}
 
 
@@ -109,8 +110,7 @@ def _of_one_network(metric: dict) -> list[dict]:
 def _names(node: Any) -> Iterator[str]:
     """Go through the types named in a config, at any depth."""
     if isinstance(node, dict):
-        if isinstance(node.get('type'), str):
-            yield node['type']
+        yield from (node[key] for key in _NAMING_KEYS if isinstance(node.get(key), str))
         for value in node.values():
             yield from _names(value)
     elif isinstance(node, (list, tuple)):
@@ -122,8 +122,9 @@ def _renamed(node: Any, package: str) -> Any:
     """Return a config whose types of mmmuse are those of the package."""
     if isinstance(node, dict):
         renamed = {key: _renamed(value, package) for key, value in node.items()}
-        if str(node.get('type')).startswith('mmmuse.'):
-            renamed['type'] = package + node['type'].removeprefix('mmmuse')
+        for key in _NAMING_KEYS:
+            if str(node.get(key)).startswith('mmmuse.'):
+                renamed[key] = package + node[key].removeprefix('mmmuse')
         return renamed
     if isinstance(node, (list, tuple)):
         return type(node)(_renamed(value, package) for value in node)
