@@ -8,6 +8,7 @@ model = dict(
     exit=_base_.exit,
     head=_base_.head,
 )
+train_dataloader = dict(drop_last=True)  # MUSE needs two images.
 val_evaluator = [
     _base_.val_evaluator,
     dict(type='mmmuse.ExitDetectionMetric', metric=_base_.val_evaluator),

@@ -16,6 +16,7 @@ model = dict(
     ],
 )
 
+train_dataloader = dict(batch_sampler=dict(drop_last=True))  # MUSE needs two images.
 default_hooks = dict(
     student_checkpoint=dict(type='mmmuse.StudentCheckpointHook'),
     information=dict(type='mmmuse.InformationLoggerHook'),

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from mmmuse.backbone_outputs import output_paths
 from mmmuse.distillers import SelfDistiller
 from mmmuse.distillers.base import build_student
-from mmmuse.distillers.self_distiller import exit_strides
 from mmmuse.errors import InputError
 from mmmuse.features import DistillFeatures
 from mmmuse.registry import MODELS
@@ -66,12 +65,16 @@ class DetectionSelfDistiller(SelfDistiller):
         super().__init__(student, taps, head=head, extra_taps=self._outputs, **kwargs)
         shallow = self.tap_paths.shallow
         numbers = range(1, len(shallow) + 1)
-        self.exit_modules = tuple(numbers if exit_modules is None else exit_modules)
-        if not self.exit_modules or not set(self.exit_modules) <= set(numbers):
+        if exit_modules is None:
+            exit_modules = list(numbers)
+        is_list = isinstance(exit_modules, (list, tuple)) and len(exit_modules) > 0
+        if not is_list or not set(exit_modules) <= set(numbers):
             raise InputError(
-                f'exit_modules are some of the modules 1 to {len(shallow)}, got '
-                f'{list(self.exit_modules)}'
+                f'exit_modules is a list of some of the modules 1 to {len(shallow)}, got {exit_modules}'
             )
+        if len(set(exit_modules)) != len(exit_modules):
+            raise InputError(f'exit_modules names a module twice: {list(exit_modules)}')
+        self.exit_modules = tuple(exit_modules)
         self.exits = ModuleList(
             self._build_exit(exit or {}, config, shallow[number - 1])
             for number in self.exit_modules
@@ -80,11 +83,14 @@ class DetectionSelfDistiller(SelfDistiller):
 
     def _build_exit(self, exit: dict, config: dict, path: str) -> DetectionExit:
         exit = {'type': 'mmmuse.DetectionExit', **deepcopy(dict(exit))}
-        if 'bbox_head' not in exit and 'bbox_head' not in config:
+        has_neck = getattr(self.student, 'with_neck', False)
+        if not config and ('bbox_head' not in exit or (has_neck and 'neck' not in exit)):
             raise InputError(
                 'the student is built already, so the exit has to say which neck and bbox_head '
                 'it has: exit=dict(neck=..., bbox_head=...)'
             )
+        if '_scope_' in config:
+            exit.setdefault('_scope_', config['_scope_'])
         exit.setdefault('neck', deepcopy(config.get('neck')))
         head = exit.setdefault('bbox_head', deepcopy(config.get('bbox_head')))
         for name in ('train_cfg', 'test_cfg'):
@@ -95,7 +101,7 @@ class DetectionSelfDistiller(SelfDistiller):
         inferred = dict(
             local_channels=local.channels,
             channels=[spec.channels for spec in missing],
-            strides=[exit_strides([local], spec)[0] for spec in missing],
+            strides=[max(round(local.grid[0] / spec.grid[0]), 1) for spec in missing],
             num_reached=len(reached),
         )
         return MODELS.build({**inferred, **exit})

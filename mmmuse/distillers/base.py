@@ -70,6 +70,11 @@ class BaseDistiller(BaseModel):
         return self.student(inputs, data_samples, mode='predict')
 
     @property
+    def detector(self) -> BaseModel:
+        """The student: mmdet's hooks (``YOLOXModeSwitchHook``) look for it under this name."""
+        return self.student
+
+    @property
     def min_batch_size(self) -> int:
         """Images that the losses need in a batch, as the data set gives it."""
         return 1

@@ -153,7 +153,8 @@ class SelfDistiller(BaseDistiller):
         if len(data_samples) < self.min_batch_size:
             raise InputError(
                 f'a batch needs at least {self.min_batch_size} images, got '
-                f'{len(data_samples)}; if a last batch is left over, set drop_last=True'
+                f'{len(data_samples)}; if a last batch is left over, set drop_last=True of '
+                'train_dataloader or of its batch_sampler'
             )
 
     def step_losses(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:

@@ -1,0 +1,254 @@
+"""Ground truth, detector and its exits side by side, for each image."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import hsv_to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from mmcv.transforms import Compose
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import get_box_tensor
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.model import BaseModel
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmmuse.detection import LoadCheckedImage
+from mmmuse.errors import InputError
+from mmmuse.registry import DATASETS
+
+_EXIT = re.compile(r'exit(\d+)_instances')
+_PANEL = 5.0  # Inches of its longer side.
+_NARROWEST = 2.5  # Inches that a title needs.
+_TITLES = 0.7  # Inches above the panels.
+
+
+class Panel(NamedTuple):
+    """Boxes that are drawn on one copy of an image.
+
+    Attributes:
+        title: Whose they are.
+        boxes: Corners in pixels of the image, ``(M, 4)``.
+        labels: Indices of classes ``(M, )``.
+        scores: ``(M, )``; None for ground truth.
+    """
+
+    title: str
+    boxes: Tensor
+    labels: Tensor
+    scores: Tensor | None = None
+
+
+class Detections(NamedTuple):
+    """An image with what is to be seen on it.
+
+    Attributes:
+        path: Of its file.
+        image: RGB, ``(H, W, 3)``, as it is in the file.
+        panels: Ground truth if there is any, the detector, then its exits.
+    """
+
+    path: str
+    image: np.ndarray
+    panels: list[Panel]
+
+
+def images_of_split(
+    config: Config, split: str, detector: BaseModel, limit: int, score: float
+) -> Iterator[Detections]:
+    """Go through the first images of a config's data, with their ground truth.
+
+    Args:
+        config: With ``val_dataloader`` or ``test_dataloader``.
+        split: ``'val'`` or ``'test'``.
+        detector: Of :func:`mmmuse.export.trained_detector.load_trained_detector`.
+        limit: How many images, if there are as many.
+        score: Boxes of lower scores are left out.
+
+    Raises:
+        InputError: If the config has no such data, there is no image, or one cannot be read.
+    """
+    dataset: BaseDataset = DATASETS.build(deepcopy(_dataset_config(config, split)))
+    if not len(dataset):
+        raise InputError(f'the data set of {split}_dataloader holds no image')
+    for i in range(min(limit, len(dataset))):
+        info = dataset.get_data_info(i)
+        image = _read_image(info['img_path'])
+        panels = [ground_truth(info['instances']), *_detect(detector, dataset[i], score)]
+        yield Detections(info['img_path'], image, panels)
+
+
+def images_of_files(
+    config: Config, split: str, detector: BaseModel, files: Iterable[str], score: float
+) -> Iterator[Detections]:
+    """Go through image files, which have no ground truth.
+
+    Args:
+        config: With ``val_dataloader`` or ``test_dataloader``; its data need not be there.
+        split: ``'val'`` or ``'test'``, whose pipeline is taken.
+        detector: Of :func:`mmmuse.export.trained_detector.load_trained_detector`.
+        files: Paths.
+        score: Boxes of lower scores are left out.
+
+    Raises:
+        InputError: If the config has no such pipeline, or a file is missing or no image.
+    """
+    pipeline = Compose(deepcopy(_innermost(_dataset_config(config, split)).get('pipeline')))
+    for file in files:
+        image = _read_image(file)
+        data = pipeline(dict(img_path=file, img_id=0, instances=[]))
+        yield Detections(file, image, _detect(detector, data, score))
+
+
+def class_names(config: Config, split: str, detector: BaseModel) -> list[str]:
+    """Return the names of the classes, of the checkpoint and the data set alike.
+
+    Raises:
+        InputError: If the two name other classes, or in another order.
+    """
+    dataset = {**deepcopy(_dataset_config(config, split)), 'lazy_init': True}
+    shown = list(DATASETS.build(dataset).metainfo.get('classes') or ())
+    trained = list((detector.dataset_meta or {}).get('classes') or shown)
+    if shown and trained != shown:
+        raise InputError(
+            f'the checkpoint was trained on the classes {", ".join(trained)} and the data set '
+            f'of {split}_dataloader has {", ".join(shown)}'
+        )
+    return trained
+
+
+def _dataset_config(config: Config, split: str) -> dict:
+    loader = config.get(f'{split}_dataloader')
+    if not loader:
+        raise InputError(f'the config has no {split}_dataloader')
+    return loader['dataset']
+
+
+def _innermost(dataset: dict) -> dict:
+    while 'dataset' in dataset or 'datasets' in dataset:
+        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
+    return dataset
+
+
+def _read_image(path: str) -> np.ndarray:
+    return LoadCheckedImage().transform(dict(img_path=path))['img'][..., ::-1]
+
+
+@torch.no_grad()
+def _detect(detector: BaseModel, data: dict, score: float) -> list[Panel]:
+    return predictions(detector.test_step(pseudo_collate([data]))[0], score)
+
+
+def ground_truth(instances: Sequence[dict]) -> Panel:
+    """Return the annotated boxes of an image, without those that are to be ignored (crowds).
+
+    Args:
+        instances: ``bbox``, ``bbox_label`` and ``ignore_flag`` of each.
+    """
+    counted = [instance for instance in instances if not instance.get('ignore_flag')]
+    return Panel(
+        'Ground truth',
+        torch.tensor([instance['bbox'] for instance in counted]).reshape(-1, 4),
+        torch.tensor([instance['bbox_label'] for instance in counted], dtype=torch.long),
+    )
+
+
+def predictions(sample: DetDataSample, score: float) -> list[Panel]:
+    """Return the boxes of a detector and of its exits.
+
+    Args:
+        sample: With ``pred_instances`` and, of each exit, ``exit1_instances``, ...
+        score: Boxes of lower scores are left out.
+    """
+    exits = sorted(int(match[1]) for match in map(_EXIT.fullmatch, sample.keys()) if match)
+    fields = {'Detector': 'pred_instances'}
+    fields.update({f'Exit {number}': f'exit{number}_instances' for number in exits})
+    return [_panel(title, sample.get(field), score) for title, field in fields.items()]
+
+
+def _panel(title: str, instances: InstanceData, score: float) -> Panel:
+    kept = instances[instances.scores >= score].cpu()
+    return Panel(title, get_box_tensor(kept.bboxes), kept.labels, kept.scores)
+
+
+def draw_detections(detections: Detections, classes: Sequence[str], note: str = '') -> Figure:
+    """Return a figure of an image's panels side by side, each class in one colour.
+
+    Args:
+        detections: The image and its boxes.
+        classes: Names, by label.
+        note: Behind the file's name above the panels.
+    """
+    height, width = detections.image.shape[:2]
+    inch = _PANEL / max(height, width)
+    figure = Figure(
+        (max(inch * width, _NARROWEST) * len(detections.panels), inch * height + _TITLES),
+        layout='constrained',
+    )
+    axes = figure.subplots(1, len(detections.panels), squeeze=False)[0]
+    for axis, panel in zip(axes, detections.panels):
+        # A box at 0 begins at the left edge of the first pixel, not at its centre.
+        axis.imshow(detections.image, extent=(0, width, height, 0))
+        count = len(panel.boxes)
+        axis.set_title(f'{panel.title}: {count} {"box" if count == 1 else "boxes"}')
+        axis.set(xlim=(0, width), ylim=(height, 0))
+        _draw_boxes(axis, panel, classes)
+        axis.set_axis_off()
+    figure.suptitle(f'{Path(detections.path).name}{note}', parse_math=False)
+    return figure
+
+
+def _draw_boxes(axis: Axes, panel: Panel, classes: Sequence[str]) -> None:
+    width, height = axis.get_xlim()[1], axis.get_ylim()[0]
+    order = range(len(panel.boxes)) if panel.scores is None else panel.scores.argsort().tolist()
+    for i in order:  # The surest is drawn last and lies on top.
+        label = int(panel.labels[i])
+        text = classes[label] if label < len(classes) else f'class {label}'
+        if panel.scores is not None:
+            text += f' {panel.scores[i]:.2f}'
+        left, upper, right, lower = panel.boxes[i].tolist()
+        colour = class_colour(label)
+        axis.add_patch(
+            Rectangle((left, upper), right - left, lower - upper, fill=False, edgecolor=colour)
+        )
+        at_right = left > 0.8 * width  # Where a name would not fit into the image.
+        axis.text(
+            min(right, width) if at_right else left,
+            upper,
+            text,
+            fontsize=6,
+            horizontalalignment='right' if at_right else 'left',
+            verticalalignment='bottom' if upper > 0.05 * height else 'top',
+            bbox=dict(facecolor=colour, edgecolor='none', alpha=0.7, pad=0.8),
+            clip_on=True,
+            parse_math=False,
+        )
+
+
+def class_colour(label: int) -> tuple[float, float, float]:
+    """Return a bright colour for a class: hues a golden ratio apart, so that neighbours differ."""
+    red, green, blue = hsv_to_rgb(((0.3 + 0.618034 * label) % 1, 0.75, 1.0))
+    return float(red), float(green), float(blue)
+
+
+def picture_name(path: str, taken: Sequence[str]) -> str:
+    """Return the name of an image's PNG, numbered where another image has the same name.
+
+    Example:
+        >>> picture_name('b/cells.jpg', []), picture_name('b/cells.jpg', ['cells.png'])
+        ('cells.png', 'cells_2.png')
+    """
+    stem = name = Path(path).stem
+    number = 1
+    while f'{name}.png' in taken:
+        number += 1
+        name = f'{stem}_{number}'
+    return f'{name}.png'

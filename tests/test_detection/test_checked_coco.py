@@ -1,0 +1,208 @@
+import json
+import logging
+
+import pytest
+
+from mmmuse.detection import CheckedCocoDataset, checked_coco
+from mmmuse.errors import InputError
+
+CATEGORIES = ['cat', 'dog', 'owl']
+
+
+def annotation(number: int, bbox: list, **options) -> dict:
+    area = bbox[2] * bbox[3]
+    return {
+        **dict(id=number, image_id=1, category_id=7, bbox=bbox, area=area, iscrowd=0),
+        **options,
+    }
+
+
+def written(path, boxes=(), categories=CATEGORIES, **changes) -> str:
+    """The annotation file of one image of 100x80; of boxes ``[x, y, w, h]`` or whole entries."""
+    entries = [box if isinstance(box, dict) else annotation(i, box) for i, box in enumerate(boxes)]
+    content = dict(
+        images=[dict(id=1, file_name='1.jpg', width=100, height=80)],
+        annotations=entries,
+        categories=[dict(id=7 + i, name=name) for i, name in enumerate(categories)],
+    )
+    file = path / 'instances.json'
+    file.write_text(json.dumps({**content, **changes}))
+    return str(file)
+
+
+def data_set(file: str, classes=('cat', 'dog', 'owl'), **options) -> CheckedCocoDataset:
+    return CheckedCocoDataset(
+        ann_file=file,
+        data_prefix=dict(img=''),
+        metainfo=dict(classes=classes),
+        serialize_data=False,
+        **options,
+    )
+
+
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    """The warnings that are logged."""
+    lines = []
+
+    def note(message, logger, level):
+        assert (logger, level) == ('current', logging.WARNING)
+        lines.append(message)
+
+    monkeypatch.setattr(checked_coco, 'print_log', note)
+    return lines
+
+
+def boxes_of(dataset: CheckedCocoDataset) -> list[list[float]]:
+    return [instance['bbox'] for instance in dataset.get_data_info(0)['instances']]
+
+
+def test_boxes_are_corners_and_labels_are_numbers_of_classes(tmp_path, said):
+    boxes = [annotation(1, [10, 20, 30, 40]), annotation(2, [0, 0, 100, 80], category_id=9)]
+    dataset = data_set(written(tmp_path, boxes))
+    assert boxes_of(dataset) == [[10, 20, 40, 60], [0, 0, 100, 80]]
+    assert [instance['bbox_label'] for instance in dataset.get_data_info(0)['instances']] == [0, 2]
+    assert not said
+
+
+def test_a_missing_annotation_file_is_named(tmp_path):
+    file = str(tmp_path / 'nowhere.json')
+    with pytest.raises(InputError) as error:
+        data_set(file)
+    assert str(error.value) == f'no annotation file {file}'
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'',
+        b'{"images": [',
+        b'\xff\xd8\xff\xe0 an image',
+        b'{}',
+        b'{"images": [], "annotations": []}',
+        b'{"images": [{"id": 1}], "annotations": [], "categories": []}',
+        b'{"images": [], "annotations": [{"id": 1}], "categories": []}',
+        b'{"images": 3, "annotations": [], "categories": []}',
+    ],
+    ids=[
+        'empty',
+        'broken off',
+        'no text',
+        'no keys',
+        'no categories',
+        'an image without a file',
+        'an annotation without a box',
+        'no list of images',
+    ],
+)
+def test_a_file_that_is_none_of_cocos_is_named(tmp_path, content):
+    file = tmp_path / 'instances.json'
+    file.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        data_set(str(file), classes=())
+    assert str(error.value).startswith(f'{file} is no annotation file of COCO: ')
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=(AssertionError, ValueError),
+    reason='pycocotools asserts and unpacking a box raises ValueError; neither is caught',
+)
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'[]',
+        b'{"images": [{"id": 1, "file_name": "1.jpg", "width": 9, "height": 9}], "categories": '
+        b'[{"id": 7, "name": "cat"}], "annotations": [{"id": 1, "image_id": 1, "bbox": [1, 2, 3], '
+        b'"category_id": 7, "area": 9}]}',
+    ],
+    ids=['a list', 'a box of three numbers'],
+)
+def test_a_file_of_another_structure_is_named(tmp_path, content):
+    file = tmp_path / 'instances.json'
+    file.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        data_set(str(file), classes=())
+    assert str(error.value).startswith(f'{file} is no annotation file of COCO: ')
+
+
+@pytest.mark.xfail(strict=True, reason="mmdet's own KeyError: 'img' is taken for the file's")
+def test_a_missing_data_prefix_is_not_blamed_on_the_file(tmp_path):
+    file = written(tmp_path, [[10, 20, 30, 40]])
+    with pytest.raises((InputError, KeyError)) as error:
+        CheckedCocoDataset(ann_file=file, metainfo=dict(classes=CATEGORIES))
+    assert 'no annotation file of COCO' not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'classes', [('cat', 'dog', 'fox'), ('fox',), ('dog', 'cat', 'owl'), ('owl', 'cat')]
+)
+def test_classes_that_are_not_the_categories_in_their_order_are_refused(tmp_path, classes):
+    with pytest.raises(InputError) as error:
+        data_set(written(tmp_path, [[10, 20, 30, 40]]), classes)
+    assert f'the classes of the data set are {", ".join(classes)} and the cat' in str(error.value)
+    assert 'annotation file cat, dog, owl: set metainfo.classes' in str(error.value)
+
+
+def test_mmdets_80_classes_are_refused_in_a_short_line(tmp_path):
+    with pytest.raises(InputError) as error:
+        CheckedCocoDataset(ann_file=written(tmp_path))
+    assert 'are person, bicycle, car, motorcycle, airplane, ... (80) and' in str(error.value)
+
+
+def test_some_of_the_categories_are_enough(tmp_path, said):
+    boxes = [annotation(i, [10, 20, 30, 40], category_id=7 + i) for i in range(3)]
+    dataset = data_set(written(tmp_path, boxes), ('cat', 'owl'))
+    assert [instance['bbox_label'] for instance in dataset.get_data_info(0)['instances']] == [0, 1]
+
+
+def test_boxes_outside_empty_and_beyond_are_counted_in_one_line(tmp_path, said):
+    kept = [[-5, 10, 20, 20], [10, -1, 20, 20], [90, 10, 20, 20], [10, 70, 20, 20]]
+    outside = [[100, 10, 20, 20], [10, 80, 20, 20], [-20, 10, 20, 20]]
+    empty = [[10, 10, 0, 20], [10, 10, 20, 0.5]]
+    file = written(tmp_path, [*kept, *outside, *empty, [50, 50, 10, 10]])
+    dataset = data_set(file)
+    assert said == [
+        f'{file}: boxes 3 outside their image (left out), 2 without an area (left out), '
+        '4 reaching beyond their image'
+    ]
+    assert boxes_of(dataset) == [
+        [-5, 10, 15, 30],
+        [10, -1, 30, 19],
+        [90, 10, 110, 30],
+        [10, 70, 30, 90],
+        [50, 50, 60, 60],
+    ]
+
+
+@pytest.mark.parametrize(
+    ('box', 'what'),
+    [
+        ([-30, 10, 20, 20], '1 outside their image (left out)'),
+        ([10, 10, -5, 20], '1 without an area (left out)'),
+        ([-3, 10, 20, 20], '1 reaching beyond their image'),
+    ],
+)
+def test_a_kind_that_does_not_occur_is_not_mentioned(tmp_path, said, box, what):
+    file = written(tmp_path, [box, [50, 50, 10, 10]])
+    data_set(file)
+    assert said == [f'{file}: boxes {what}']
+
+
+def test_a_second_load_counts_anew(tmp_path, said):
+    dataset = data_set(written(tmp_path, [[-3, 10, 20, 20]]))
+    dataset.load_data_list()
+    assert said[0] == said[1]
+
+
+@pytest.mark.xfail(strict=True, reason='left out by mmdet for its area, which is not looked at')
+def test_a_box_left_out_for_its_annotated_area_is_counted(tmp_path, said):
+    file = written(tmp_path, [annotation(1, [10, 10, 20, 20], area=0)])
+    assert boxes_of(data_set(file)) == []
+    assert said == [f'{file}: boxes 1 without an area (left out)']
+
+
+def test_crowds_are_marked(tmp_path, said):
+    boxes = [annotation(1, [10, 20, 30, 40], iscrowd=1), annotation(2, [0, 0, 50, 50])]
+    dataset = data_set(written(tmp_path, boxes))
+    assert [instance['ignore_flag'] for instance in dataset.get_data_info(0)['instances']] == [1, 0]

@@ -1,0 +1,347 @@
+"""Exits of detectors: a second neck and head on the maps that exist behind a module."""
+
+from copy import deepcopy
+from functools import cache
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmdet.testing import demo_mm_inputs
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmmuse.command_line.config import load_config
+from mmmuse.detection import DetectionExit, DetectionSelfDistiller, ExitDetectionMetric, ExitNeck
+from mmmuse.errors import InputError
+from mmmuse.registry import MODELS
+from mmmuse.student_weights import with_plain_names
+
+from .test_detectors import (
+    CLASSES,
+    EXAMPLES,
+    MUSE,
+    SIZE,
+    assert_same_boxes,
+    batch,
+    detector,
+    example,
+    losses_of,
+    predictions_of,
+    without_gradient,
+)
+
+YOLOV5 = EXAMPLES.parent / 'detection' / 'yolov5_s_coco_mi_x_si.py'
+# Maps of the backbone that an exit reads before its own, by the exit's number.
+REACHED = {'retinanet_r50': {1: 2, 2: 3}, 'yolov5_s': {1: 2}}
+EXITS = [(name, number) for name, reached in REACHED.items() for number in reached]
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        yield
+
+
+@cache
+def yolov5() -> Config:
+    """The shipped config, an eighth as wide, with 3 classes."""
+    config = load_config(str(YOLOV5), {})
+    widths = [32, 64, 128]
+    config.merge_from_dict(
+        {
+            'model.student.backbone.widen_factor': 0.125,
+            'model.student.neck.in_channels': widths,
+            'model.student.bbox_head.in_channels': widths,
+            'model.student.bbox_head.num_classes': CLASSES,
+            'model.student.test_cfg.max_per_img': 20,
+        }
+    )
+    return config
+
+
+def config_of(name: str) -> dict:
+    return deepcopy(dict(yolov5().model if name == 'yolov5_s' else example(name).model))
+
+
+def with_exits(name: str = 'retinanet_r50', **changes) -> DetectionSelfDistiller:
+    """A small detector of a shipped config, with an exit behind each tapped module."""
+    config = {**config_of(name), 'exit_modules': None, **changes}
+    config.pop('type')
+    return DetectionSelfDistiller(**config).train()
+
+
+def exit_of(distiller: DetectionSelfDistiller, number: int) -> DetectionExit:
+    return distiller.exits[distiller.exit_modules.index(number)]
+
+
+def maps_of_exit(
+    distiller: DetectionSelfDistiller, name: str, number: int, inputs: Tensor
+) -> tuple[Tensor, ...]:
+    """What an exit's head reads, by hand: the maps reached, stand-ins for the others, the neck."""
+    exit = exit_of(distiller, number)
+    maps = distiller.student.backbone(inputs)[: REACHED[name][number]]
+    stand_ins = [bottleneck((maps[-1],))[0] for bottleneck in exit.neck.bottlenecks]
+    return exit.neck.neck([*maps, *stand_ins])
+
+
+def test_a_bottleneck_stands_in_for_each_map_that_is_missing():
+    distiller = with_exits()
+    first, second = distiller.exits
+    # Behind layer2 (8 channels, stride 8) layer3 and layer4 are missing.
+    assert [b.in_channels for b in first.neck.bottlenecks] == [(8,), (8,)]
+    assert [b.out_channels for b in first.neck.bottlenecks] == [16, 32]
+    assert [b.strides for b in first.neck.bottlenecks] == [(2,), (4,)]
+    (only,) = second.neck.bottlenecks
+    assert (only.in_channels, only.out_channels, only.strides) == ((16,), 32, (2,))
+
+
+@pytest.mark.parametrize(('name', 'number'), EXITS)
+def test_the_losses_of_an_exit_are_its_heads_weighted(name, number):
+    distiller = with_exits(name, exit=dict(loss_weight=0.25), exit_modules=[number])
+    _, losses = losses_of(distiller)
+    data = batch(distiller, True)
+    maps = maps_of_exit(distiller, name, number, data['inputs'])
+    own = exit_of(distiller, number).bbox_head.loss(maps, data['data_samples'])
+    _, expected = distiller.parse_losses(own)
+    assert {'loss_cls', 'loss_bbox', 'loss'} <= set(expected)
+    del expected['loss']
+    of_exit = {key: loss for key, loss in losses.items() if key.startswith('exit')}
+    assert set(of_exit) == {f'exit{number}.{key}' for key in expected}
+    for key, value in expected.items():
+        torch.testing.assert_close(of_exit[f'exit{number}.{key}'], 0.25 * value)
+
+
+@pytest.mark.parametrize('name', REACHED)
+def test_the_losses_of_exits_stand_beside_the_detectors_and_muse(name):
+    distiller = with_exits(name)
+    plain = MODELS.build(config_of(name)['student']).train()
+    plain.load_state_dict(with_plain_names(distiller.state_dict()), strict=True)
+    _, expected = losses_of(plain)
+    total, losses = losses_of(distiller)
+    modules = len(REACHED[name])
+    muse = {key for key in MUSE if key == 'loss_muse' or int(key[-1]) <= modules}
+    of_exits = {
+        f'exit{number}.{key}' for number in REACHED[name] for key in expected if key != 'loss'
+    }
+    assert set(losses) == set(expected) | muse | of_exits
+    for key in set(expected) - {'loss'}:
+        torch.testing.assert_close(losses[key], expected[key])
+    of_all = sum(losses[key] for key in of_exits) + expected['loss'] + losses['loss_muse']
+    torch.testing.assert_close(total, of_all)
+
+
+@pytest.mark.parametrize('name', REACHED)
+def test_every_weight_gets_a_gradient_in_a_step(name):
+    distiller = with_exits(name)
+    losses_of(distiller)[0].backward()
+    assert without_gradient(distiller) == set()
+
+
+def test_exits_alone_need_no_losses_between_features():
+    distiller = with_exits(head=None)
+    total, losses = losses_of(distiller)
+    assert not MUSE & set(losses)
+    assert {'loss_cls', 'exit1.loss_cls', 'exit2.loss_cls'} <= set(losses)
+    total.backward()
+    assert without_gradient(distiller) == set()
+
+
+def test_an_exit_teaches_the_backbone_up_to_its_module_and_no_further():
+    distiller = with_exits(exit_modules=[1])
+    losses = distiller(**batch(distiller, True), mode='loss')
+    distiller.parse_losses({k: v for k, v in losses.items() if k.startswith('exit1')})[0].backward()
+    backbone = distiller.student.backbone
+    assert backbone.layer2[0].conv1.weight.grad.abs().sum() > 0
+    assert backbone.layer3[0].conv1.weight.grad is None
+
+
+@pytest.mark.parametrize(('name', 'number'), EXITS)
+def test_the_boxes_of_an_exit_are_its_heads(name, number):
+    distiller = with_exits(name)
+    found = predictions_of(distiller)
+    data = batch(distiller, False)
+    with torch.no_grad():
+        maps = maps_of_exit(distiller, name, number, data['inputs'])
+        expected = exit_of(distiller, number).bbox_head.predict(
+            maps, data['data_samples'], rescale=True
+        )
+    for sample, of_image in zip(found, expected):
+        assert_same_boxes(sample.get(f'exit{number}_instances'), of_image)
+
+
+@pytest.mark.parametrize('name', REACHED)
+def test_exits_leave_the_detectors_boxes_as_they_are(name):
+    distiller = with_exits(name)
+    plain = MODELS.build(config_of(name)['student'])
+    plain.load_state_dict(with_plain_names(distiller.state_dict()), strict=True)
+    for sample, of_plain in zip(predictions_of(distiller), predictions_of(plain)):
+        assert_same_boxes(sample.pred_instances, of_plain.pred_instances)
+
+
+def test_exits_go_by_the_numbers_of_their_modules():
+    distiller = with_exits(exit_modules=[2])
+    _, losses = losses_of(distiller)
+    assert {key.partition('.')[0] for key in losses if 'exit' in key} == {'exit2'}
+    assert set(losses) >= MUSE
+    sample = predictions_of(distiller)[0]
+    assert 'exit2_instances' in sample
+    assert 'exit1_instances' not in sample
+    assert exit_of(distiller, 2).neck.num_reached == 3
+
+
+@pytest.mark.parametrize('numbers', [[0], [3], [1, 3], [-1], []])
+def test_an_exit_behind_a_module_that_is_not_there_is_refused(numbers):
+    with pytest.raises(InputError, match='exit_modules are some of the modules 1 to 2, got'):
+        with_exits(exit_modules=numbers)
+
+
+def test_a_built_student_needs_the_exits_neck_and_head():
+    with pytest.raises(InputError, match=r'exit=dict\(neck=\.\.\., bbox_head=\.\.\.\)'):
+        with_exits(student=detector('retinanet_r50'))
+
+
+def test_a_built_student_has_the_exits_that_it_is_given():
+    student = config_of('retinanet_r50')['student']
+    exit = dict(neck=student['neck'], bbox_head=student['bbox_head'])
+    built = with_exits(student=detector('retinanet_r50'), exit=exit)
+    of_config = with_exits()
+    built.load_state_dict(of_config.state_dict(), strict=True)
+    torch.testing.assert_close(losses_of(built)[1], losses_of(of_config)[1])
+    found, wanted = predictions_of(built)[0], predictions_of(of_config)[0]
+    assert_same_boxes(found.exit1_instances, wanted.exit1_instances)
+
+
+@pytest.mark.parametrize(
+    ('name', 'kind'), [('faster-rcnn_r50', 'FasterRCNN'), ('detr_r50', 'DETR')]
+)
+def test_a_detector_without_a_dense_head_has_no_exit(name, kind):
+    with pytest.raises(InputError, match=f'{kind} has none. Without exits take mmmuse.SelfDist'):
+        with_exits(name)
+
+
+def test_a_neck_of_an_exit_says_how_many_maps_it_reads():
+    neck = ExitNeck(local_channels=4, channels=[8], strides=[2], num_reached=2)
+    maps = [torch.randn(1, 4, 8, 8)] * 3
+    assert [tuple(level.shape) for level in neck(maps)] == [
+        (1, 4, 8, 8),
+        (1, 4, 8, 8),
+        (1, 8, 4, 4),
+    ]
+    with pytest.raises(InputError, match='needs 2 maps and the feature of the exit, got 2'):
+        neck(maps[:2])
+    with pytest.raises(InputError, match='got 1 channels and 2 strides'):
+        ExitNeck(local_channels=4, channels=[8], strides=[2, 4], num_reached=2)
+
+
+def test_a_saved_checkpoint_holds_the_plain_detector_and_the_exits_beside_it(tmp_path):
+    distiller = with_exits()
+    images = demo_mm_inputs(2, [[3, SIZE, SIZE]] * 2, num_items=[2, 2], num_classes=CLASSES)
+    Runner(
+        distiller,
+        work_dir=str(tmp_path),
+        train_dataloader=dict(
+            dataset=[dict(zip(images, image)) for image in zip(*images.values())],
+            batch_size=2,
+            sampler=dict(type='DefaultSampler'),
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-4)),
+        default_hooks=dict(student_checkpoint=dict(type='mmmuse.StudentCheckpointHook')),
+        default_scope='mmdet',
+        log_level='ERROR',
+        experiment_name='detection_exit',
+    ).train()
+    saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)
+    plain = detector('retinanet_r50')
+    plain.load_state_dict(saved['state_dict'], strict=True)
+    assert_same_boxes(
+        predictions_of(plain)[0].pred_instances, predictions_of(distiller)[0].pred_instances
+    )
+    assert {name.split('.')[0] for name in saved['distiller']} == {'exits', 'head'}
+    assert len(saved['state_dict']) + len(saved['distiller']) == len(distiller.state_dict())
+
+
+CLASS_NAMES = dict(classes=('cat', 'dog'))
+BOXES = torch.tensor([[0.0, 0.0, 40.0, 40.0], [50.0, 50.0, 90.0, 90.0]])
+
+
+def found_boxes(kept: slice) -> InstanceData:
+    boxes = BOXES[kept]
+    return InstanceData(
+        bboxes=boxes, scores=torch.full((len(boxes),), 0.9), labels=torch.tensor([0, 1])[kept]
+    )
+
+
+def sample(pred: InstanceData, **exits: InstanceData) -> DetDataSample:
+    """An image of 100 pixels with a cat and a dog, and what is found in it."""
+    result = DetDataSample(metainfo=dict(img_id=0, ori_shape=(100, 100)))
+    result.pred_instances = pred
+    for name, instances in exits.items():
+        result.set_field(instances, name)
+    result.set_field(
+        [
+            dict(bbox=box.tolist(), bbox_label=label, ignore_flag=0)
+            for label, box in enumerate(BOXES)
+        ],
+        'instances',
+        field_type='metainfo',
+    )
+    return result
+
+
+def evaluate(samples: list[DetDataSample], *metrics: dict) -> dict:
+    evaluator = Evaluator(list(metrics))
+    evaluator.dataset_meta = CLASS_NAMES
+    evaluator.process(samples)
+    return evaluator.evaluate(len(samples))
+
+
+COCO = dict(type='CocoMetric', metric='bbox')
+OF_EXITS = dict(type='mmmuse.ExitDetectionMetric', metric=COCO)
+BOTH, CAT, NOTHING = slice(None), slice(1), slice(0)
+
+
+def test_exits_are_measured_by_themselves_and_the_detector_as_without_them():
+    samples = [
+        sample(
+            found_boxes(CAT),
+            exit1_instances=found_boxes(BOTH),
+            exit3_instances=found_boxes(CAT),
+        )
+    ]
+    figures = evaluate(samples, COCO, OF_EXITS)
+    # The cat is found and the dog is not, or both are.
+    assert figures['coco/bbox_mAP'] == 0.5
+    assert figures['exit1/coco/bbox_mAP'] == 1.0
+    assert figures['exit3/coco/bbox_mAP'] == 0.5
+    assert {key.split('/')[0] for key in figures} == {'coco', 'exit1', 'exit3'}
+    plain = evaluate([sample(found_boxes(CAT))], COCO)
+    both = evaluate([sample(found_boxes(BOTH))], COCO)
+    nan_is_equal = dict(nan_ok=True)
+    assert {k: figures[k] for k in plain} == pytest.approx(plain, **nan_is_equal)
+    assert {k: figures[f'exit1/{k}'] for k in both} == pytest.approx(both, **nan_is_equal)
+    assert {k: figures[f'exit3/{k}'] for k in plain} == pytest.approx(plain, **nan_is_equal)
+
+
+def test_a_plain_detector_has_no_figures_of_exits():
+    assert evaluate([sample(found_boxes(BOTH))], OF_EXITS) == {}
+
+
+def test_an_evaluation_of_exits_starts_anew():
+    metric = ExitDetectionMetric(COCO)
+    metric.dataset_meta = CLASS_NAMES
+    for kept, expected in ((BOTH, 1.0), (CAT, 0.5)):
+        metric.process(
+            None, [sample(found_boxes(BOTH), exit1_instances=found_boxes(kept)).to_dict()]
+        )
+        assert metric.evaluate(1)['exit1/coco/bbox_mAP'] == expected
+    assert metric.evaluate(1) == {}
+
+
+def test_a_metric_that_is_none_is_known_before_the_first_image():
+    with pytest.raises(KeyError, match='NoSuchMetric'):
+        ExitDetectionMetric(dict(type='NoSuchMetric'))
