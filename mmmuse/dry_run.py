@@ -51,6 +51,11 @@ def blank_image_shapes(
     return [(channels, *size) for channels in dict.fromkeys((likeliest, 3)) for size in sizes]
 
 
+def is_detector(model: nn.Module) -> bool:
+    """Say whether a model is one of mmdet's, without importing mmdet."""
+    return any(kind.__module__.startswith('mmdet.') for kind in type(model).__mro__)
+
+
 def blank_samples(model: nn.Module, shape: Sequence[int]) -> list | None:
     """Return the data sample of a blank image, for a model whose forward may ask for one.
 
@@ -61,7 +66,7 @@ def blank_samples(model: nn.Module, shape: Sequence[int]) -> list | None:
     Returns:
         One ``DetDataSample`` without objects for a detector of mmdet; None for any other model.
     """
-    if not any(kind.__module__.startswith('mmdet.') for kind in type(model).__mro__):
+    if not is_detector(model):
         return None
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData

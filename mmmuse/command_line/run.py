@@ -15,9 +15,15 @@ from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from mmmuse.dry_run import is_detector
 from mmmuse.errors import InputError
-from mmmuse.hooks import PeerCheckpointHook, StudentCheckpointHook, TrainingLabelsHook
-from mmmuse.hooks.student_checkpoint import distiller_of
+from mmmuse.hooks import (
+    ClassCountHook,
+    PeerCheckpointHook,
+    StudentCheckpointHook,
+    TrainingLabelsHook,
+)
+from mmmuse.hooks.student_checkpoint import distiller_of, unwrapped
 
 
 class _Steps(Hook):
@@ -66,9 +72,13 @@ def run(config: Config, act: Callable[[Runner], Any]) -> Any:
 
 
 def _add_missing_hooks(runner: Runner) -> None:
-    """Add the hooks that a distiller cannot do without, where a config lacks them."""
-    for kind in (StudentCheckpointHook, PeerCheckpointHook, TrainingLabelsHook):
-        if distiller_of(runner) and not any(isinstance(hook, kind) for hook in runner.hooks):
+    """Add the hooks that a distiller or a detector cannot do without, where a config lacks them."""
+    distiller = distiller_of(runner)
+    needed = [StudentCheckpointHook, PeerCheckpointHook, TrainingLabelsHook] if distiller else []
+    if is_detector(distiller.student if distiller else unwrapped(runner.model)):
+        needed.append(ClassCountHook)
+    for kind in needed:
+        if not any(isinstance(hook, kind) for hook in runner.hooks):
             runner.register_hook(kind())
 
 

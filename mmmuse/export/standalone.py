@@ -20,6 +20,7 @@ CHECKPOINT = 'checkpoint.pth'
 
 # What the distiller alone needs.
 _DISTILLER_HOOKS = {
+    'mmmuse.ClassCountHook',
     'mmmuse.InformationLoggerHook',
     'mmmuse.PeerCheckpointHook',
     'mmmuse.StudentCheckpointHook',

@@ -1,6 +1,7 @@
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
+from torch import nn
 
 from mmmuse.distillers import BaseDistiller
 from mmmuse.errors import InputError
@@ -80,5 +81,10 @@ class _SplitStudentHook(Hook):
 
 def distiller_of(runner) -> BaseDistiller | None:
     """Return the distiller that a runner trains or tests, DDP taken off; None if it is no distiller."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     return model if isinstance(model, BaseDistiller) else None
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return a runner's model with DDP taken off."""
+    return model.module if is_model_wrapper(model) else model

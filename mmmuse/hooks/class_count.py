@@ -1,0 +1,42 @@
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from mmmuse.errors import InputError
+from mmmuse.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ClassCountHook(Hook):
+    """Refuse data of other classes than a detector's heads have.
+
+    ``tools/train.py`` and ``tools/test.py`` add it for any detector of mmdet.
+
+    Raises:
+        InputError: If a box head has another number of classes than the data set.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Check the training and the validation data."""
+        _check(runner, 'train', runner.train_dataloader)
+        if runner.val_loop is not None:
+            _check(runner, 'val', runner.val_dataloader)
+
+    def before_test(self, runner: Runner) -> None:
+        """Check the test data."""
+        _check(runner, 'test', runner.test_dataloader)
+
+
+def _check(runner: Runner, split: str, loader: DataLoader) -> None:
+    classes = getattr(loader.dataset, 'metainfo', {}).get('classes')
+    if classes is None:
+        return
+    if isinstance(classes, str):
+        raise InputError(f"{split} data: metainfo.classes is a tuple, ('{classes}',), got a text")
+    for name, module in runner.model.named_modules():
+        if 'bbox_head' in name and getattr(module, 'num_classes', len(classes)) != len(classes):
+            raise InputError(
+                f'{name} has {module.num_classes} classes and the {split} data {len(classes)} '
+                f'({", ".join(classes[:3])}{", ..." if len(classes) > 3 else ""}): set num_classes '
+                'of the head, or metainfo.classes of the data set'
+            )
