@@ -1,7 +1,8 @@
-"""How long a network takes, measured."""
+"""How long something takes, measured."""
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from statistics import median
 from typing import TypeVar
 
@@ -11,27 +12,47 @@ from torch import Tensor
 Name = TypeVar('Name')
 
 
+def interleaved_seconds(
+    calls: Mapping[Name, Callable[[], object]], repeats: int, warmup: int
+) -> dict[Name, float]:
+    """Time calls by turns, and return the median of each in seconds.
+
+    Turns, so that whatever else the machine does meets all of them alike.
+
+    Args:
+        calls: Each waits for its device by itself.
+        repeats: Calls of each that are counted.
+        warmup: Calls of each before that.
+    """
+    times: dict[Name, list[float]] = {name: [] for name in calls}
+    for turn in range(warmup + repeats):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if turn >= warmup:
+                times[name].append(time.perf_counter() - start)
+    return {name: median(measured) for name, measured in times.items()}
+
+
 @torch.inference_mode()
 def latencies(
     functions: Mapping[Name, Callable[[Tensor], object]], images: Tensor, repeats: int = 30
 ) -> dict[Name, float]:
     """Time functions of the same images by turns, and return the median of each in milliseconds.
 
-    Turns, so that whatever else the machine does meets all of them alike. The
-    first three calls of each are not counted.
+    The first three calls of each are not counted.
 
     Args:
         functions: Each maps images ``(N, C, H, W)`` to anything.
         images: For every call, on the CPU or a GPU.
         repeats: Calls that are counted.
     """
-    times: dict[Name, list[float]] = {name: [] for name in functions}
-    for turn in range(repeats + 3):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function(images)
-            if images.is_cuda:
-                torch.cuda.synchronize(images.device)
-            if turn >= 3:
-                times[name].append(1000 * (time.perf_counter() - start))
-    return {name: median(measured) for name, measured in times.items()}
+
+    def call(function: Callable[[Tensor], object]) -> None:
+        function(images)
+        if images.is_cuda:
+            torch.cuda.synchronize(images.device)
+
+    calls = {name: partial(call, function) for name, function in functions.items()}
+    seconds = interleaved_seconds(calls, repeats, warmup=3)
+    return {name: 1000 * value for name, value in seconds.items()}

@@ -10,8 +10,6 @@ resident set of a fresh process on a CPU.
 import argparse
 import multiprocessing
 import resource
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
@@ -24,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, hardware, print_table, write_json
+from mmmuse.export.latency import interleaved_seconds
 from mmmuse.functional import jsd_critic_loss
 from mmmuse.optim import BFloat16OptimWrapper
 from mmmuse.registry import MODELS
@@ -142,14 +141,7 @@ def measure_flops(names: list[str], args: argparse.Namespace) -> dict[str, int]:
 
 def measure_time(names: list[str], args: argparse.Namespace) -> dict[str, float]:
     steps = {name: stepper(VARIANTS[name], args) for name in names}
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for round_ in range(args.warmup + args.steps):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if round_ >= args.warmup:
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return interleaved_seconds(steps, args.steps, args.warmup)
 
 
 def prepare() -> None:
