@@ -121,3 +121,81 @@ def test_stages_that_are_frozen_behind_the_end_are_refused():
         InputError, match=r"cannot end at 'layer2'.*frozen_stages may reach too far"
     ):
         TruncatedBackbone(dict(SMALL, frozen_stages=3), 'layer2')
+
+
+@pytest.mark.parametrize(
+    ('end', 'outs'),
+    [
+        ('layer3', ['layer1', 'layer2']),
+        ('layer3', ['layer2', 'layer1']),
+        ('layer3', ['layer2', 'layer3']),
+        ('layer2.0', ['layer1.1.conv1']),
+        ('cells.4[0]', ['cells.1[0]', 'cells.2[0]']),
+        ('layers.5.3', ['layers.2', 'layers.5.0']),
+    ],
+)
+def test_earlier_features_are_put_out_in_the_order_asked_for(end, outs):
+    whole = still(MODELS.build(BACKBONES[end]))
+    images = torch.randn(2, 3, 32, 32)
+    taps = FeatureTaps(whole, dict.fromkeys([*outs, end]))
+    with taps, torch.no_grad():
+        whole(images)
+        features = taps.pop()
+    taps.remove()
+    truncated = still(TruncatedBackbone(whole, end, outs))
+    with torch.no_grad():
+        found = truncated(images)
+    assert len(found) == len(outs) + 1
+    for feature, path in zip(found, [*outs, end], strict=True):
+        assert torch.equal(feature, features[path])
+
+
+def test_earlier_features_keep_no_module_behind_the_end():
+    alone = TruncatedBackbone(SMALL, 'layer2')
+    with_others = TruncatedBackbone(SMALL, 'layer2', outs=['layer1', 'layer2'])
+    assert with_others.state_dict().keys() == alone.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ('end', 'behind'), [('layer2', 'layer3'), ('layer2.0', 'layer2'), ('layer2', 'layer4.1')]
+)
+def test_a_feature_from_behind_the_end_is_refused(end, behind):
+    message = f"cannot end at '{end}': '{behind}', which is to be put out too, lies behind"
+    with pytest.raises(InputError, match=message):
+        TruncatedBackbone(SMALL, end, outs=['layer1', behind])
+
+
+def test_an_earlier_feature_that_is_not_there_is_named():
+    with pytest.raises(InputError, match=r"no module 'layer5'; nearest: 'layer\d'"):
+        TruncatedBackbone(SMALL, 'layer3', outs=['layer5'])
+    backbone = MODELS.build(SMALL)
+    backbone.spare = nn.Conv2d(3, 3, 1)
+    with pytest.raises(InputError, match="'spare' was not reached by the forward"):
+        TruncatedBackbone(backbone, 'layer3', outs=['spare'])
+
+
+def test_an_error_between_two_features_is_an_error_and_the_next_forward_a_new_one():
+    truncated = still(TruncatedBackbone(SMALL, 'layer2', outs=['layer1']))
+    images = torch.randn(2, 3, 16, 16)
+    expected = truncated(images)
+    handle = truncated.body.layer2.register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        truncated(torch.randn(2, 3, 16, 16))
+    handle.remove()
+    for feature, own in zip(truncated(images), expected, strict=True):
+        assert torch.equal(feature, own)
+
+
+def test_threads_do_not_mix_their_features():
+    truncated = still(TruncatedBackbone(SMALL, 'layer2', outs=['layer1']))
+    batches = [torch.randn(2, 3, 16, 16) for _ in range(20)]
+
+    def run(batch):
+        with torch.no_grad():
+            return truncated(batch)
+
+    expected = [run(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for own, alone in zip(pool.map(run, batches), expected, strict=True):
+            for feature, wanted in zip(own, alone, strict=True):
+                torch.testing.assert_close(feature, wanted)
