@@ -1,8 +1,4 @@
-_base_ = [
-    '../_base_/datasets/cifar100_64.py',
-    '../_base_/schedules/cifar_240e.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = '../_base_/online_cifar100.py'
 
 # Two ResNet-20s learn together: cross-entropy, and KD from each other.
 model = dict(
@@ -27,6 +23,3 @@ model = dict(
     ),
     losses=[dict(type='mmmuse.KDLoss', temperature=4)],
 )
-
-val_evaluator = [dict(type='mmmuse.PeerMetric', metric=dict(type='Accuracy', topk=(1, 5)))]
-test_evaluator = val_evaluator

@@ -54,6 +54,8 @@ class CheckedCocoDataset(CocoDataset):
             raise InputError(
                 f'{self.ann_file} is no annotation file of COCO: {type(error).__name__}: {error}'
             ) from error
+        if not data_list:
+            raise InputError(f'{self.ann_file} holds no images')
         counts = {
             'outside their image (left out)': self._outside,
             'without an area (left out)': self._empty,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmmuse.errors import InputError
 from mmmuse.features import DistillFeatures, TransferFeatures
+from mmmuse.functional.precision import at_least_float32
 from mmmuse.losses import build_transfer_loss
 from mmmuse.network_config import network_config
 from mmmuse.registry import MODELS
@@ -316,7 +317,7 @@ def _mean_logits(features: Sequence[DistillFeatures]) -> Tensor | None:
     logits = [of_peer.logits for of_peer in features]
     if any(of_peer is None for of_peer in logits) or len({x.shape for x in logits}) > 1:
         return None
-    return torch.stack(logits).float().mean(0).detach()
+    return at_least_float32(torch.stack(logits)).mean(0).detach()
 
 
 def _same_images(data_samples: list, each: int) -> bool:

@@ -117,7 +117,9 @@ def test_a_head_of_the_exits_own_goes_with_it():
     config = exit_detector_config(model, distiller, 1)
     assert config['test_cfg']['max_per_img'] == 3
     assert not {'train_cfg', 'test_cfg'} & set(config['bbox_head'])
-    found, expected = (predictions_of(net)[0] for net in (exit_detector(model, distiller, 1), distiller))
+    found, expected = (
+        predictions_of(net)[0] for net in (exit_detector(model, distiller, 1), distiller)
+    )
     assert len(found.pred_instances) == 3
     assert_same_boxes(found.pred_instances, expected.exit1_instances)
     assert len(expected.pred_instances) == 20
@@ -163,9 +165,7 @@ def test_a_module_that_was_given_no_exit_has_none():
 
 
 def test_an_exit_in_the_neck_cannot_stand_alone():
-    taps = dict(
-        modules=['backbone.layer3', 'neck.fpn_convs.0.conv'], last='neck.fpn_convs.2.conv'
-    )
+    taps = dict(modules=['backbone.layer3', 'neck.fpn_convs.0.conv'], last='neck.fpn_convs.2.conv')
     distiller = with_exits(taps=taps, head=None)
     model = {**config_of('retinanet_r50'), 'taps': taps}
     message = "exit 2 cannot stand alone: it is at 'neck.fpn_convs.0.conv', not below 'backbone.'"

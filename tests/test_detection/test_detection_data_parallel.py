@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+from mmengine.registry import DefaultScope
+
+from .test_detection_exit import batch, with_exits, without_gradient
+
+IMAGES, PROCESSES = 2, 2  # Of each process, and how many there are.
+LOSSES = [
+    f'{part}{name}' for part in ('', 'exit1.') for name in ('loss_bbox', 'loss_cls', 'loss_obj')
+]
+
+
+def train_each(rank: int, folder: str) -> None:
+    """One of two processes."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=PROCESSES
+    )
+    torch.manual_seed(rank)  # DDP has to bring the weights of rank 0 to rank 1.
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MMDistributedDataParallel(with_exits('yolov5_s'), device_ids=None)
+    distiller = model.module
+    data = batch(distiller, True)
+    data['inputs'] = data['inputs'] + 0.1 * torch.rand_like(data['inputs'])  # Of each its own.
+    losses = model(**data, mode='loss')
+    heads = [distiller.student.bbox_head, distiller.exits[0].bbox_head]
+    with torch.no_grad():
+        for head in heads:
+            head.scale_by_batch = False
+        of_an_image = distiller(**data, mode='loss')
+        for head in heads:
+            head.scale_by_batch = True
+    distiller.parse_losses(losses)[0].backward()
+    result = dict(
+        losses={name: losses[name].detach() for name in LOSSES},
+        of_an_image={name: of_an_image[name] for name in LOSSES},
+        without_gradient=without_gradient(distiller),
+        gradients={name: value.grad.clone() for name, value in distiller.named_parameters()},
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+    optimizer.step()
+    optimizer.zero_grad()
+    # The second step is what an unused parameter would stop.
+    raw = dict(inputs=list(torch.rand(IMAGES, 3, 64, 64) * 255), data_samples=data['data_samples'])
+    model.train_step(raw, OptimWrapper(optimizer))
+    result['weights'] = dict(distiller.named_parameters())
+    torch.save(result, f'{folder}/{rank}.pt')
+    dist.destroy_process_group()
+
+
+def test_two_processes_train_a_detector_with_an_exit(tmp_path: Path):
+    # Forked, for mmdet takes long to import; without a GPU autograd has no threads to lose.
+    mp.start_processes(train_each, (str(tmp_path),), nprocs=PROCESSES, start_method='fork')
+    first, second = (
+        torch.load(tmp_path / f'{rank}.pt', weights_only=True) for rank in range(PROCESSES)
+    )
+    for result in (first, second):
+        assert result['without_gradient'] == set()
+        for name, loss in result['losses'].items():
+            torch.testing.assert_close(loss, IMAGES * PROCESSES * result['of_an_image'][name])
+    assert first['losses'] != second['losses']  # They saw images of their own.
+    for part in ('gradients', 'weights'):
+        assert first[part].keys() == second[part].keys()
+        for name, value in first[part].items():
+            assert torch.equal(value, second[part][name]), f'{part}: {name}'
