@@ -1,70 +1,31 @@
 # BCCD, 205 images of blood cells for training and 87 for validation, as YOLOv5 sees COCO but at half its size.
-data_root = 'data/bccd/'
+_base_ = 'coco_mosaic.py'
+
 img_scale = (320, 320)
-metainfo = dict(classes=('RBC', 'WBC', 'Platelets'))
+images = dict(
+    data_root='data/bccd/',
+    data_prefix=dict(img='images/'),
+    metainfo=dict(classes=('RBC', 'WBC', 'Platelets')),
+)
+mosaic, affine, *more = _base_.train_dataloader.dataset.pipeline
+load, resize, *pack = _base_.val_dataloader.dataset.pipeline
+border = (-img_scale[0] // 2, -img_scale[1] // 2)
 
 train_dataloader = dict(
-    batch_size=8,
     num_workers=1,
-    sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='MultiImageMixDataset',
-        dataset=dict(
-            type='mmmuse.CheckedCocoDataset',
-            data_root=data_root,
-            ann_file='instances_train.json',
-            data_prefix=dict(img='images/'),
-            metainfo=metainfo,
-            filter_cfg=dict(filter_empty_gt=False),
-            pipeline=[
-                dict(type='mmmuse.LoadCheckedImage'),
-                dict(type='LoadAnnotations', with_bbox=True),
-            ],
-        ),
-        pipeline=[
-            dict(type='Mosaic', img_scale=img_scale, pad_val=114.0),
-            dict(
-                type='RandomAffine',
-                max_rotate_degree=0.0,
-                max_shear_degree=0.0,
-                max_translate_ratio=0.1,
-                scaling_ratio_range=(0.5, 1.5),
-                border=(-img_scale[0] // 2, -img_scale[1] // 2),
-                border_val=(114, 114, 114),
-            ),
-            dict(type='YOLOXHSVRandomAug'),
-            dict(type='RandomFlip', prob=0.5),
-            dict(type='FilterAnnotations', min_gt_bbox_wh=(2, 2), keep_empty=False),
-            dict(type='PackDetInputs'),
-        ],
+        dataset=dict(**images, ann_file='instances_train.json'),
+        pipeline=[{**mosaic, 'img_scale': img_scale}, {**affine, 'border': border}, *more],
     ),
 )
 val_dataloader = dict(
-    batch_size=8,
     num_workers=1,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='mmmuse.CheckedCocoDataset',
-        data_root=data_root,
+        **images,
         ann_file='instances_val.json',
-        data_prefix=dict(img='images/'),
-        metainfo=metainfo,
-        test_mode=True,
-        pipeline=[
-            dict(type='mmmuse.LoadCheckedImage'),
-            dict(type='Resize', scale=img_scale, keep_ratio=True),
-            dict(type='LoadAnnotations', with_bbox=True),
-            dict(
-                type='PackDetInputs',
-                meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
-            ),
-        ],
+        pipeline=[load, {**resize, 'scale': img_scale}, *pack],
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(
-    type='CocoMetric',
-    ann_file=data_root + 'instances_val.json',
-    metric='bbox',
-)
+val_evaluator = dict(ann_file='data/bccd/instances_val.json')
 test_evaluator = val_evaluator
