@@ -52,8 +52,8 @@ def blank_image_shapes(
 
 
 def is_detector(model: nn.Module) -> bool:
-    """Say whether a model is one of mmdet's, without importing mmdet."""
-    return any(kind.__module__.startswith('mmdet.') for kind in type(model).__mro__)
+    """Say whether a model is one of mmdet's detectors, without importing mmdet."""
+    return any(kind.__module__.startswith('mmdet.models.detectors') for kind in type(model).__mro__)
 
 
 def blank_samples(model: nn.Module, shape: Sequence[int]) -> list | None:
@@ -110,7 +110,8 @@ def dry_run(
     shapes = blank_image_shapes(model, input_shape)
     for shape in shapes:
         image = torch.zeros(1, *shape, device=parameter.device, dtype=parameter.dtype)
-        inputs = (image, blank_samples(model, shape)) if 'mode' in options else (image,)
+        samples = blank_samples(model, shape)
+        inputs = (image,) if samples is None else (image, samples)
         try:
             with frozen_in_eval(model):
                 return observe(lambda inputs=inputs: model(*inputs, **options), shape)

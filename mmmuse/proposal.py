@@ -1,13 +1,13 @@
 """Propose how to cut a network into modules, from one forward of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor, nn
 
-from mmmuse.dry_run import dry_run
+from mmmuse.dry_run import dry_run, is_detector
 from mmmuse.errors import InputError
 from mmmuse.features import FeatureSpec
 from mmmuse.functional import global_view
@@ -63,17 +63,17 @@ class TapProposal:
 def propose_taps(
     student: nn.Module, num_modules: int = 4, input_shape: Sequence[int] | None = None
 ) -> TapProposal:
-    """Propose a cut of a classifier into modules, for taps by name.
+    """Propose a cut of a network into modules, for taps by name.
 
     A module ends where the resolution is about to fall; the deepest
     ``num_modules`` resolutions are taken (for ResNets: the four stages, as in
     the paper). Where there are fewer, those with the most parameters are cut at
     block boundaries into parts of about equal parameters. The last feature is
     the last map if its average is what goes into the classifier, else the
-    module that puts that vector out.
+    module that puts that vector out. Of a detector of mmdet the backbone is cut.
 
     Args:
-        student: An OpenMMLab classifier.
+        student: An OpenMMLab classifier or detector.
         num_modules: T, at least 2.
         input_shape: ``(C, H, W)`` of the image to run; chosen if None.
 
@@ -82,8 +82,11 @@ def propose_taps(
     """
     if num_modules < 2:
         raise InputError(f'a network is cut into at least 2 modules, got num_modules={num_modules}')
+    network, prefix, options = student, '', dict(mode='tensor')
+    if is_detector(student):
+        network, prefix, options = student.backbone, 'backbone.', {}
     trace = dry_run(
-        student, lambda forward, shape: _Trace(student, forward, shape), input_shape, mode='tensor'
+        network, lambda forward, shape: _Trace(network, forward, shape), input_shape, **options
     )
     ends = _ends(_segments(trace), num_modules, trace)
     if len(ends) < num_modules:
@@ -93,10 +96,10 @@ def propose_taps(
         )
     ends = ends[-num_modules:]
     return TapProposal(
-        modules=tuple(ends[:-1]),
-        last=_last_feature(trace, ends[-1]),
+        modules=tuple(prefix + end for end in ends[:-1]),
+        last=prefix + _last_feature(trace, ends[-1]),
         logits=trace.logits,
-        tappable=trace.tappable(),
+        tappable=tuple(replace(at, path=prefix + at.path) for at in trace.tappable()),
         total_params=sum(p.numel() for p in student.parameters()),
         input_shape=trace.input_shape,
     )

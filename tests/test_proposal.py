@@ -1,10 +1,12 @@
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from torch import nn
 
 import mmmuse
 from mmmuse.dry_run import blank_image_shapes
 from mmmuse.errors import InputError
+from mmmuse.network_config import network_config
 from mmmuse.proposal import propose_taps
 from mmmuse.registry import MODELS
 
@@ -265,3 +267,14 @@ def test_a_network_of_vectors_cannot_be_cut():
 
     with pytest.raises(InputError, match='cut into 0 modules'):
         propose_taps(Vectors(), 2)
+
+
+def test_of_a_detector_the_backbone_is_cut():
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        detector = MODELS.build(network_config('mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'))
+    proposal = propose_taps(detector, 3)
+    assert proposal.modules == ('backbone.stage2', 'backbone.stage3')
+    assert proposal.last == 'backbone.stage4'
+    assert proposal.logits is None
+    assert proposal.total_params == sum(p.numel() for p in detector.parameters())
+    assert all(module.path.startswith('backbone.') for module in proposal.tappable)

@@ -19,7 +19,9 @@ from mmmuse.wrapping import distilled_config, load_plain_config, propose_for_con
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', help='a config file, or mmpretrain::folder/file.py')
+    parser.add_argument(
+        'config', help='a config file, or mmpretrain::folder/file.py, mmdet::folder/file.py'
+    )
     parser.add_argument(
         '--variant',
         default='mi_x_si',

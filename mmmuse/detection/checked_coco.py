@@ -1,5 +1,4 @@
 import logging
-from json import JSONDecodeError
 from typing import Any
 
 from mmdet.datasets import CocoDataset
@@ -30,7 +29,8 @@ class CheckedCocoDataset(CocoDataset):
     """mmdet's COCO data set that says in one line what is wrong with its annotation file.
 
     Boxes that lie outside their image or have no area are left out, as mmdet does,
-    and counted in the log; so are boxes that reach beyond it, which stay.
+    and counted in the log; so are boxes that reach beyond it (right and below by more than a
+    pixel, which is how some files count), which stay.
 
     Args:
         *args: Of mmdet's ``CocoDataset``.
@@ -48,9 +48,11 @@ class CheckedCocoDataset(CocoDataset):
         self._outside = self._empty = self._beyond = 0
         try:
             data_list = super().load_data_list()
+        except InputError:
+            raise
         except FileNotFoundError as error:
             raise InputError(f'no annotation file {self.ann_file}') from error
-        except (JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        except (ValueError, AssertionError, LookupError, TypeError) as error:
             raise InputError(
                 f'{self.ann_file} is no annotation file of COCO: {type(error).__name__}: {error}'
             ) from error
@@ -72,10 +74,12 @@ class CheckedCocoDataset(CocoDataset):
 
     def parse_data_info(self, raw_data_info: dict) -> dict | list[dict]:
         """Read the annotations of one image."""
+        if 'img' not in self.data_prefix:
+            raise InputError("the data set needs data_prefix=dict(img='...'), where its images are")
         image = raw_data_info['raw_img_info']
         for annotation in raw_data_info['raw_ann_info']:
             x, y, width, height = annotation['bbox']
-            if width < 1 or height < 1:
+            if annotation.get('area', 1) <= 0 or width < 1 or height < 1:
                 self._empty += 1
             elif x + width <= 0 or y + height <= 0 or x >= image['width'] or y >= image['height']:
                 self._outside += 1
@@ -84,6 +88,16 @@ class CheckedCocoDataset(CocoDataset):
             ):
                 self._beyond += 1
         return super().parse_data_info(raw_data_info)
+
+    def prepare_data(self, idx: int) -> dict | None:
+        """Load an image; in a test set none is left out."""
+        data = super().prepare_data(idx)
+        if data is None and self.test_mode:
+            raise InputError(
+                f'image {self.get_data_info(idx)["img_path"]} is left out by the pipeline, and a test '
+                "set's figures would change: mend the file, or take it out of the annotations"
+            )
+        return data
 
 
 def _some(names: list[str]) -> str:

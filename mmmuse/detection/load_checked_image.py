@@ -38,7 +38,10 @@ class LoadCheckedImage(LoadImageFromFile):
         try:
             return super().transform(results)
         except (OSError, AssertionError, cv2.error) as error:
-            why = 'there is none' if isinstance(error, FileNotFoundError) else 'it is no image'
+            why = 'it is no image'
+            if isinstance(error, OSError):
+                missing = isinstance(error, FileNotFoundError)
+                why = 'there is none' if missing else error.strerror or str(error)
             message = f'cannot read image {results["img_path"]}: {why}'
             if self.unreadable == 'refuse':
                 raise InputError(message) from error

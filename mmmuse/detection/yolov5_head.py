@@ -16,6 +16,8 @@ from mmmuse.functional.anchor_decoding import decode_anchor_boxes
 from mmmuse.functional.anchor_matching import match_anchors
 from mmmuse.registry import MODELS
 
+_SMALLEST = 0.01  # Pixels of a predicted side.
+
 
 @MODELS.register_module()
 class YOLOv5Head(BaseDenseHead):
@@ -40,10 +42,10 @@ class YOLOv5Head(BaseDenseHead):
         prior_generator: Config of mmdet's ``YOLOAnchorGenerator``: ``base_sizes`` in
             pixels and ``strides`` of each level.
         loss_cls: Config of a loss of logits with targets of their shape, e.g.
-            ``dict(type='mmdet.FocalLoss', use_sigmoid=True, gamma=1.5, alpha=0.25)``;
+            ``dict(type='mmdet.FocalLoss', use_sigmoid=True, gamma=1.5, alpha=0.25, loss_weight=0.5)``;
             binary cross-entropy of weight 0.5 by default. The paper says focal; the public
             detector, whose weights these are, has cross-entropy.
-        loss_obj: Likewise for objectness, of weight 1 by default.
+        loss_obj: Likewise for objectness, of weight 1.
         bbox_weight: :math:`w_{box}`.
         level_weights: :math:`\lambda_l`.
         match_ratio: How much a box's side may differ from its anchor's.
@@ -78,16 +80,22 @@ class YOLOv5Head(BaseDenseHead):
         super().__init__(init_cfg=init_cfg)
         self.num_classes = num_classes
         self.in_channels = tuple(in_channels)
+        anchors = prior_generator['base_sizes']
+        parts = dict(
+            in_channels=in_channels,
+            base_sizes=anchors,
+            strides=prior_generator['strides'],
+            level_weights=level_weights,
+        )
+        if len({len(part) for part in parts.values()}) != 1 or len(set(map(len, anchors))) != 1:
+            levels = ', '.join(f'{len(part)} {name}' for name, part in parts.items())
+            raise InputError(
+                f'YOLOv5Head needs as many of each of these, one a level, got {levels}; and as many '
+                f'anchors on each level, got {list(map(len, anchors))}'
+            )
         self.prior_generator = TASK_UTILS.build(prior_generator)
         self.strides = [stride[0] for stride in self.prior_generator.strides]
         self.level_weights = tuple(level_weights)
-        anchors = self.prior_generator.base_sizes
-        levels = [len(part) for part in (in_channels, anchors, self.strides, level_weights)]
-        if len(set(levels)) != 1 or len({len(of_level) for of_level in anchors}) != 1:
-            raise InputError(
-                'YOLOv5Head needs as many in_channels, anchors (base_sizes), strides and '
-                f'level_weights, got {levels}, and as many anchors on each level'
-            )
         cross_entropy = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True)
         self.loss_cls = MODELS.build(loss_cls or {**cross_entropy, 'loss_weight': 0.5})
         self.loss_obj = MODELS.build(loss_obj or {**cross_entropy, 'loss_weight': 1.0})
@@ -97,7 +105,9 @@ class YOLOv5Head(BaseDenseHead):
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg
         self.num_anchors = len(anchors[0])
-        self.register_buffer('anchors', torch.tensor(anchors).float(), persistent=False)
+        self.register_buffer(
+            'anchors', torch.tensor(self.prior_generator.base_sizes).float(), persistent=False
+        )
         self.convs = nn.ModuleList(
             nn.Conv2d(channels, self.num_anchors * (5 + num_classes), 1) for channels in in_channels
         )
@@ -167,8 +177,10 @@ class YOLOv5Head(BaseDenseHead):
         predicted = decode_anchor_boxes(
             matched[:, :4], torch.stack([column, row], 1), anchors[anchor], stride
         )
+        # Corners in float32 do not tell a smaller side from none, whose angle is not a number.
+        sized = torch.cat([predicted[:, :2], predicted[:, 2:].clamp(min=_SMALLEST)], 1)
         distance = complete_box_iou_loss(
-            bbox_cxcywh_to_xyxy(predicted), bbox_cxcywh_to_xyxy(boxes[box])
+            bbox_cxcywh_to_xyxy(sized), bbox_cxcywh_to_xyxy(boxes[box])
         )
         objectness = logits[..., 4]
         cell = ((image[box] * self.num_anchors + anchor) * height + row) * width + column

@@ -5,6 +5,7 @@ from copy import deepcopy
 import pytest
 import torch
 from mmdet.models.detectors import RetinaNet, SingleStageDetector
+from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 
@@ -107,19 +108,15 @@ def test_the_number_behind_the_last_module_is_the_whole_detector(name, kind):
 
 
 def test_a_head_of_the_exits_own_goes_with_it():
-    head = config_of('yolov5_s')['student']['bbox_head']
-    own = dict(
-        bbox_head={**head, 'test_cfg': dict(score_thr=0.0, nms=dict(iou_threshold=0.5))},
-    )
-    own['bbox_head']['test_cfg']['max_per_img'] = 3
+    own = ConfigDict(bbox_head=config_of('yolov5_s')['student']['bbox_head'])
+    own.bbox_head.test_cfg = dict(score_thr=0.0, nms=dict(iou_threshold=0.5), max_per_img=3)
     distiller = settled('yolov5_s', exit=own)
     model = {**config_of('yolov5_s'), 'exit': own}
     config = exit_detector_config(model, distiller, 1)
     assert config['test_cfg']['max_per_img'] == 3
     assert not {'train_cfg', 'test_cfg'} & set(config['bbox_head'])
-    found, expected = (
-        predictions_of(net)[0] for net in (exit_detector(model, distiller, 1), distiller)
-    )
+    found = predictions_of(exit_detector(model, distiller, 1))[0]
+    expected = predictions_of(distiller)[0]
     assert len(found.pred_instances) == 3
     assert_same_boxes(found.pred_instances, expected.exit1_instances)
     assert len(expected.pred_instances) == 20

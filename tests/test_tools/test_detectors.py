@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import os
 import pickle
 import runpy
 import shutil
@@ -178,12 +179,13 @@ def squares(tmp_path_factory) -> Path:
 def trained(squares) -> Path:
     """The work dir of two epochs of the distilled detector."""
     work_dir = squares / 'run'
+    command = ['train.py', str(squares / 'distilled.py'), '--work-dir', str(work_dir)]
+    environment = dict(os.environ)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('LOCAL_RANK', '0')
-        patch.setattr(
-            sys, 'argv', ['train.py', str(squares / 'distilled.py'), '--work-dir', str(work_dir)]
-        )
+        patch.setattr(sys, 'argv', command)
         runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
+    os.environ.clear()
+    os.environ.update(environment)
     _forget_runs()
     DetLocalVisualizer._instance_dict.clear()
     return work_dir

@@ -1,0 +1,367 @@
+"""Detectors and their exits made to stand alone, by the command line, on drawn squares."""
+
+import json
+import runpy
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
+from torch import nn
+
+from mmmuse.command_line.config import load_config
+from mmmuse.export.detector_report import TestImages
+from mmmuse.export.trained_detector import load_trained_detector
+from mmmuse.registry import MODELS
+from mmmuse.student_weights import REST, halves, with_plain_names
+
+from .conftest import ROOT, _forget_runs
+from .test_show_detections import CLASSES, write_config
+
+TOOL = 'export_detector.py'
+SIZES = [(64, 64), (96, 64), (64, 96), (80, 48)] * 3
+SMALL = """
+    backbone=dict(widen_factor=0.125),
+    neck=dict(in_channels=[32, 64, 128]),
+    bbox_head=dict(num_classes=2, in_channels=[32, 64, 128]),
+    test_cfg=dict(score_thr=0.2, max_per_img=20),
+"""
+RETINANET = """
+    student=dict(
+        backbone=dict(depth=18, stem_channels=4, base_channels=4, init_cfg=None),
+        neck=dict(in_channels=[4, 8, 16, 32], out_channels=8),
+        bbox_head=dict(num_classes=2, in_channels=8, feat_channels=8, stacked_convs=1),
+        test_cfg=dict(max_per_img=20),
+    ),
+"""
+DATA = """
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    dataset=dict(
+        dataset=dict(
+            data_root={root!r},
+            ann_file='squares.json',
+            data_prefix=dict(img='images/'),
+            metainfo=dict(classes={classes}),
+        ),
+    ),
+)
+"""
+METRICS = """
+metric = dict(type='CocoMetric', ann_file={root!r} + 'squares.json', metric='bbox')
+val_evaluator = [metric, dict(type='mmmuse.ExitDetectionMetric', metric=metric)]
+test_evaluator = val_evaluator
+"""
+
+
+def write_squares(folder: Path) -> None:
+    """Write twelve images of four sizes: two squares each, red and blue, on noise."""
+    (folder / 'images').mkdir()
+    random = np.random.default_rng(0)
+    images, annotations = [], []
+    for number, (width, height) in enumerate(SIZES):
+        pixels = random.integers(0, 256, (height, width, 3), np.uint8)
+        for label, colour in enumerate([(0, 0, 255), (255, 0, 0)]):
+            x, y, side = 4 + 30 * label, 3 + number, 16 + number
+            pixels[y : y + side, x : x + side] = colour
+            annotations.append(
+                dict(
+                    id=len(annotations) + 1,
+                    image_id=number,
+                    category_id=label,
+                    bbox=[x, y, side, side],
+                    area=side**2,
+                    iscrowd=0,
+                )
+            )
+        images.append(dict(id=number, file_name=f'{number:02}.png', width=width, height=height))
+        cv2.imwrite(str(folder / 'images' / images[-1]['file_name']), pixels)
+    categories = [dict(id=i, name=name) for i, name in enumerate(CLASSES)]
+    content = dict(images=images, categories=categories, annotations=annotations)
+    (folder / 'squares.json').write_text(json.dumps(content))
+
+
+def spread_out(model: BaseModel) -> None:
+    """Let norms see some images, and scores lie anywhere between 0 and 1."""
+    meta = dict(img_shape=(64, 64), ori_shape=(64, 64), scale_factor=(1.0, 1.0))
+    samples = [DetDataSample(metainfo=meta) for _ in range(2)]
+    heads = [module for module in model.modules() if type(module).__name__ == 'YOLOv5Head']
+    with torch.no_grad():
+        for _ in range(4):
+            model.train().predict(torch.rand(2, 3, 64, 64), samples)
+        for conv in (conv for head in heads for conv in head.convs):
+            nn.init.normal_(conv.weight, std=4 / conv.in_channels**0.5)
+
+
+def write_checkpoint(config: Path) -> None:
+    """Save what training saves: the student under its own names, the rest beside."""
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(load_config(str(config), {}).model)
+        spread_out(model)
+    weights = model.state_dict()
+    student, rest = halves(weights)
+    content = (
+        {'state_dict': with_plain_names(weights), REST: rest} if student else {'state_dict': rest}
+    )
+    content['meta'] = dict(dataset_meta=dict(classes=CLASSES))
+    torch.save(content, config.with_suffix('.pth'))
+
+
+@pytest.fixture(scope='module')
+def squares(tmp_path_factory) -> Path:
+    """A folder with images, and configs and checkpoints of three detectors."""
+    folder = tmp_path_factory.mktemp('squares')
+    write_squares(folder)
+    root = f'{folder}/'
+    for name, base, model, more in [
+        ('plain', 'yolov5_s_coco.py', SMALL, DATA),
+        ('distilled', 'yolov5_s_coco_mi_x_si.py', f'student=dict({SMALL})', DATA),
+        ('retinanet', '../examples/retinanet_r50_coco_mi_x_si.py', RETINANET, ''),
+    ]:
+        path = write_config(folder / f'{name}.py', base, model)
+        text = (more + METRICS).format(root=root, classes=CLASSES)
+        path.write_text(path.read_text() + text)
+        write_checkpoint(path)
+    return folder
+
+
+def files(squares: Path, name: str) -> tuple[Path, Path]:
+    return squares / f'{name}.py', squares / f'{name}.pth'
+
+
+class Export(NamedTuple):
+    out: Path
+    printed: str
+
+    @property
+    def report(self) -> dict:
+        return json.loads((self.out / 'report.json').read_text())
+
+
+@pytest.fixture(scope='module')
+def exit1(squares, tmp_path_factory) -> Export:
+    """The exit of YOLOv5 as a detector, and as ONNX with suppression inside."""
+    pytest.importorskip('onnxruntime')
+    out = tmp_path_factory.mktemp('out') / 'exit1'
+    args = [*files(squares, 'distilled'), '--exit', 1, '--nms', '--out', out]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
+        patch.chdir(ROOT)
+        patch.setattr(sys, 'argv', [TOOL, *map(str, args)])
+        runpy.run_path(str(ROOT / 'tools' / TOOL), run_name='__main__')
+    _forget_runs()
+    return Export(out, printed.getvalue())
+
+
+def test_an_exit_is_written_and_measured_beside_the_whole(squares, exit1):
+    names = sorted(path.name for path in exit1.out.iterdir())
+    assert names[:3] + names[4:] == ['checkpoint.pth', 'config.py', 'detector.onnx', 'report.json']
+    assert names[3].startswith('exit_parts_')
+    assert f'written to {exit1.out}: {", ".join(names)}' in exit1.printed
+    assert 'Exit 1 beside the whole; one image of (3, 128, 128)' in exit1.printed
+    assert exit1.report['image_shape'] == [3, 128, 128]
+    forms = exit1.report['forms']
+    assert list(forms) == ['whole', 'mmdet', 'ONNX']
+    for name in forms:
+        assert name in exit1.printed
+        assert forms[name]['milliseconds'] > 0
+        assert forms[name]['metrics'] is None
+    student = torch.load(squares / 'plain.pth')['state_dict']
+    batches = {name for name in student if name.endswith('num_batches_tracked')}
+    buffers = {name for name in student if 'running_' in name} | batches
+    assert forms['whole']['params'] == sum(
+        value.numel() for name, value in student.items() if name not in buffers
+    )
+    assert 0 < forms['mmdet']['macs'] < forms['whole']['macs']
+    assert forms['mmdet']['bytes'] == (exit1.out / 'checkpoint.pth').stat().st_size
+    assert forms['ONNX']['bytes'] == (exit1.out / 'detector.onnx').stat().st_size
+    assert forms['whole']['boxes_compared'] is None
+    assert forms['mmdet']['boxes_compared'] == forms['ONNX']['boxes_compared'] == 10 * 20
+
+
+def test_the_onnx_file_says_how_images_are_prepared(exit1):
+    onnxruntime = pytest.importorskip('onnxruntime')
+    session = onnxruntime.InferenceSession(
+        exit1.out / 'detector.onnx', providers=['CPUExecutionProvider']
+    )
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata.pop('config') == 'distilled.py'
+    assert {key: json.loads(value) for key, value in metadata.items()} == dict(
+        mean=[0.0] * 3, std=[255.0] * 3, to_rgb=True, pad_value=114 / 255, classes=CLASSES
+    )
+
+
+# mmcv's compiled ops are missing here, and mmmuse.compat stands in for them: nothing else of mmmuse.
+ALONE = """
+import sys
+
+import mmmuse.compat
+
+
+class Hidden:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.startswith('mmmuse.') and not name.startswith('mmmuse.compat'):
+            raise ModuleNotFoundError(f'{name} is hidden')
+
+
+sys.meta_path.insert(0, Hidden)
+
+import torch
+from mmdet.apis import inference_detector, init_detector
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+folder, work_dir, *images = sys.argv[1:]
+detector = init_detector(f'{folder}/config.py', f'{folder}/checkpoint.pth', device='cpu')
+found = [sample.pred_instances for sample in inference_detector(detector, images)]
+names = ('bboxes', 'scores', 'labels')
+torch.save([{name: boxes[name] for name in names} for boxes in found], 'found.pth')
+config = Config.fromfile(f'{folder}/config.py')
+config.work_dir = work_dir
+config.train_cfg.max_epochs = 1
+Runner.from_cfg(config).train()
+"""
+
+
+def boxes_of_exit1(squares: Path) -> list[InstanceData]:
+    """What the exit finds in each image while it is part of the whole."""
+    config, checkpoint = files(squares, 'distilled')
+    config = load_config(str(config), {})
+    with DefaultScope.overwrite_default_scope('mmdet'), torch.no_grad():
+        distiller = load_trained_detector(config, str(checkpoint))
+        return [
+            distiller.predict(**batch)[0].exit1_instances
+            for batch in TestImages(config, distiller, len(SIZES))
+        ]
+
+
+def test_mmdet_finds_the_same_boxes_and_trains_without_mmmuse(squares, exit1, tmp_path):
+    images = sorted(map(str, (squares / 'images').iterdir()))
+    alone = subprocess.run(
+        [sys.executable, '-c', ALONE, str(exit1.out), str(tmp_path / 'run'), *images],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert alone.returncode == 0, alone.stderr
+    found = torch.load(tmp_path / 'found.pth')
+    for boxes, expected in zip(found, boxes_of_exit1(squares), strict=True):
+        assert len(expected) == 20
+        assert torch.equal(boxes['labels'], expected.labels)
+        torch.testing.assert_close(boxes['scores'], expected.scores)
+        torch.testing.assert_close(boxes['bboxes'], expected.bboxes, rtol=0, atol=1e-3)
+    assert 'coco/bbox_mAP' in alone.stdout
+    weights = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=False)['state_dict']
+    exported = torch.load(exit1.out / 'checkpoint.pth')['state_dict']
+    assert weights.keys() == exported.keys()
+    name = 'bbox_head.convs.0.weight'
+    assert not torch.equal(weights[name], exported[name])
+
+
+def test_evaluating_gives_the_figures_of_the_test_set(tool, squares, tmp_path):
+    config, checkpoint = files(squares, 'distilled')
+    metrics = tmp_path / 'metrics.json'
+    tested = tool('test.py', config, checkpoint, '--out', metrics, '--out-item', 'metrics')
+    assert tested.code == 0, tested.err
+    metrics = json.loads(metrics.read_text())
+    export = Export(tmp_path / 'exit1', '')
+    finished = tool(TOOL, config, checkpoint, '--exit', 1, '--evaluate', '--out', export.out)
+    assert finished.code == 0, finished.err
+    forms = export.report['forms']
+    for name, prefix in (('whole', ''), ('mmdet', 'exit1/')):
+        for key in ('coco/bbox_mAP', 'coco/bbox_mAP_50'):
+            assert forms[name]['metrics'][key] == pytest.approx(metrics[prefix + key])
+        assert metrics[f'{prefix}coco/bbox_mAP_50'] > 0
+        shown = f'{metrics[f"{prefix}coco/bbox_mAP_50"]:.3f}'
+        (row,) = (line for line in finished.out.splitlines() if line.strip().startswith(name))
+        assert row.split()[2] == shown
+
+
+def test_a_plain_detector_is_exported_whole_and_evaluated_in_all_forms(tool, squares, tmp_path):
+    pytest.importorskip('onnxruntime')
+    export = Export(tmp_path / 'whole', '')
+    config, checkpoint = files(squares, 'plain')
+    finished = tool(TOOL, config, checkpoint, '--onnx', '--evaluate', '--out', export.out)
+    assert finished.code == 0, finished.err
+    assert 'The detector beside the whole' in finished.out
+    forms = export.report['forms']
+    assert list(forms) == ['whole', 'mmdet', 'ONNX']
+    assert forms['mmdet']['params'] == forms['whole']['params']
+    assert forms['mmdet']['metrics'] == forms['whole']['metrics']
+    trained = torch.load(checkpoint)['state_dict']
+    weights = torch.load(export.out / 'checkpoint.pth')['state_dict']
+    assert weights.keys() == trained.keys()
+    assert all(torch.equal(weights[name], trained[name]) for name in trained)
+
+
+def test_an_exit_of_a_detector_that_onnx_does_not_take_is_exported_without(
+    tool, only_error, squares, tmp_path
+):
+    out = tmp_path / 'exit2'
+    args = [TOOL, *files(squares, 'retinanet'), '--exit', 2, '--out', out]
+    if pytest.importorskip('onnxruntime'):
+        line = only_error(tool(*args, '--onnx'))
+        assert 'RetinaHead does not: leave --onnx out' in line
+        assert not list(tmp_path.iterdir())
+    finished = tool(*args)
+    assert finished.code == 0, finished.err
+    assert 'Exit 2 beside the whole' in finished.out
+    assert not (out / 'detector.onnx').exists()
+
+
+def test_exports_that_cannot_be_made_leave_nothing(tool, only_error, squares, tmp_path):
+    out = tmp_path / 'out'
+    plain, distilled = files(squares, 'plain'), files(squares, 'distilled')
+
+    def refused(*args) -> str:
+        line = only_error(tool(TOOL, *args, '--out', out))
+        assert not list(tmp_path.iterdir())
+        return line
+
+    assert 'no exit 5: exits are 1, and 2 is the whole detector' in refused(*distilled, '--exit', 5)
+    assert 'the config has no exits: its model is SingleStageDetector' in refused(
+        *plain, '--exit', 1
+    )
+    assert f'no checkpoint file {tmp_path}/none.pth' in refused(plain[0], tmp_path / 'none.pth')
+    assert 'its exits have not been trained' in refused(distilled[0], plain[1], '--exit', 1)
+    assert 'of another network; these tensors differ: ' in refused(
+        squares / 'retinanet.py', plain[1], '--exit', 2
+    )
+    assert 'the config has no detector of mmdet' in refused(
+        'configs/demo/resnet18_digits.py', plain[1]
+    )
+    assert 'images of 128x128 pixels do not fit into --input-shape (3, 64, 128)' in refused(
+        *plain, '--input-shape', 3, 64, 128
+    )
+
+
+def test_an_export_whose_boxes_are_others_is_not_kept(
+    tool, only_error, squares, tmp_path, monkeypatch
+):
+    monkeypatch.setattr('mmmuse.export.detector_report.PIXELS', -1.0)
+    line = only_error(tool(TOOL, *files(squares, 'plain'), '--out', tmp_path / 'out'))
+    assert 'the export is not good and is not kept' in line
+    assert 'boxes of mmdet are not those of the detector, of 20 in an image' in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_exists_is_left_as_it_is(tool, only_error, squares, tmp_path):
+    (tmp_path / 'config.py').write_text('mine')
+    args = [TOOL, *files(squares, 'plain')]
+    assert f'{tmp_path} exists; it is left as it is' in only_error(tool(*args, '--out', tmp_path))
+    assert 'no folder' in only_error(tool(*args, '--out', tmp_path / 'a' / 'b'))
+    assert [path.name for path in tmp_path.iterdir()] == ['config.py']
+    assert (tmp_path / 'config.py').read_text() == 'mine'
