@@ -49,3 +49,19 @@ def test_a_runners_step_is_held_against_a_plain_loop(tool, tmp_path):
     assert list(seconds) == ['kd', 'vid', 'crd']
     for times in seconds.values():
         assert times['ratio'] == pytest.approx(times['runner'] / times['plain'])
+
+
+def test_a_detectors_step_counts_the_arithmetic_of_exit_and_critics(tool, tmp_path):
+    figures = tmp_path / 'figures.json'
+    options = ['--image-size', 128, '--batch-size', 2, '--steps', 1, '--warmup', 0]
+    finished = tool('benchmark/detection_step.py', *options, '--json', figures)
+    assert finished.code == 0, finished.err
+    written = json.loads(figures.read_text())
+    plain, muse, exit, whole = (count / 2 / 1e6 for count in written['flops'].values())
+    # 64 locations of 512 units, forward and twice backward, MI and SI of 256 channels.
+    critics = 2 * 3 * 2 * 64 * (256 * 512 + 2 * 512 * 512) / 1e6
+    assert muse - plain == pytest.approx(critics, rel=0.05)
+    assert whole - exit == pytest.approx(critics, rel=0.05)
+    # YOLOv5-S at 640 px is published with 17.1 GFLOP forward; three times that in a step, but for
+    # the gradient of the image.
+    assert plain == pytest.approx(3 * 17100 / 25, rel=0.05)
