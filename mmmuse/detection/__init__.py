@@ -11,6 +11,7 @@ if find_spec('mmdet') is not None:
     from .load_checked_image import LoadCheckedImage
     from .yolov5_head import YOLOv5Head
     from .yolov5_pafpn import YOLOv5PAFPN
+    from .zero_coco_metric import ZeroCocoMetric
 
     __all__ = [
         'CheckedCocoDataset',
@@ -21,4 +22,5 @@ if find_spec('mmdet') is not None:
         'LoadCheckedImage',
         'YOLOv5Head',
         'YOLOv5PAFPN',
+        'ZeroCocoMetric',
     ]

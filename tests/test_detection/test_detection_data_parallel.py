@@ -16,7 +16,7 @@ LOSSES = [
 
 
 def train_each(rank: int, folder: str) -> None:
-    """One of two processes."""
+    """One of two processes, with images of its own."""
     torch.set_num_threads(1)
     dist.init_process_group(
         'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=PROCESSES
@@ -26,7 +26,7 @@ def train_each(rank: int, folder: str) -> None:
         model = MMDistributedDataParallel(with_exits('yolov5_s'), device_ids=None)
     distiller = model.module
     data = batch(distiller, True)
-    data['inputs'] = data['inputs'] + 0.1 * torch.rand_like(data['inputs'])  # Of each its own.
+    data['inputs'] = data['inputs'] + 0.1 * torch.rand_like(data['inputs'])
     losses = model(**data, mode='loss')
     heads = [distiller.student.bbox_head, distiller.exits[0].bbox_head]
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_two_processes_train_a_detector_with_an_exit(tmp_path: Path):
         assert result['without_gradient'] == set()
         for name, loss in result['losses'].items():
             torch.testing.assert_close(loss, IMAGES * PROCESSES * result['of_an_image'][name])
-    assert first['losses'] != second['losses']  # They saw images of their own.
+    assert first['losses'] != second['losses']
     for part in ('gradients', 'weights'):
         assert first[part].keys() == second[part].keys()
         for name, value in first[part].items():

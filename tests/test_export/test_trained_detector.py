@@ -145,7 +145,7 @@ def test_a_student_alone_has_no_trained_exits(tmp_path):
 def test_a_classifier_is_no_detector(tmp_path):
     config = Config(dict(model=small_classifier_config()))
     with pytest.raises(
-        InputError, match='no detector of mmdet: its model is mmpretrain.ImageClassifier'
+        InputError, match=r'no detector of mmdet: its model is mmpretrain\.ImageClassifier'
     ):
         load_trained_detector(config, str(tmp_path / 'a.pth'))
 

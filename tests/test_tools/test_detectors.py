@@ -159,12 +159,24 @@ def write_configs(folder: Path, data: Path) -> None:
     )
 
 
-@pytest.fixture(autouse=True)
-def _fresh():
-    """Forget runs and mmdet's scope and pictures after each test."""
-    yield
+def forget_runs() -> None:
+    """Forget runs with mmdet's scope and pictures."""
     _forget_runs()
     DetLocalVisualizer._instance_dict.clear()
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _no_layout():
+    """Leave configs in the log as they are: yapf takes as long as the training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    yield
+    forget_runs()
 
 
 @pytest.fixture(scope='module')
@@ -186,8 +198,7 @@ def trained(squares) -> Path:
         runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
     os.environ.clear()
     os.environ.update(environment)
-    _forget_runs()
-    DetLocalVisualizer._instance_dict.clear()
+    forget_runs()
     return work_dir
 
 
@@ -221,6 +232,7 @@ def with_shared_flags(path: Path):
 
 
 def batch_of(config, split: str) -> dict:
+    set_random_seed(0)
     with DefaultScope.overwrite_default_scope('mmdet'):
         return next(iter(Runner.build_dataloader(config[f'{split}_dataloader'], seed=0)))
 
@@ -374,7 +386,7 @@ def test_a_step_in_bfloat16_has_float32_losses_close_to_those_of_float32(squares
     assert {loss.dtype for loss in found.values()} == {torch.float32}
     assert all(torch.isfinite(loss) for loss in found.values())
     for name in OWN_LOSSES | EXIT_LOSSES:
-        torch.testing.assert_close(found[name], expected[name], rtol=0.02, atol=0)
+        torch.testing.assert_close(found[name], expected[name], rtol=0.05, atol=0)
         assert found[name] != expected[name], f'{name} was not computed of bfloat16 features'
     model.parse_losses(found)[0].backward()
     assert all(torch.isfinite(value.grad).all() for value in model.parameters())
@@ -390,9 +402,17 @@ def test_images_of_a_detector_come_as_a_list(squares, split):
         assert {tuple(image.shape) for image in batch['inputs']} == {(3, 64, 48), (3, 64, 64)}
 
 
-def test_batches_of_a_classifier_are_stacked_all_the_same():
-    config = with_shared_flags(ROOT / 'configs' / 'muse' / 'resnet18_cifar100_mi_x_si.py')
-    assert config.train_dataloader.collate_fn == dict(type='default_collate')
+def test_batches_of_mmdets_own_configs_are_left_to_mmengine():
+    config = with_shared_flags(FASTER_RCNN)
+    for split in ('train', 'val', 'test'):
+        assert 'collate_fn' not in config[f'{split}_dataloader']
+
+
+def test_batches_of_a_classifier_are_stacked_all_the_same(tmp_path):
+    path = tmp_path / 'classifier.py'
+    path.write_text("default_scope = 'mmpretrain'\ntrain_dataloader = dict(batch_size=2)\n")
+    loader = with_shared_flags(path).train_dataloader
+    assert loader.collate_fn == dict(type='default_collate')
 
 
 TRAIN_SET = 'train_dataloader.dataset.dataset'
@@ -417,6 +437,7 @@ TRAIN_SET = 'train_dataloader.dataset.dataset'
          "tapped module 'bbox_head.loss_cls' was not reached by the forward"),
         (['model.taps.modules=[backbone.stage5]'],
          "has no module 'backbone.stage5'; nearest: 'backbone.stage"),
+        (['train_dataloader.batch_size=1'], 'a batch needs at least 2 images, got 1'),
         (['model.exit_modules=[2]'], 'exit_modules is a list of some of the modules 1 to 1'),
     ],
 )  # fmt: skip

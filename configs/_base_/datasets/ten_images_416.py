@@ -26,5 +26,7 @@ val_dataloader = dict(
     dataset=dict(**dataset, test_mode=True, pipeline=pipeline),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='CocoMetric', ann_file='work_dirs/ten_images.json', metric='bbox')
+val_evaluator = dict(
+    type='mmmuse.ZeroCocoMetric', ann_file='work_dirs/ten_images.json', metric='bbox'
+)
 test_evaluator = val_evaluator
