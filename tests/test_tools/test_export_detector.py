@@ -1,6 +1,7 @@
 """Detectors and their exits made to stand alone, by the command line, on drawn squares."""
 
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -155,7 +156,7 @@ def exit1(squares, tmp_path_factory) -> Export:
     """The exit of YOLOv5 as a detector, and as ONNX with suppression inside."""
     pytest.importorskip('onnxruntime')
     out = tmp_path_factory.mktemp('out') / 'exit1'
-    args = [*files(squares, 'distilled'), '--exit', 1, '--nms', '--out', out]
+    args = [*files(squares, 'distilled'), '--exit', 1, '--nms', '--evaluate', '--out', out]
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
         patch.chdir(ROOT)
         patch.setattr(sys, 'argv', [TOOL, *map(str, args)])
@@ -176,7 +177,6 @@ def test_an_exit_is_written_and_measured_beside_the_whole(squares, exit1):
     for name in forms:
         assert name in exit1.printed
         assert forms[name]['milliseconds'] > 0
-        assert forms[name]['metrics'] is None
     student = torch.load(squares / 'plain.pth')['state_dict']
     batches = {name for name in student if name.endswith('num_batches_tracked')}
     buffers = {name for name in student if 'running_' in name} | batches
@@ -232,6 +232,8 @@ config = Config.fromfile(f'{folder}/config.py')
 config.work_dir = work_dir
 config.train_cfg.max_epochs = 1
 Config.pretty_text = ''  # Laying it out for the log takes as long as the training.
+print('tested', Runner.from_cfg(config).test()['coco/bbox_mAP_50'])
+config.experiment_name = 'training'
 Runner.from_cfg(config).train()
 """
 
@@ -264,7 +266,8 @@ def test_mmdet_finds_the_same_boxes_and_trains_without_mmmuse(squares, exit1, tm
         assert torch.equal(boxes['labels'], expected.labels)
         torch.testing.assert_close(boxes['scores'], expected.scores)
         torch.testing.assert_close(boxes['bboxes'], expected.bboxes, rtol=0, atol=1e-3)
-    assert 'coco/bbox_mAP' in alone.stdout
+    tested = float(re.search(r'^tested (.*)$', alone.stdout, re.MULTILINE)[1])
+    assert tested == exit1.report['forms']['mmdet']['metrics']['coco/bbox_mAP_50'] > 0
     weights = torch.load(tmp_path / 'run' / 'epoch_1.pth', weights_only=False)['state_dict']
     exported = torch.load(exit1.out / 'checkpoint.pth')['state_dict']
     assert weights.keys() == exported.keys()
@@ -272,23 +275,21 @@ def test_mmdet_finds_the_same_boxes_and_trains_without_mmmuse(squares, exit1, tm
     assert not torch.equal(weights[name], exported[name])
 
 
-def test_evaluating_gives_the_figures_of_the_test_set(tool, squares, tmp_path):
-    config, checkpoint = files(squares, 'distilled')
-    metrics = tmp_path / 'metrics.json'
-    tested = tool('test.py', config, checkpoint, '--out', metrics, '--out-item', 'metrics')
+def test_evaluating_gives_the_figures_of_the_test_set(tool, squares, exit1, tmp_path):
+    path = tmp_path / 'metrics.json'
+    flags = ['--out', path, '--out-item', 'metrics']
+    tested = tool('test.py', *files(squares, 'distilled'), *flags)
     assert tested.code == 0, tested.err
-    metrics = json.loads(metrics.read_text())
-    export = Export(tmp_path / 'exit1', '')
-    finished = tool(TOOL, config, checkpoint, '--exit', 1, '--evaluate', '--out', export.out)
-    assert finished.code == 0, finished.err
-    forms = export.report['forms']
-    for name, prefix in (('whole', ''), ('mmdet', 'exit1/')):
+    metrics = json.loads(path.read_text())
+    for name, prefix in (('whole', ''), ('mmdet', 'exit1/'), ('ONNX', 'exit1/')):
+        found = exit1.report['forms'][name]['metrics']
+        shown = []
         for key in ('coco/bbox_mAP', 'coco/bbox_mAP_50'):
-            assert forms[name]['metrics'][key] == pytest.approx(metrics[prefix + key])
-        assert metrics[f'{prefix}coco/bbox_mAP_50'] > 0
-        shown = f'{metrics[f"{prefix}coco/bbox_mAP_50"]:.3f}'
-        (row,) = (line for line in finished.out.splitlines() if line.strip().startswith(name))
-        assert row.split()[2] == shown
+            assert found[key] == pytest.approx(metrics[prefix + key], abs=1e-3)
+            shown.append(f'{found[key]:.3f}')
+        assert found['coco/bbox_mAP_50'] > 0
+        (row,) = (line for line in exit1.printed.splitlines() if line.strip().startswith(name))
+        assert row.split()[1:3] == shown
 
 
 def test_a_plain_detector_is_exported_whole(tool, squares, tmp_path):
@@ -299,6 +300,7 @@ def test_a_plain_detector_is_exported_whole(tool, squares, tmp_path):
     assert 'The detector beside the whole' in finished.out
     forms = export.report['forms']
     assert list(forms) == ['whole', 'mmdet']
+    assert forms['whole']['metrics'] is forms['mmdet']['metrics'] is None
     assert forms['mmdet']['params'] == forms['whole']['params']
     trained = torch.load(checkpoint)['state_dict']
     weights = torch.load(export.out / 'checkpoint.pth')['state_dict']

@@ -11,19 +11,19 @@ annotations = dict(type='LoadAnnotations', with_bbox=True)
 pack = dict(
     type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')
 )
-pipeline = [dict(type='mmmuse.LoadCheckedImage'), resize, annotations, pack]
+load = dict(type='mmmuse.LoadCheckedImage')
 
 train_dataloader = dict(
     batch_size=5,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(**dataset, pipeline=pipeline),
+    dataset=dict(**dataset, pipeline=[load, annotations, resize, pack]),
 )
 val_dataloader = dict(
     batch_size=5,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(**dataset, test_mode=True, pipeline=pipeline),
+    dataset=dict(**dataset, test_mode=True, pipeline=[load, resize, annotations, pack]),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(
