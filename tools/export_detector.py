@@ -27,7 +27,6 @@ from mmmuse.export.detector_report import (
     evaluate,
     network_predictions,
     onnx_predictions,
-    padded,
     refuse_other_boxes,
 )
 from mmmuse.export.exit_detector import exit_detector, exit_detector_config
@@ -91,9 +90,10 @@ def metadata(config: Config, detector: BaseModel) -> dict[str, str]:
 
 def measure(args: argparse.Namespace, config: Config) -> None:
     model, detector, whole = read_detectors(config, args)
-    images = list(TestImages(config, detector, NUM_CHECKED))
-    shape = tuple(args.input_shape or common_shape(images))
-    images = [padded(batch, shape, detector.data_preprocessor.pad_value) for batch in images]
+    # A file of one shape has to take all of the images that it is measured on.
+    seen = TestImages(config, detector, None if args.evaluate else NUM_CHECKED)
+    shape = tuple(args.input_shape or common_shape(seen))
+    images = list(TestImages(config, detector, NUM_CHECKED, shape))
     expected = network_predictions(detector)
     title = 'The detector' if args.exit is None else f'Exit {args.exit}'
     with new_folder(args.out) as folder:
@@ -123,7 +123,7 @@ def measure(args: argparse.Namespace, config: Config) -> None:
         mean_ap = {}
         if args.evaluate:
             all_forms = {'whole': network_predictions(whole), **forms}
-            mean_ap = evaluate(config, all_forms, TestImages(config, detector))
+            mean_ap = evaluate(config, all_forms, TestImages(config, detector, shape=shape))
         figures = {
             name: dict(
                 metrics=mean_ap.get(name),

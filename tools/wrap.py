@@ -24,10 +24,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--variant',
-        default='mi_x_si',
         choices=list(VARIANTS),
         metavar='NAME',
-        help=f'one of {", ".join(VARIANTS)}',
+        help=f'one of {", ".join(VARIANTS)}; mi_x_si by default, or mi_x_si_alone without class logits',
     )
     parser.add_argument(
         '--modules',
@@ -82,7 +81,8 @@ def main() -> None:
             raise InputError(f'--out is a .py file in a folder that exists, got {args.out}')
         config = load_plain_config(args.config)
         proposal = propose_for_config(config, args.modules, args.input_shape)
-        text = distilled_config(args.config, config, proposal, args.variant, args.out)
+        variant = args.variant or ('mi_x_si' if proposal.logits else 'mi_x_si_alone')
+        text = distilled_config(args.config, config, proposal, variant, args.out)
         show(proposal)
         args.out.write_text(text)
         Config.fromfile(args.out)

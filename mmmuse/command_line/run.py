@@ -92,11 +92,14 @@ def train(runner: Runner) -> None:
     # In an iteration-based loop the sampler may have no end, and so no last batch.
     if model is not None and isinstance(runner.train_loop, EpochBasedTrainLoop):
         loader = runner.train_loop.dataloader
-        left_over = len(loader.sampler) % (loader.batch_size or 1)
-        if 0 < left_over < model.min_batch_size and not loader.drop_last:
+        batches = loader.batch_sampler  # A config may name one; mmdet's do.
+        left_over = len(loader.sampler) % (getattr(batches, 'batch_size', None) or 1)
+        if 0 < left_over < model.min_batch_size and not getattr(batches, 'drop_last', True):
+            own = loader.batch_size is None
             raise InputError(
                 f'the last batch of an epoch is left with {left_over} image(s), and a batch needs at '
-                f'least {model.min_batch_size}: set train_dataloader.drop_last=True'
+                f'least {model.min_batch_size}: set train_dataloader.'
+                f'{"batch_sampler." if own else ""}drop_last=True'
             )
     runner.train()
 

@@ -1,8 +1,11 @@
-"""Detectors' parts; empty where mmdet is not installed."""
+"""Detectors' parts; empty where mmdet cannot be imported, and classification does without it."""
 
-from importlib.util import find_spec
-
-if find_spec('mmdet') is not None:
+try:
+    import mmdet.datasets
+    import mmdet.models  # noqa: F401
+except ImportError:
+    pass
+else:
     from .checked_coco import CheckedCocoDataset
     from .detection_exit import DetectionExit
     from .detection_self_distiller import DetectionSelfDistiller

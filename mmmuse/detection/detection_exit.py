@@ -27,6 +27,8 @@ class DetectionExit(BaseModule):
         loss_weight: Factor on the head's losses. The paper does not give this.
         init_cfg: MMEngine's.
 
+    mmdet's hooks that change a head during training (YOLOX's L1 loss) do not reach an exit's.
+
     Source: MUSE (Gong et al., BMVC 2021), section 4.2.
     """
 

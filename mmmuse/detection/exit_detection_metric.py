@@ -53,7 +53,7 @@ class ExitDetectionMetric(BaseMetric):
         return metrics
 
     def compute_metrics(self, results: list) -> NoReturn:
-        """Do nothing: the exits' metrics compute."""
+        """Refuse: the exits' metrics compute."""
         raise NotImplementedError('ExitDetectionMetric keeps no results of its own')
 
     def _metric(self, name: str) -> BaseMetric:

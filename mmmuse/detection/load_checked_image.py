@@ -17,8 +17,8 @@ class LoadCheckedImage(LoadImageFromFile):
     """mmcv's ``LoadImageFromFile`` with a choice of what becomes of an image that cannot be read.
 
     Args:
-        unreadable: ``refuse`` stops with the file's name. ``skip`` logs it and how many
-            it were so far, and a training set takes another image in its place; a test
+        unreadable: ``refuse`` stops with the file's name. ``skip`` logs it, once in a
+            worker process, with how many those were so far, and a training set takes another image in its place; a test
             set, whose figures would change, stops all the same.
         **options: Of mmcv's transform.
 
@@ -31,6 +31,7 @@ class LoadCheckedImage(LoadImageFromFile):
             raise InputError(f"unreadable is 'refuse' or 'skip', got {unreadable!r}")
         super().__init__(**options)
         self.unreadable = unreadable
+        self._named: set[str] = set()
         self._skipped = torch.zeros((), dtype=torch.long).share_memory_()  # By all workers.
 
     def transform(self, results: dict) -> dict | None:
@@ -45,10 +46,12 @@ class LoadCheckedImage(LoadImageFromFile):
             message = f'cannot read image {results["img_path"]}: {why}'
             if self.unreadable == 'refuse':
                 raise InputError(message) from error
-        self._skipped += 1
-        print_log(
-            f'{message}; skipped, {int(self._skipped)} so far',
-            logger='current',
-            level=logging.WARNING,
-        )
+        if results['img_path'] not in self._named:
+            self._named.add(results['img_path'])
+            self._skipped += 1
+            print_log(
+                f'{message}; skipped, {int(self._skipped)} so far',
+                logger='current',
+                level=logging.WARNING,
+            )
         return None

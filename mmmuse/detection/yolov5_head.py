@@ -59,7 +59,7 @@ class YOLOv5Head(BaseDenseHead):
         InputError: If the levels of channels, anchors, strides and weights differ in number.
 
     Source: YOLOv5 (version 5.0), the detector of MUSE's table 4. Where several boxes
-    match one anchor of one cell, its objectness is the highest of theirs; that is assumed.
+    match one anchor of one cell, its objectness is the highest of theirs; that is assumed, and that a single class is learnt like several.
     """
 
     def __init__(
@@ -178,7 +178,10 @@ class YOLOv5Head(BaseDenseHead):
             matched[:, :4], torch.stack([column, row], 1), anchors[anchor], stride
         )
         # Corners in float32 do not tell a smaller side from none, whose angle is not a number.
-        sized = torch.cat([predicted[:, :2], predicted[:, 2:].clamp(min=_SMALLEST)], 1)
+        sides = (
+            predicted[:, 2:] + (predicted[:, 2:].clamp(min=_SMALLEST) - predicted[:, 2:]).detach()
+        )
+        sized = torch.cat([predicted[:, :2], sides], 1)
         distance = complete_box_iou_loss(
             bbox_cxcywh_to_xyxy(sized), bbox_cxcywh_to_xyxy(boxes[box])
         )

@@ -28,14 +28,22 @@ class TestImages:
         config: With ``test_dataloader``.
         detector: Whose preprocessor normalises.
         limit: Images after which to stop, each a batch of its own; None for all.
+        shape: ``(C, H, W)`` to pad all images to; None for what the preprocessor gives.
 
     Raises:
-        InputError: If the config has no such data, or there are no images.
+        InputError: If the config has no such data, there are no images, or one is larger than
+            ``shape``.
     """
 
     __test__ = False  # It is no test.
 
-    def __init__(self, config: Config, detector: BaseModel, limit: int | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        detector: BaseModel,
+        limit: int | None = None,
+        shape: Sequence[int] | None = None,
+    ) -> None:
         loader = deepcopy(config.get('test_dataloader'))
         if loader is None:
             raise InputError('the config has no test_dataloader')
@@ -46,6 +54,7 @@ class TestImages:
             raise InputError('there are no test images')
         self._preprocessor = detector.data_preprocessor
         self._limit = limit
+        self._shape = shape
 
     @property
     def metainfo(self) -> dict:
@@ -54,7 +63,9 @@ class TestImages:
 
     def __iter__(self) -> Iterator[dict]:
         for data in islice(self._loader, self._limit):
-            yield self._preprocessor(data, training=False)
+            batch = self._preprocessor(data, training=False)
+            value = getattr(self._preprocessor, 'pad_value', 0)
+            yield batch if self._shape is None else padded(batch, self._shape, value)
 
 
 def common_shape(batches: Iterable[dict]) -> tuple[int, ...]:

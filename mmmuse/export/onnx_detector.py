@@ -60,7 +60,7 @@ def save_onnx_detector(
     Returns:
         onnxruntime's reading of the file: images to ``boxes (N, P, 4)`` and ``scores
         (N, P, K)``, or with suppression to ``boxes (M, 4)``, ``scores (M, )``, ``labels
-        (M, )`` and ``images (M, )``, the image in the batch that each is of.
+        (M, )`` and ``images_of_boxes (M, )``, the image in the batch that each is of.
 
     Raises:
         InputError: If the head does not decode in one piece, there is no onnx, or the

@@ -8,7 +8,9 @@ from mmmuse.registry import HOOKS
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Refuse data of other classes than a detector's heads have.
+    """Refuse data of other classes than a detector's heads have, in training and in tests.
+
+    Detectors that read class names as text are left alone: their heads count words.
 
     ``tools/train.py`` and ``tools/test.py`` add it for any detector of mmdet.
 
@@ -29,7 +31,9 @@ class ClassCountHook(Hook):
 
 def _check(runner: Runner, split: str, loader: DataLoader) -> None:
     classes = getattr(loader.dataset, 'metainfo', {}).get('classes')
-    if classes is None:
+    if classes is None or any(
+        'language_model' in name for name, _ in runner.model.named_children()
+    ):
         return
     if isinstance(classes, str):
         raise InputError(f"{split} data: metainfo.classes is a tuple, ('{classes}',), got a text")

@@ -87,18 +87,16 @@ def test_a_skipped_image_is_replaced_by_another_and_counted(tmp_path, said, kind
     dataset = data_set(tmp_path, kind, 'skip')
     for _ in range(2):
         assert dataset[1]['img_id'] in (0, 2)
-    assert all(line.startswith(f'cannot read image {tmp_path}/1.png: ') for line in said)
-    # The other image is chosen at random, and may be the broken one once more.
-    counts = [line.rpartition('; ')[2] for line in said]
-    assert len(counts) >= 2
-    assert counts == [f'skipped, {number} so far' for number in range(1, len(counts) + 1)]
+    (line,) = said  # Once, however often it is met.
+    assert line.startswith(f'cannot read image {tmp_path}/1.png: ')
+    assert line.endswith('; skipped, 1 so far')
 
 
 def test_workers_count_together(tmp_path):
     dataset = data_set(tmp_path, 'no image', 'skip')
     loader = DataLoader(dataset, batch_size=None, sampler=[1, 1, 1, 1], num_workers=2)
     assert {results['img_id'] for results in loader} <= {0, 2}
-    assert int(dataset.pipeline.transforms[0]._skipped) >= 4
+    assert int(dataset.pipeline.transforms[0]._skipped) == 2  # Once in each.
 
 
 @pytest.mark.parametrize('kind', BROKEN)

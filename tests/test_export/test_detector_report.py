@@ -173,6 +173,20 @@ def test_a_few_images_come_one_by_one(config, detector):
     assert config.test_dataloader.batch_size == 2
 
 
+def test_images_are_padded_to_a_shape_with_the_preprocessors_value(config, detector):
+    for own, batch in zip(
+        TestImages(config, detector),
+        TestImages(config, detector, shape=(3, 160, 192)),
+        strict=True,
+    ):
+        assert batch['inputs'].shape[1:] == (3, 160, 192)
+        assert torch.equal(batch['inputs'][:, :, :128, :128], own['inputs'])
+        assert torch.all(batch['inputs'][:, :, 128:] == 114 / 255)
+        assert torch.all(batch['inputs'][:, :, :, 128:] == 114 / 255)
+    with pytest.raises(InputError, match='images of 128x128 pixels do not fit'):
+        list(TestImages(config, detector, shape=(3, 96, 192)))
+
+
 def test_no_data_and_no_images_are_said_so(config, detector):
     without = deepcopy(config)
     without.test_dataloader.update(batch_size=4, drop_last=True)

@@ -1,4 +1,4 @@
-# BCCD, 205 images of blood cells for training and 87 for validation, as YOLOv5 sees COCO but at half its size.
+# BCCD, 205 images of blood cells for training and 87 for validation, as COCO in mosaics but at half its size.
 _base_ = 'coco_mosaic.py'
 
 img_scale = (320, 320)

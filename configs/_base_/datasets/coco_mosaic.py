@@ -1,4 +1,5 @@
-# COCO as YOLOv5 sees it: mosaics of four images, moved, scaled, of other colours, flipped.
+# COCO in mosaics of four images, moved, scaled, of other colours, flipped, by mmdet's transforms. RandomAffine scales
+# about the corner, not the middle as YOLOv5 does: the upper left image of the four fills most of what is seen.
 data_root = 'data/coco/'
 img_scale = (640, 640)
 

@@ -1,4 +1,4 @@
-# SGD for batches of 64; three epochs of warm-up, then a cosine to a fifth.
+# SGD for losses that are multiplied by the batch, of 64 images: no --auto-scale-lr; three epochs of warm-up, then a cosine to a fifth.
 max_epochs = 300
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -15,4 +15,3 @@ param_scheduler = [
 train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=10)
 val_cfg = dict()
 test_cfg = dict()
-auto_scale_lr = dict(base_batch_size=64)
