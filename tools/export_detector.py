@@ -77,10 +77,11 @@ def read_detectors(config: Config, args: argparse.Namespace) -> tuple[dict, Base
 def metadata(config: Config, detector: BaseModel) -> dict[str, str]:
     """Return what a reader of the ONNX file has to know: how images are prepared."""
     preprocessor = detector.data_preprocessor
+    normalises = preprocessor._enable_normalize
     meta = getattr(detector, 'dataset_meta', None) or {}
     return {
-        'mean': json.dumps(preprocessor.mean.flatten().tolist()),
-        'std': json.dumps(preprocessor.std.flatten().tolist()),
+        'mean': json.dumps(preprocessor.mean.flatten().tolist() if normalises else [0.0]),
+        'std': json.dumps(preprocessor.std.flatten().tolist() if normalises else [1.0]),
         'to_rgb': json.dumps(bool(preprocessor._channel_conversion)),
         'pad_value': json.dumps(preprocessor.pad_value),
         'classes': json.dumps(list(meta.get('classes', []))),
@@ -95,6 +96,8 @@ def measure(args: argparse.Namespace, config: Config) -> None:
     shape = tuple(args.input_shape or common_shape(seen))
     images = list(TestImages(config, detector, NUM_CHECKED, shape))
     expected = network_predictions(detector)
+    cfg = getattr(detector, 'bbox_head', detector).test_cfg
+    cfg = cfg.get('rcnn', cfg)  # Two stages have one each.
     title = 'The detector' if args.exit is None else f'Exit {args.exit}'
     with new_folder(args.out) as folder:
         write_standalone(
@@ -113,7 +116,7 @@ def measure(args: argparse.Namespace, config: Config) -> None:
             timed['ONNX'] = run
             sizes['ONNX'] = path.stat().st_size
         compared = {
-            name: refuse_other_boxes(name, predict, expected, images)
+            name: refuse_other_boxes(name, predict, expected, images, cfg)
             for name, predict in forms.items()
         }
         costs = {

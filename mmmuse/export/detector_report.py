@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import islice
+from math import inf
 from typing import Any
 
 import torch
@@ -145,19 +146,20 @@ def _ranked(boxes: Tensor, scores: Tensor, labels: Tensor, meta: dict, head: Any
     )
 
 
-def count_other_boxes(found: InstanceData, expected: InstanceData) -> int:
+def count_other_boxes(found: InstanceData, expected: InstanceData, cut_off: float = -inf) -> int:
     """Return how many expected boxes have no counterpart among those found.
 
-    A counterpart is of the same class and lies within 0.05 pixels and 0.001 of the score. Boxes
-    that score no more than that above the lowest are left out: which of them are kept is chance.
+    A counterpart is of the same class and lies within 0.05 pixels and 0.001 of the score.
 
     Args:
         found: ``bboxes (M, 4)``, ``scores (M, )``, ``labels (M, )``.
         expected: Likewise.
+        cut_off: Boxes that score no more than 0.001 above it are left out: which of them are
+            kept is chance.
     """
     if not len(expected):
         return 0
-    clear = expected.scores > expected.scores.min() + SCORE
+    clear = expected.scores > cut_off + SCORE
     near = torch.cdist(expected.bboxes[clear], found.bboxes, p=float('inf')) < PIXELS
     alike = (expected.scores[clear][:, None] - found.scores).abs() < SCORE
     same = expected.labels[clear][:, None] == found.labels
@@ -165,9 +167,21 @@ def count_other_boxes(found: InstanceData, expected: InstanceData) -> int:
 
 
 def refuse_other_boxes(
-    name: str, predict: Predict, expected: Predict, batches: Iterable[dict]
+    name: str,
+    predict: Predict,
+    expected: Predict,
+    batches: Iterable[dict],
+    cfg: dict | None = None,
 ) -> int:
     """Compare the boxes of an exported form with those of the detector, image by image.
+
+    Args:
+        name: Of the form.
+        predict: The form.
+        expected: The detector.
+        batches: Of :class:`TestImages`.
+        cfg: Of the head: boxes near its ``score_thr``, or near the lowest score where there are
+            ``max_per_img``, are left out.
 
     Returns:
         How many boxes were compared.
@@ -178,7 +192,9 @@ def refuse_other_boxes(
     compared = 0
     for batch in batches:
         for found, wanted in zip(predict(batch), expected(batch)):
-            missing = count_other_boxes(found, wanted) + count_other_boxes(wanted, found)
+            cut_off = _cut_off(wanted, cfg or {})
+            missing = count_other_boxes(found, wanted, cut_off)
+            missing += count_other_boxes(wanted, found, cut_off)
             compared += len(wanted)
             if missing:
                 raise InputError(
@@ -186,6 +202,12 @@ def refuse_other_boxes(
                     f'those of the detector, of {len(wanted)} in an image'
                 )
     return compared
+
+
+def _cut_off(wanted: InstanceData, cfg: dict) -> float:
+    if 0 < cfg.get('max_per_img', inf) <= len(wanted):
+        return wanted.scores.min().item()
+    return cfg.get('score_thr', -inf)
 
 
 def evaluate(

@@ -82,17 +82,22 @@ def test_boxes_that_are_missing_count_one_way_and_those_too_many_the_other():
 
 
 @pytest.mark.parametrize(('above', 'others'), [(0.0008, 0), (0.0012, 1)])
-def test_boxes_within_a_thousandth_of_the_lowest_score_are_left_out(above, others):
+def test_boxes_within_a_thousandth_of_the_cut_off_are_left_out(above, others):
     expected = instances(scores=(2, -0.4 + above))
-    assert count_other_boxes(instances([0, 1]), expected) == others
-    assert count_other_boxes(expected, instances([0, 1, 3])) == 0
+    assert count_other_boxes(instances([0, 1]), expected, cut_off=0.2) == others
+    assert count_other_boxes(expected, instances([0, 1, 3]), cut_off=0.2) == 0
+
+
+def test_without_a_cut_off_the_lowest_box_counts_too():
+    assert count_other_boxes(instances([0, 1, 2]), instances()) == 1
+    assert count_other_boxes(instances([0]), instances([3])) == 1
 
 
 def test_no_boxes_have_no_others():
     none = instances([])
     assert count_other_boxes(none, none) == 0
     assert count_other_boxes(instances(), none) == 0
-    assert count_other_boxes(none, instances()) == 3
+    assert count_other_boxes(none, instances()) == 4
 
 
 def test_boxes_of_all_images_are_compared():
@@ -104,15 +109,22 @@ def test_boxes_of_all_images_are_compared():
     def another_in_the_second_batch(batch):
         return [instances(labels=(0, batch['number'])), instances([0, 1])]
 
-    def two_too_many(batch):  # Of which the lowest is left out.
+    def two_too_many(batch):
         return [instances(), instances()]
+
+    def lowest_missing(batch):
+        return [instances([0, 1, 2]), instances([0])]
 
     assert refuse_other_boxes('ONNX', all_of_them, all_of_them, batches) == 12
     message = 'is not kept: 2 boxes of ONNX are not those of the detector, of 4 in an image'
     with pytest.raises(InputError, match=message):
         refuse_other_boxes('ONNX', another_in_the_second_batch, all_of_them, batches)
-    with pytest.raises(InputError, match='1 boxes of mmdet are not those of the detector, of 2'):
+    with pytest.raises(InputError, match='2 boxes of mmdet are not those of the detector, of 2'):
         refuse_other_boxes('mmdet', two_too_many, all_of_them, batches)
+    # The lowest of as many as are kept at most is there by chance.
+    assert refuse_other_boxes('ONNX', lowest_missing, all_of_them, batches, dict(max_per_img=2))
+    with pytest.raises(InputError, match='1 boxes of ONNX'):
+        refuse_other_boxes('ONNX', lowest_missing, all_of_them, batches, dict(max_per_img=9))
 
 
 def test_images_are_padded_below_and_on_the_right():
