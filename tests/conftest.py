@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from mmpretrain.structures import DataSample
 
 from mmmuse.distillers import SelfDistiller
-from mmmuse.variants import variant_head
+from mmmuse.heads.variants import variant_head
 
 ROOT = Path(__file__).resolve().parents[1]
 CIFAR100 = ROOT / 'data' / 'cifar100'

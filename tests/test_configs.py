@@ -10,7 +10,7 @@ from mmpretrain.structures import DataSample
 
 from mmmuse.command_line.config import load_config, runner_keys
 from mmmuse.export.data import image_shape
-from mmmuse.variants import VARIANTS
+from mmmuse.heads.variants import VARIANTS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 RESNET18 = sorted(CONFIGS.glob('[!_]*/resnet18_cifar100*.py'))

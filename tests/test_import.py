@@ -21,7 +21,7 @@ def test_importing_the_package_imports_no_model_library():
 
 
 def test_the_formulas_and_taps_need_torch_alone():
-    assert imported('import mmmuse.functional, mmmuse.taps, mmmuse.dry_run') == '[]'
+    assert imported('import mmmuse.functional, mmmuse.tapping.taps, mmmuse.tapping.dry_run') == '[]'
 
 
 def test_mmengine_finds_the_registered_parts_by_itself():

@@ -11,13 +11,13 @@ import torch
 from mmengine.registry import init_default_scope
 from mmpretrain.datasets import CIFAR100
 
-from mmmuse.checkpoint_file import read_file
+from mmmuse.checkpoints.files import read_file
+from mmmuse.checkpoints.repdistiller import NETWORKS, plain_weights
+from mmmuse.checkpoints.state_dicts import check_same
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
-from mmmuse.repdistiller import NETWORKS, plain_weights
-from mmmuse.student_weights import check_same
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'baselines'
 

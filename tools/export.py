@@ -15,7 +15,7 @@ from mmengine.model import BaseModel
 from mmpretrain import get_model
 from torch import Tensor
 
-from mmmuse.checkpoint_file import read_checkpoint
+from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.command_line.config import add_exit_flags, load_config, runner_keys
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import (

@@ -14,7 +14,7 @@ from mmdet.apis import init_detector
 from mmengine.config import Config
 from mmengine.model import BaseModel
 
-from mmmuse.checkpoint_file import read_checkpoint
+from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.command_line.config import add_exit_flags, load_config, runner_keys
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_folder, new_folder, print_table, write_json

@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from mmmuse.checkpoint_file import refuse_code_in_checkpoints
+from mmmuse.checkpoints.files import refuse_code_in_checkpoints
 from mmmuse.command_line.checkpoint import check_before_loading
 from mmmuse.command_line.config import add_shared_flags, apply_training_flags, load_config
 from mmmuse.command_line.explain import explained

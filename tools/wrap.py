@@ -11,10 +11,10 @@ from mmengine.config import Config
 
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import print_table
+from mmmuse.command_line.wrapping import distilled_config, load_plain_config, propose_for_config
 from mmmuse.errors import InputError
-from mmmuse.proposal import TapProposal
-from mmmuse.variants import VARIANTS
-from mmmuse.wrapping import distilled_config, load_plain_config, propose_for_config
+from mmmuse.heads.variants import VARIANTS
+from mmmuse.tapping.proposal import TapProposal
 
 
 def parse_args() -> argparse.Namespace:

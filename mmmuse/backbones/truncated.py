@@ -8,10 +8,10 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from mmmuse.dry_run import dry_run
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
-from mmmuse.taps import FeatureTaps, resolve_tap, select_tensor
+from mmmuse.tapping.dry_run import dry_run
+from mmmuse.tapping.taps import FeatureTaps, resolve_tap, select_tensor
 
 
 @MODELS.register_module()
@@ -29,7 +29,7 @@ class TruncatedBackbone(BaseModule):
             that puts out several tensors one is chosen: ``'cells.9[0]'``.
         outs: Paths of earlier modules whose features are put out too, before that of the last.
         input_shape: ``(C, H, W)`` of the blank image; by default chosen by
-            :func:`mmmuse.dry_run.blank_image_shapes`.
+            :func:`mmmuse.tapping.dry_run.blank_image_shapes`.
         init_cfg: MMEngine's.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from mmengine.runner import find_latest_checkpoint
 
-from mmmuse.checkpoint_file import read_checkpoint
+from mmmuse.checkpoints.files import read_checkpoint
 
 
 def check_before_loading(config, trust: bool) -> None:
@@ -11,7 +11,7 @@ def check_before_loading(config, trust: bool) -> None:
     Addresses of other kinds than a local file are left to MMEngine.
 
     Raises:
-        InputError: If it cannot be loaded; see :func:`mmmuse.checkpoint_file.read_checkpoint`.
+        InputError: If it cannot be loaded; see :func:`mmmuse.checkpoints.files.read_checkpoint`.
     """
     path = config.get('load_from')
     if path is None and config.get('resume'):

@@ -14,8 +14,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmmuse.checkpoints.network_config import network_config
 from mmmuse.errors import InputError
-from mmmuse.network_config import network_config
 
 # What MMEngine's runner and tools read from the config beside the runner's own arguments.
 _READ_ELSEWHERE = {

@@ -15,7 +15,6 @@ from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmmuse.dry_run import is_detector
 from mmmuse.errors import InputError
 from mmmuse.hooks import (
     ClassCountHook,
@@ -24,6 +23,7 @@ from mmmuse.hooks import (
     TrainingLabelsHook,
 )
 from mmmuse.hooks.student_checkpoint import distiller_of, unwrapped
+from mmmuse.tapping.dry_run import is_detector
 
 
 class _Steps(Hook):

@@ -6,12 +6,12 @@ from mmdet.models.detectors import SingleStageDetector
 from mmengine.model import ModuleList
 from torch import Tensor, nn
 
-from mmmuse.backbone_outputs import output_paths
 from mmmuse.distillers import SelfDistiller
 from mmmuse.distillers.base import build_student
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
 from mmmuse.registry import MODELS
+from mmmuse.tapping.backbone_outputs import output_paths
+from mmmuse.tapping.features import DistillFeatures
 
 from .detection_exit import DetectionExit
 

@@ -7,9 +7,8 @@ from torch import Tensor, nn
 
 from mmmuse.errors import InputError, NonFiniteLossError
 from mmmuse.registry import MODELS
-from mmmuse.taps import FeatureTaps
-
-from .tapped_network import infer_specs
+from mmmuse.tapping.tapped_network import infer_specs
+from mmmuse.tapping.taps import FeatureTaps
 
 
 class BaseDistiller(BaseModel):
@@ -24,12 +23,12 @@ class BaseDistiller(BaseModel):
         student: Config of the student, or the built model.
         tap_paths: Module paths to tap in the student.
         input_shape: ``(C, H, W)`` of the dry run; by default chosen by
-            :func:`mmmuse.dry_run.blank_image_shapes`.
+            :func:`mmmuse.tapping.dry_run.blank_image_shapes`.
         data_preprocessor: For the student, if its config has none.
         init_cfg: MMEngine's, for what is added to the student.
 
     Raises:
-        InputError: If a tap is unusable; see :class:`mmmuse.taps.FeatureTaps`.
+        InputError: If a tap is unusable; see :class:`mmmuse.tapping.taps.FeatureTaps`.
     """
 
     def __init__(

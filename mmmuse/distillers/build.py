@@ -4,7 +4,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 
 from mmmuse.errors import InputError
-from mmmuse.variants import variant_head
+from mmmuse.heads.variants import variant_head
 
 from .self_distiller import SelfDistiller
 
@@ -32,7 +32,7 @@ def distill(
             refused without.
         logits: Path of the module that puts out the class logits, likewise;
             None without exits.
-        variant: A name of :data:`mmmuse.variants.VARIANTS`.
+        variant: A name of :data:`mmmuse.heads.variants.VARIANTS`.
         num_modules: T of the proposal; read only without ``modules``.
         input_shape: ``(C, H, W)`` of the dry run.
         **head: More arguments of :class:`mmmuse.heads.MUSEHead`, merged into the

@@ -1,9 +1,9 @@
 from torch import Tensor, nn
 
-from mmmuse.class_labels import class_labels
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
+from mmmuse.losses.class_labels import class_labels
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures
 
 from .logits_distiller import LogitsDistiller
 

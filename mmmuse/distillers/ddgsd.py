@@ -1,10 +1,10 @@
 from torch import Tensor, nn
 
-from mmmuse.class_labels import class_labels
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
 from mmmuse.functional import linear_mmd_loss, symmetric_kl
+from mmmuse.losses.class_labels import class_labels
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures
 
 from .logits_distiller import LogitsDistiller
 

@@ -8,10 +8,10 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from mmmuse.dry_run import dry_run, frozen_in_eval
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
-from mmmuse.taps import resolve_tap, select_tensor
+from mmmuse.tapping.dry_run import dry_run, frozen_in_eval
+from mmmuse.tapping.taps import resolve_tap, select_tensor
 
 from .self_distiller import SelfDistiller
 

@@ -4,7 +4,7 @@ from copy import copy, deepcopy
 import torch
 from torch import Tensor, nn
 
-from mmmuse.taps import FeatureTaps
+from mmmuse.tapping.taps import FeatureTaps
 
 
 class FrozenNetwork:
@@ -28,7 +28,7 @@ class FrozenNetwork:
             statistics and dropout, rather than in eval mode.
 
     Raises:
-        InputError: If a tap is unusable; see :class:`mmmuse.taps.FeatureTaps`.
+        InputError: If a tap is unusable; see :class:`mmmuse.tapping.taps.FeatureTaps`.
     """
 
     def __init__(

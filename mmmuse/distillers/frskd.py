@@ -1,9 +1,9 @@
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
 from mmmuse.functional import attention_transfer_loss, global_view, map_view
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures
 
 from .logits_distiller import LogitsDistiller, classifier_losses
 

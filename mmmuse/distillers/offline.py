@@ -5,14 +5,14 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures, TransferFeatures
 from mmmuse.losses import TransferLoss, build_transfer_loss
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures, TransferFeatures
+from mmmuse.tapping.tapped_network import network_specs
 
 from .base import add_terms, build_student
 from .input_conversion import InputConversion
 from .self_distiller import SelfDistiller
-from .tapped_network import network_specs
 from .teacher import Teacher, build_teacher_network
 from .teacher_cache import TeacherCache
 

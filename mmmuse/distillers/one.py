@@ -5,14 +5,14 @@ import torch
 from mmengine.model import ModuleList
 from torch import Tensor, nn
 
-from mmmuse.dry_run import dry_run, frozen_in_eval
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
 from mmmuse.functional import global_view, sigmoid_ramp
 from mmmuse.functional.precision import at_least_float32
-from mmmuse.progress import training_progress
 from mmmuse.registry import MODELS
-from mmmuse.taps import resolve_module, resolve_tap
+from mmmuse.tapping.dry_run import dry_run, frozen_in_eval
+from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.progress import training_progress
+from mmmuse.tapping.taps import resolve_module, resolve_tap
 
 from .base import build_student
 from .logits_distiller import LogitsDistiller, classifier_losses

@@ -6,17 +6,17 @@ from mmengine.model import BaseModel, ModuleDict
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from mmmuse.checkpoints.network_config import network_config
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures, TransferFeatures
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.losses import build_transfer_loss
-from mmmuse.network_config import network_config
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures, TransferFeatures
+from mmmuse.tapping.tapped_network import TappedNetwork
 
 from .base import BaseDistiller, add_terms, build_student
 from .input_conversion import InputConversion
 from .offline import names_that_need_labels
-from .tapped_network import TappedNetwork
 
 _PEER_KEYS = {'name', 'model', 'taps', 'losses', 'input_size', 'channel_order', 'input_shape'}
 

@@ -5,11 +5,11 @@ import torch.nn.functional as F
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from mmmuse.class_labels import class_labels
 from mmmuse.errors import InputError
 from mmmuse.functional.precision import at_least_float32
-from mmmuse.progress import training_epoch
+from mmmuse.losses.class_labels import class_labels
 from mmmuse.registry import MODELS
+from mmmuse.tapping.progress import training_epoch
 
 from .frozen_network import FrozenNetwork
 from .logits_distiller import LogitsDistiller

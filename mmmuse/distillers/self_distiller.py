@@ -4,11 +4,11 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures, FeatureSpec
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec
+from mmmuse.tapping.tapped_network import check_logits, check_order, features_of, read_taps
 
 from .base import BaseDistiller, add_terms, build_student
-from .tapped_network import check_logits, check_order, features_of, read_taps
 
 
 @MODELS.register_module()

@@ -5,16 +5,16 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmmuse.checkpoint_file import read_checkpoint
+from mmmuse.checkpoints.files import read_checkpoint
+from mmmuse.checkpoints.network_config import network_config
+from mmmuse.checkpoints.state_dicts import check_same, with_distiller_names, with_plain_names
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
-from mmmuse.network_config import network_config
 from mmmuse.registry import MODELS
-from mmmuse.student_weights import check_same, with_distiller_names, with_plain_names
+from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.tapped_network import TappedNetwork, features_of
 
 from .frozen_network import FrozenNetwork
 from .input_conversion import InputConversion
-from .tapped_network import TappedNetwork, features_of
 
 
 class Teacher(FrozenNetwork):

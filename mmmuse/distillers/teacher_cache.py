@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures, FeatureSpec, NetworkSpecs
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs
 
 VIEW_SETTINGS = ('fixed_views', 'seed', 'crop_padding', 'flip_prob', 'resize', 'to_rgb')
 

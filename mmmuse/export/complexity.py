@@ -12,8 +12,8 @@ from mmengine.analysis import get_model_complexity_info
 from mmengine.logging import MMLogger
 from torch import nn
 
-from mmmuse.dry_run import frozen_in_eval
 from mmmuse.errors import InputError
+from mmmuse.tapping.dry_run import frozen_in_eval
 
 
 class Complexity(NamedTuple):

@@ -11,12 +11,12 @@ from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from mmmuse.checkpoint_file import read_checkpoint
+from mmmuse.checkpoints.files import read_checkpoint
+from mmmuse.checkpoints.network_config import network_config
+from mmmuse.checkpoints.state_dicts import REST, check_same, with_plain_names
 from mmmuse.distillers.online import read_peers
 from mmmuse.errors import InputError
-from mmmuse.network_config import network_config
 from mmmuse.registry import MODELS
-from mmmuse.student_weights import REST, check_same, with_plain_names
 
 from .exit_network import check_exit, exit_logits, exit_network, exit_network_config, num_exits
 from .trained import load_trained

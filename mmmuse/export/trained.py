@@ -8,10 +8,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import get_torch_safe_globals
 
+from mmmuse.checkpoints.state_dicts import REST, check_same, halves, with_distiller_names
 from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
-from mmmuse.student_weights import REST, check_same, halves, with_distiller_names
 
 
 def build_distiller(config: Config) -> SelfDistiller:

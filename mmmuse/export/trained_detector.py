@@ -7,12 +7,12 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 
-from mmmuse.checkpoint_file import read_checkpoint
+from mmmuse.checkpoints.files import read_checkpoint
+from mmmuse.checkpoints.state_dicts import REST, check_same, halves, with_distiller_names
 from mmmuse.detection import DetectionSelfDistiller
 from mmmuse.distillers import BaseDistiller
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
-from mmmuse.student_weights import REST, check_same, halves, with_distiller_names
 
 
 def detector_config(config: Config) -> dict:

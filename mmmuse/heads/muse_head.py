@@ -6,10 +6,10 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
 from mmmuse.functional import global_view
 from mmmuse.losses import build_discrepancy
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures
 
 
 @MODELS.register_module()

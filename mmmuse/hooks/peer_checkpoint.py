@@ -7,9 +7,9 @@ from mmengine.fileio import exists, join_path, remove
 from mmengine.hooks import Hook
 from mmengine.runner import save_checkpoint
 
+from mmmuse.checkpoints.state_dicts import REST, with_plain_names
 from mmmuse.distillers import OnlineDistiller
 from mmmuse.registry import HOOKS
-from mmmuse.student_weights import REST, with_plain_names
 
 from .student_checkpoint import distiller_of
 

@@ -3,16 +3,16 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from torch import nn
 
-from mmmuse.distillers import BaseDistiller
-from mmmuse.errors import InputError
-from mmmuse.registry import HOOKS
-from mmmuse.student_weights import (
+from mmmuse.checkpoints.state_dicts import (
     REST,
     check_same,
     halves,
     with_distiller_names,
     with_plain_names,
 )
+from mmmuse.distillers import BaseDistiller
+from mmmuse.errors import InputError
+from mmmuse.registry import HOOKS
 
 
 @HOOKS.register_module()

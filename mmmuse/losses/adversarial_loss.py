@@ -4,10 +4,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
 from mmmuse.functional import discriminator_loss, global_view, reverse_gradient
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures
 
 from .discrepancy import Discrepancy
 

@@ -2,10 +2,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import NetworkSpecs, TransferFeatures
 from mmmuse.functional import discriminator_loss, map_view, reverse_gradient
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import NetworkSpecs, TransferFeatures
 
 from .transfer_loss import TransferLoss
 

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import NetworkSpecs, TransferFeatures
 from mmmuse.functional import crd_loss
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import NetworkSpecs, TransferFeatures
 
 from .transfer_loss import TransferLoss
 

@@ -4,8 +4,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures
 
 
 class Discrepancy(nn.Module, ABC):

@@ -1,11 +1,11 @@
 from torch import Tensor
 
-from mmmuse.class_labels import class_labels
 from mmmuse.errors import InputError
-from mmmuse.features import NetworkSpecs, TransferFeatures
 from mmmuse.functional import dkd_loss
-from mmmuse.progress import warmed_up
+from mmmuse.losses.class_labels import class_labels
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import NetworkSpecs, TransferFeatures
+from mmmuse.tapping.progress import warmed_up
 
 from .transfer_loss import TransferLoss
 

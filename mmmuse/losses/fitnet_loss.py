@@ -3,10 +3,10 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmuse.features import DistillFeatures
 from mmmuse.functional import same_grid
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures
 
 from .discrepancy import Discrepancy
 

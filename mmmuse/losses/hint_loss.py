@@ -2,9 +2,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from mmmuse.features import DistillFeatures
 from mmmuse.functional import global_view, hint_loss
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures
 
 from .discrepancy import Discrepancy
 

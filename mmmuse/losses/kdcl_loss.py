@@ -1,9 +1,9 @@
 from torch import Tensor
 
 from mmmuse.errors import InputError
-from mmmuse.features import NetworkSpecs, TransferFeatures
 from mmmuse.functional import kd_loss
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import NetworkSpecs, TransferFeatures
 
 from .transfer_loss import TransferLoss
 

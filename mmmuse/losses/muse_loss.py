@@ -4,10 +4,10 @@ from torch import Tensor, nn
 
 from mmmuse.errors import InputError
 from mmmuse.estimators import InformationEstimator
-from mmmuse.features import DistillFeatures
 from mmmuse.functional import global_view
-from mmmuse.progress import warmed_up
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.progress import warmed_up
 
 from .discrepancy import Discrepancy
 

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import FeatureSpec, NetworkSpecs, TransferFeatures
 from mmmuse.functional import hierarchical_context_loss, map_view
-from mmmuse.progress import warmed_up
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import FeatureSpec, NetworkSpecs, TransferFeatures
+from mmmuse.tapping.progress import warmed_up
 
 from .transfer_loss import TransferLoss, chosen_modules
 

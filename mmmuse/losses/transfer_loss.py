@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures, NetworkSpecs, TransferFeatures
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures, NetworkSpecs, TransferFeatures
 
 from .discrepancy import Discrepancy, build_discrepancy
 from .kd_loss import KDLoss

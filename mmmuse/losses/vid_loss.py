@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
 from mmmuse.functional import same_grid, vid_loss
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures
 
 from .discrepancy import Discrepancy
 

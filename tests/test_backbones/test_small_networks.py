@@ -12,7 +12,7 @@ from mmmuse.backbones import ShuffleNetV1CIFAR, SmallResNetCIFAR, WideResNet
 from mmmuse.backbones.shufflenet_cifar import ShuffleUnitCIFAR
 from mmmuse.backbones.wide_resnet import PreActivationBlock
 from mmmuse.command_line.config import load_config
-from mmmuse.taps import FeatureTaps
+from mmmuse.tapping.taps import FeatureTaps
 
 BASELINES = Path(__file__).resolve().parents[2] / 'configs' / 'baselines'
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from mmmuse.backbones import TruncatedBackbone
 from mmmuse.errors import InputError
-from mmmuse.taps import FeatureTaps
+from mmmuse.tapping.taps import FeatureTaps
 
 SMALL = dict(type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4)
 BACKBONES = {

@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mmmuse.network_config import network_config
+from mmmuse.checkpoints.network_config import network_config
 
 SIZE, CLASSES = 64, 3
 RESNET = {

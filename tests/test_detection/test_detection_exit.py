@@ -14,11 +14,11 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmmuse.checkpoints.state_dicts import with_plain_names
 from mmmuse.command_line.config import load_config
 from mmmuse.detection import DetectionExit, DetectionSelfDistiller, ExitDetectionMetric, ExitNeck
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
-from mmmuse.student_weights import with_plain_names
 
 from .test_detectors import (
     CLASSES,

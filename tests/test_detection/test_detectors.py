@@ -15,11 +15,11 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmmuse.checkpoints.state_dicts import with_plain_names
 from mmmuse.command_line.config import load_config
 from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
-from mmmuse.student_weights import with_plain_names
 
 EXAMPLES = Path(__file__).resolve().parents[2] / 'configs' / 'examples'
 SIZE, CLASSES = 64, 3

@@ -3,8 +3,8 @@
 import torch
 
 from mmmuse.distillers import LogitsDistiller
+from mmmuse.heads.variants import variant_head
 from mmmuse.registry import MODELS
-from mmmuse.variants import variant_head
 
 from ..conftest import TAPS, labelled, small_classifier_config
 

@@ -5,8 +5,8 @@ from mmpretrain import get_model
 import mmmuse
 from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
+from mmmuse.heads.variants import variant_head
 from mmmuse.registry import MODELS
-from mmmuse.variants import variant_head
 
 from ..conftest import TAPS, labelled, small_classifier_config
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmmuse.distillers import EarlyExitClassifier, SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export.exit_network import exit_logits
-from mmmuse.variants import variant_head
+from mmmuse.heads.variants import variant_head
 
 from ..conftest import TAPS, labelled, small_classifier_config
 

@@ -6,10 +6,10 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
 from mmmuse.functional import kd_loss
 from mmmuse.optim import BFloat16OptimWrapper
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures
 
 from ..test_hooks.test_student_checkpoint import assert_same, read, train
 from .transfer import CRD, LABELS, MUSE, TAPS, batch, network, offline

@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 
+from mmmuse.checkpoints.state_dicts import with_plain_names
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
-from mmmuse.student_weights import with_plain_names
 
 from ..conftest import TAPS, labelled, small_classifier_config
 from .rivals import RIVALS, batch, rival

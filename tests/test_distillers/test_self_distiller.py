@@ -9,9 +9,9 @@ from mmmuse.critics import GlobalLocalCritic
 from mmmuse.distillers import SelfDistiller
 from mmmuse.distillers.self_distiller import exit_strides
 from mmmuse.errors import InputError
-from mmmuse.features import FeatureSpec
+from mmmuse.heads.variants import VARIANTS
 from mmmuse.registry import MODELS
-from mmmuse.variants import VARIANTS
+from mmmuse.tapping.features import FeatureSpec
 
 from ..conftest import TAPS, labelled, small_classifier_config, small_distiller
 

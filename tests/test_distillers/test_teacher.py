@@ -3,9 +3,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmmuse.checkpoints.network_config import network_config
 from mmmuse.distillers.teacher import build_teacher_network
 from mmmuse.errors import InputError
-from mmmuse.network_config import network_config
 from mmmuse.registry import MODELS
 
 from ..test_hooks.test_student_checkpoint import assert_same

@@ -8,7 +8,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 
 from mmmuse.distillers import SelfDistiller
-from mmmuse.variants import variant_head
+from mmmuse.heads.variants import variant_head
 
 from ..conftest import labelled, small_distiller
 

@@ -6,14 +6,14 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmpretrain.structures import DataSample
 
+from mmmuse.checkpoints.state_dicts import with_plain_names
 from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export.exit_network import exit_logits, exit_network, exit_network_config
 from mmmuse.export.exit_table import exit_costs
 from mmmuse.export.trained import build_distiller, load_trained
+from mmmuse.heads.variants import variant_head
 from mmmuse.registry import MODELS
-from mmmuse.student_weights import with_plain_names
-from mmmuse.variants import variant_head
 
 from ..conftest import TAPS, small_classifier_config
 from .conftest import settled

@@ -10,11 +10,11 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 
+from mmmuse.checkpoints.state_dicts import REST, halves, with_plain_names
 from mmmuse.detection import DetectionSelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export.trained_detector import detector_config, load_trained_detector
 from mmmuse.registry import MODELS
-from mmmuse.student_weights import REST, halves, with_plain_names
 
 from ..conftest import small_classifier_config
 from ..test_detection.test_detection_exit import yolov5

@@ -6,9 +6,9 @@ from mmpretrain.models.losses import CrossEntropyLoss, LabelSmoothLoss
 from mmpretrain.structures import DataSample
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
 from mmmuse.functional import kd_loss
 from mmmuse.heads import MUSEHead
+from mmmuse.tapping.features import DistillFeatures
 
 from ..conftest import labelled
 

@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
+from mmmuse.checkpoints.state_dicts import with_plain_names
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
 from mmmuse.losses import AdversarialLoss
-from mmmuse.student_weights import with_plain_names
+from mmmuse.tapping.features import DistillFeatures
 
 from ..conftest import labelled, small_distiller
 

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 from mmmuse.losses import AFDLoss
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 
 
 def specs(channels: int, grid: tuple[int, int] | None = (4, 4)) -> NetworkSpecs:

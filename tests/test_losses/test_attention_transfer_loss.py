@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 from mmmuse.functional import attention_transfer_loss
 from mmmuse.losses import AttentionTransferLoss
 from mmmuse.losses.transfer_loss import build_transfer_loss
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 
 AT = 'mmmuse.AttentionTransferLoss'
 

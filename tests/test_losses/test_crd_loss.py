@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 from mmmuse.losses import CRDLoss
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 
 LABELS = torch.tensor([3, 0, 3, 5, 0, 0, 3, 3, 5, 3, 0, 7])
 STUDENT, TEACHER = 6, 10

@@ -7,9 +7,9 @@ from mmengine.logging import MessageHub
 from mmpretrain.structures import DataSample
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 from mmmuse.functional import dkd_loss
 from mmmuse.losses import DKDLoss
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 
 from ..conftest import labelled
 

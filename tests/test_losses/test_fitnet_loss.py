@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 from mmmuse.losses import FitNetLoss
 from mmmuse.losses.transfer_loss import build_transfer_loss
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 
 FITNET = 'mmmuse.FitNetLoss'
 

@@ -1,7 +1,7 @@
 import torch
 
-from mmmuse.features import DistillFeatures
 from mmmuse.losses import HintLoss
+from mmmuse.tapping.features import DistillFeatures
 
 
 def test_each_exit_is_pooled_and_imitates_the_pooled_last_feature():

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 from mmmuse.functional import kd_loss
 from mmmuse.losses import KDCLLoss
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 
 SPECS = NetworkSpecs(logits=FeatureSpec(5))
 

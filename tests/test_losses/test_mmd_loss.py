@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from mmmuse.features import DistillFeatures
 from mmmuse.functional import mmd_loss
 from mmmuse.losses import MMDLoss
+from mmmuse.tapping.features import DistillFeatures
 
 
 def test_sums_over_the_shallow_maps_and_weighs():

@@ -7,7 +7,6 @@ from mmengine.logging import MessageHub
 
 from mmmuse.critics import GlobalLocalCritic
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
 from mmmuse.functional import (
     donsker_varadhan_loss,
     global_view,
@@ -16,6 +15,7 @@ from mmmuse.functional import (
     nwj_loss,
 )
 from mmmuse.losses import MUSELoss
+from mmmuse.tapping.features import DistillFeatures
 
 COMBINES = ['multiplicative', 'additive', 'mi', 'si']
 

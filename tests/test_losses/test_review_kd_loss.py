@@ -6,10 +6,10 @@ from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 from mmmuse.functional import hierarchical_context_loss
 from mmmuse.losses import ReviewKDLoss
 from mmmuse.losses.review_kd_loss import AttentionFusion
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 
 
 def specs(*features: tuple[int, int | None]) -> NetworkSpecs:

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 from mmmuse.functional import kd_loss, mmd_loss, vid_loss
 from mmmuse.losses import CRDLoss, MUSELoss, VIDLoss
 from mmmuse.losses.transfer_loss import (
@@ -11,6 +10,7 @@ from mmmuse.losses.transfer_loss import (
     TransferLoss,
     build_transfer_loss,
 )
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
 
 STUDENT, TEACHER = (3, 4, 6), (5, 6, 7)
 CRITIC = dict(hidden_channels=8)

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures
 from mmmuse.functional import vid_loss
 from mmmuse.losses import VIDLoss
+from mmmuse.tapping.features import DistillFeatures
 
 from ..conftest import small_distiller
 

@@ -10,8 +10,8 @@ from mmengine.runner import load_checkpoint
 from mmpretrain.registry import MODELS
 from torch import nn
 
+from mmmuse.checkpoints.repdistiller import NETWORKS
 from mmmuse.command_line.config import load_config
-from mmmuse.repdistiller import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
 

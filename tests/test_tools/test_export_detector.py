@@ -20,11 +20,11 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import nn
 
+from mmmuse.checkpoints.state_dicts import REST, halves, with_plain_names
 from mmmuse.command_line.config import load_config
 from mmmuse.export.detector_report import TestImages
 from mmmuse.export.trained_detector import load_trained_detector
 from mmmuse.registry import MODELS
-from mmmuse.student_weights import REST, halves, with_plain_names
 
 from .conftest import ROOT, _forget_runs
 from .test_show_detections import CLASSES, write_config

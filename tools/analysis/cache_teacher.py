@@ -13,7 +13,7 @@ from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
 from mmmuse.analysis.teacher_outputs import build_offline, cache_teacher, save_cache
-from mmmuse.checkpoint_file import refuse_code_in_checkpoints
+from mmmuse.checkpoints.files import refuse_code_in_checkpoints
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.errors import InputError

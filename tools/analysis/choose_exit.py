@@ -12,7 +12,7 @@ import torch
 
 from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
 from mmmuse.analysis.exit_record import record_exits
-from mmmuse.checkpoint_file import read_checkpoint
+from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.command_line.config import add_exit_flags, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_folder, new_folder, print_table

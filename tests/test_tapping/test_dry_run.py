@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmmuse.dry_run import blank_image_shapes, dry_run, frozen_in_eval
+from mmmuse.tapping.dry_run import blank_image_shapes, dry_run, frozen_in_eval
 
 
 class Classifier(nn.Module):

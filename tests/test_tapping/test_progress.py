@@ -2,7 +2,7 @@ import pytest
 from mmengine.logging import MessageHub
 
 from mmmuse.errors import InputError
-from mmmuse.progress import training_epoch, training_progress
+from mmmuse.tapping.progress import training_epoch, training_progress
 
 
 def test_progress_is_the_part_of_the_iterations_that_lies_behind(hub):

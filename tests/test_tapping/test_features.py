@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures, FeatureSpec
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from mmmuse.dry_run import dry_run
 from mmmuse.errors import InputError
-from mmmuse.features import DistillFeatures, FeatureSpec, NetworkSpecs
-from mmmuse.proposal import propose_taps
-from mmmuse.taps import FeatureTaps
+from mmmuse.tapping.dry_run import dry_run
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs
+from mmmuse.tapping.proposal import propose_taps
+from mmmuse.tapping.taps import FeatureTaps
 
 
 class TapPaths(NamedTuple):

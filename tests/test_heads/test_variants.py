@@ -1,7 +1,7 @@
 import pytest
 
 from mmmuse.errors import InputError
-from mmmuse.variants import VARIANTS, variant_head
+from mmmuse.heads.variants import VARIANTS, variant_head
 
 
 def test_the_rows_of_tables_5_and_6_and_byot_are_there():

@@ -3,8 +3,8 @@ import torch
 from mmdet.models.backbones import CSPDarknet
 from torch import nn
 
-from mmmuse.backbone_outputs import output_paths
 from mmmuse.errors import InputError
+from mmmuse.tapping.backbone_outputs import output_paths
 
 
 class Toy(nn.Module):

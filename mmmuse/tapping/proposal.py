@@ -7,10 +7,10 @@ from itertools import groupby, pairwise
 import torch
 from torch import Tensor, nn
 
-from mmmuse.dry_run import dry_run, is_detector
 from mmmuse.errors import InputError
-from mmmuse.features import FeatureSpec
 from mmmuse.functional import global_view
+from mmmuse.tapping.dry_run import dry_run, is_detector
+from mmmuse.tapping.features import FeatureSpec
 
 # A stage is opened up when more than this share of its parameters works at other resolutions.
 _OPEN_SHARE = 0.01

@@ -4,11 +4,11 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 import mmmuse
-from mmmuse.dry_run import blank_image_shapes
+from mmmuse.checkpoints.network_config import network_config
 from mmmuse.errors import InputError
-from mmmuse.network_config import network_config
-from mmmuse.proposal import propose_taps
 from mmmuse.registry import MODELS
+from mmmuse.tapping.dry_run import blank_image_shapes
+from mmmuse.tapping.proposal import propose_taps
 
 from .conftest import labelled, small_classifier_config
 

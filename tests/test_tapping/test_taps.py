@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mmmuse.errors import InputError
-from mmmuse.taps import FeatureTaps, resolve_module
+from mmmuse.tapping.taps import FeatureTaps, resolve_module
 
 from .conftest import small_distiller
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmmuse.dry_run import dry_run
 from mmmuse.errors import InputError
+from mmmuse.tapping.dry_run import dry_run
 
 
 def output_paths(backbone: nn.Module, input_shape: Sequence[int] | None = None) -> list[str]:

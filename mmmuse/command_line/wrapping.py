@@ -6,11 +6,11 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmmuse.checkpoints.network_config import packaged_config
 from mmmuse.errors import InputError
-from mmmuse.network_config import packaged_config
-from mmmuse.proposal import TapProposal, propose_taps
+from mmmuse.heads.variants import variant_head
 from mmmuse.registry import MODELS
-from mmmuse.variants import variant_head
+from mmmuse.tapping.proposal import TapProposal, propose_taps
 
 
 def load_plain_config(name: str) -> Config:
@@ -41,7 +41,7 @@ def load_plain_config(name: str) -> Config:
 def propose_for_config(
     config: Config, num_modules: int, input_shape: tuple[int, ...] | None = None
 ) -> TapProposal:
-    """Build a config's model and propose its taps; see :func:`mmmuse.proposal.propose_taps`."""
+    """Build a config's model and propose its taps; see :func:`mmmuse.tapping.proposal.propose_taps`."""
     init_default_scope(config.get('default_scope') or 'mmpretrain')
     model = dict(config.model)
     if config.get('data_preprocessor') is not None:
@@ -58,7 +58,7 @@ def distilled_config(
         name: Path of the plain config, or ``mmpretrain::...``.
         config: That config, loaded.
         proposal: The cut.
-        variant: A name of :data:`mmmuse.variants.VARIANTS`.
+        variant: A name of :data:`mmmuse.heads.variants.VARIANTS`.
         out: Where the text will lie; a path in ``name`` is made relative to it.
 
     Raises:

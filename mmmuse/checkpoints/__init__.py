@@ -1,0 +1,1 @@
+"""Files of networks: weights, configs, and the names in other projects."""

@@ -1,0 +1,1 @@
+"""Where a network is tapped: hooks by module path, shapes, features, proposals."""
