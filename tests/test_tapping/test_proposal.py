@@ -10,7 +10,7 @@ from mmmuse.registry import MODELS
 from mmmuse.tapping.dry_run import blank_image_shapes
 from mmmuse.tapping.proposal import propose_taps
 
-from .conftest import labelled, small_classifier_config
+from tests.conftest import labelled, small_classifier_config
 
 
 def classifier(

@@ -10,7 +10,7 @@ from torch import nn
 from mmmuse.errors import InputError
 from mmmuse.tapping.taps import FeatureTaps, resolve_module
 
-from .conftest import small_distiller
+from tests.conftest import small_distiller
 
 
 def two_layers() -> nn.Sequential:
