@@ -1,11 +1,35 @@
 """The student's weights in a distiller's state dict, and the rest."""
 
+import re
 from collections import OrderedDict
 
 from mmmuse.errors import InputError
 
 _STUDENT = 'student.'
 REST = 'distiller'  # The key of a checkpoint that holds all but the student.
+
+# Names that parameters of a distiller had before, and have now. None holds "head" or "neck":
+# the custom_keys of a user's paramwise_cfg are parts of names, and mean those of the network.
+_RENAMED = (
+    (re.compile(r'^head\.'), 'muse.'),
+    (re.compile(r'^neck\.'), 'adapters.'),
+)
+
+
+def with_current_names(weights: dict, prefix: str = '') -> dict:
+    """Rename in place, and return, what an earlier version saved of a distiller.
+
+    Args:
+        weights: A distiller's state dict, or its part beside the student.
+        prefix: Of the distiller's names in it.
+    """
+    for name in [name for name in weights if name.startswith(prefix)]:
+        own = name.removeprefix(prefix)
+        for pattern, replacement in _RENAMED:
+            own = pattern.sub(replacement, own)
+        if prefix + own != name:
+            weights[prefix + own] = weights.pop(name)
+    return weights
 
 
 def with_plain_names(weights: dict, prefix: str = _STUDENT) -> OrderedDict:

@@ -24,7 +24,11 @@ _UNIT = 2.0**-6
 
 @torch.compiler.disable
 def fused_concat_jsd(
-    tokens: Tensor, global_: Tensor, weights: Sequence[Tensor], shifts: Sequence[int]
+    tokens: Tensor,
+    global_: Tensor,
+    weights: Sequence[Tensor],
+    shifts: Sequence[int],
+    gradient_scale: float = 1.0,
 ) -> Tensor:
     """Return the JSD loss of the concat critic.
 
@@ -34,8 +38,11 @@ def fused_concat_jsd(
         weights: Weight and bias of the local projection, the hidden layer and
             the score, the weights as matrices ``(out, in)``.
         shifts: The mismatched pairs: image n with the vector of image n + shift.
+        gradient_scale: Factor on the gradient of ``tokens`` alone.
     """
-    return _ConcatJSD.apply(tokens, global_, *weights, tuple(shifts), torch.is_grad_enabled())
+    return _ConcatJSD.apply(
+        tokens, global_, *weights, tuple(shifts), gradient_scale, torch.is_grad_enabled()
+    )
 
 
 class _ConcatJSD(Function):
@@ -51,6 +58,7 @@ class _ConcatJSD(Function):
         score_weight: Tensor,
         score_bias: Tensor,
         shifts: tuple[int, ...],
+        gradient_scale: float,
         needs_grad: bool,
     ) -> Tensor:
         with torch.autocast(tokens.device.type, enabled=False):
@@ -64,6 +72,7 @@ class _ConcatJSD(Function):
             loss = step.run()
         if needs_grad:
             ctx.mean_of_units = step.mean_of_units
+            ctx.gradient_scale = gradient_scale
             ctx.save_for_backward(step.tokens_grad, step.global_grad, *step.weight_grads)
         return loss
 
@@ -71,8 +80,13 @@ class _ConcatJSD(Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grad = grad * ctx.mean_of_units
-        grads = ((at_least_float32(saved) * grad).to(saved.dtype) for saved in ctx.saved_tensors)
-        return (*grads, None, None)
+        tokens_factor = grad * ctx.gradient_scale
+        factors = (tokens_factor, *(grad for _ in ctx.saved_tensors[1:]))
+        grads = (
+            (at_least_float32(saved) * factor).to(saved.dtype)
+            for saved, factor in zip(ctx.saved_tensors, factors)
+        )
+        return (*grads, None, None, None)
 
 
 class _Pass:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.functional import jsd_critic_loss, local_view
+from mmmuse.functional import jsd_critic_loss, local_view, scale_gradient
 from mmmuse.registry import MODELS
 
 from .fused_jsd import fused_concat_jsd
@@ -88,12 +88,16 @@ class GlobalLocalCritic(nn.Module):
         else:
             self.pair_score = DotScore(local_channels, global_channels, hidden_channels or 2048)
 
-    def forward(self, local: Tensor, global_vector: Tensor) -> CriticScores:
+    def forward(
+        self, local: Tensor, global_vector: Tensor, gradient_scale: float = 1.0
+    ) -> CriticScores:
         """Score a batch's true and mismatched pairs.
 
         Args:
             local: A map ``(N, C_l, H, W)``, tokens ``(N, L, C_l)`` or a vector.
             global_vector: Shape ``(N, C_g)``.
+            gradient_scale: Factor on the gradient that both sides receive; the
+                critic's own parameters receive theirs whole.
 
         Returns:
             ``joint`` of shape ``(N, S)`` with S the scored locations, and
@@ -104,9 +108,13 @@ class GlobalLocalCritic(nn.Module):
                 another number of vectors than of local features.
         """
         _check_pairs(local, global_vector)
-        return self.pair_score(self._draw(local), global_vector, self.negatives)
+        return self.pair_score(
+            scale_gradient(self._draw(local), gradient_scale),
+            scale_gradient(global_vector, gradient_scale),
+            self.negatives,
+        )
 
-    def jsd_loss(self, local: Tensor, global_vector: Tensor) -> Tensor:
+    def jsd_loss(self, local: Tensor, global_vector: Tensor, gradient_scale: float = 1.0) -> Tensor:
         """Return :func:`mmmuse.functional.jsd_critic_loss` of the scores.
 
         With ``concat`` the same numbers are computed in one pass that keeps no
@@ -116,6 +124,7 @@ class GlobalLocalCritic(nn.Module):
         Args:
             local: A map, tokens or a vector, as for a call.
             global_vector: Shape ``(N, C_g)``.
+            gradient_scale: As for a call; here it costs nothing.
 
         Returns:
             A scalar.
@@ -125,10 +134,11 @@ class GlobalLocalCritic(nn.Module):
                 than of local features.
         """
         _check_pairs(local, global_vector)
-        tokens = self._draw(local)
-        if isinstance(self.pair_score, ConcatScore):
-            return self.pair_score.jsd_loss(tokens, global_vector, self.negatives)
-        return jsd_critic_loss(*self.pair_score(tokens, global_vector, self.negatives))
+        if not isinstance(self.pair_score, ConcatScore):
+            return jsd_critic_loss(*self(local, global_vector, gradient_scale))
+        return self.pair_score.jsd_loss(
+            self._draw(local), global_vector, self.negatives, gradient_scale
+        )
 
     def _draw(self, local: Tensor) -> Tensor:
         tokens = local_view(local)
@@ -183,13 +193,16 @@ class ConcatScore(nn.Module):
         scores = self.score(self.hidden(hidden).relu_()).squeeze(-1)
         return CriticScores(scores[0], scores[1:])
 
-    def jsd_loss(self, tokens: Tensor, vector: Tensor, negatives: Negatives) -> Tensor:
+    def jsd_loss(
+        self, tokens: Tensor, vector: Tensor, negatives: Negatives, gradient_scale: float
+    ) -> Tensor:
         layers = (self.local_projection, self.hidden, self.score)
         return fused_concat_jsd(
             tokens,
-            self.global_projection(vector),
+            self.global_projection(scale_gradient(vector, gradient_scale)),
             [parameter for layer in layers for parameter in (layer.weight, layer.bias)],
             _shifts(negatives, len(tokens)),
+            gradient_scale,
         )
 
 

@@ -5,7 +5,9 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from mmmuse.checkpoints.state_dicts import with_current_names
 from mmmuse.errors import InputError, NonFiniteLossError
+from mmmuse.losses import INFORMATION_TERM
 from mmmuse.registry import MODELS
 from mmmuse.tapping.tapped_network import infer_specs
 from mmmuse.tapping.taps import FeatureTaps
@@ -44,8 +46,9 @@ class BaseDistiller(BaseModel):
         self.student = student
         self.taps = FeatureTaps(student, tap_paths)
         self.tap_specs, self.tap_order = infer_specs(student, self.taps, input_shape)
+        self.measures_gradients = False  # Set by InformationLoggerHook for a step.
         self._unchecked: tuple[list[str], Tensor] | None = None
-        self._register_load_state_dict_pre_hook(_accept_plain_names)
+        self._register_load_state_dict_pre_hook(_accept_other_names)
 
     def forward(
         self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
@@ -106,6 +109,8 @@ class BaseDistiller(BaseModel):
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the losses as MMEngine does, and stop at one that is not finite.
 
+        ``mi_loss_i`` and ``si_loss_i`` are logged and not summed: ``loss_muse`` holds them.
+
         On a GPU the values are looked at one step later, when they have long
         been computed, so that no step waits for them.
 
@@ -113,7 +118,11 @@ class BaseDistiller(BaseModel):
             NonFiniteLossError: Naming the terms.
         """
         self.check_finite()
-        loss, log_vars = super().parse_losses(losses)
+        logged = {name: losses[name] for name in losses if INFORMATION_TERM.match(name)}
+        loss, log_vars = super().parse_losses(
+            {name: value for name, value in losses.items() if name not in logged}
+        )
+        log_vars.update(logged)
         values = torch.stack([value.detach().float() for value in log_vars.values()])
         self._unchecked = (list(log_vars), values)
         if not values.is_cuda:
@@ -168,10 +177,11 @@ def build_student(student: dict | nn.Module, data_preprocessor: dict | None) -> 
     return student
 
 
-def _accept_plain_names(state_dict: dict, prefix: str, *args: Any) -> None:
-    """Move weights that carry the student's own names below ``student.``."""
+def _accept_other_names(state_dict: dict, prefix: str, *args: Any) -> None:
+    """Take the names of earlier versions, and move the student's own names below ``student.``."""
     names = [name for name in state_dict if name.startswith(prefix)]
     if any(name.startswith(f'{prefix}student.') for name in names):
+        with_current_names(state_dict, prefix)
         return
     for name in names:
         state_dict[f'{prefix}student.{name[len(prefix) :]}'] = state_dict.pop(name)

@@ -15,6 +15,7 @@ from mmmuse.tapping.features import DistillFeatures, TransferFeatures
 from mmmuse.tapping.tapped_network import TappedNetwork
 
 from .base import BaseDistiller, add_terms, build_student
+from .gradient_ratio import gradient_ratio
 from .input_conversion import InputConversion
 from .offline import names_that_need_labels
 
@@ -176,13 +177,17 @@ class OnlineDistiller(BaseDistiller):
         batches = self._batches(inputs, data_samples)
         terms: dict[str, Tensor] = {}
         features: dict[str, DistillFeatures] = {}
+        own: dict[str, dict] = {}
         for name, tapped in self.tapped.items():
             images, samples = batches[name]
             with tapped.taps:
-                own = tapped.network(self.conversions[name](images), samples, mode='loss')
+                losses = tapped.network(self.conversions[name](images), samples, mode='loss')
                 features[name] = tapped.collect()
-            for term, value in own.items():
-                terms[f'{name}.{term}'] = self._weighed(value) if 'loss' in term else value
+            own[name] = {
+                term: self._weighed(value) if 'loss' in term else value
+                for term, value in losses.items()
+            }
+            terms.update({f'{name}.{term}': value for term, value in own[name].items()})
         ensemble = _mean_logits(list(features.values()))
         for name, pairs in self.transfers.items():
             learned: dict[str, Tensor] = {}
@@ -194,6 +199,8 @@ class OnlineDistiller(BaseDistiller):
                     add_terms(of_pair, loss(transfer))
                 for term, value in of_pair.items():
                     learned[term] = learned.get(term, 0.0) + value / len(pairs)
+            if self.measures_gradients and not torch.compiler.is_compiling():
+                learned.update(gradient_ratio(features[name], own[name], learned))
             add_terms(terms, {f'{name}.{term}': value for term, value in learned.items()})
         return terms
 

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
@@ -9,6 +10,7 @@ from mmmuse.tapping.features import DistillFeatures, FeatureSpec
 from mmmuse.tapping.tapped_network import check_logits, check_order, features_of, read_taps
 
 from .base import BaseDistiller, add_terms, build_student
+from .gradient_ratio import gradient_ratio
 
 
 @MODELS.register_module()
@@ -72,16 +74,27 @@ class SelfDistiller(BaseDistiller):
         self.extra_taps = tuple(extra_taps)
         check_order(paths, self.tap_order)
         check_logits(student, paths, self.tap_specs)
-        self.head = self.neck = None
+        # Not "head" and "neck": paramwise_cfg.custom_keys of these names mean the student's.
+        self.muse = self.adapters = None
         if head is not None:
             specs = [self.tap_specs[path] for path in paths.shallow]
             last = self.tap_specs[paths.last]
-            self.head = self._build_head(head, specs, last)
-            self.neck = self._build_neck(neck, specs, last)
+            self.muse = self._build_head(head, specs, last)
+            self.adapters = self._build_neck(neck, specs, last)
         elif neck is not None:
             raise InputError('the neck goes with a head: without one, set neck=None')
-        for part in filter(None, (self.head, self.neck)):
+        for part in filter(None, (self.muse, self.adapters)):
             part.to(next(student.parameters()))  # Its device and type.
+
+    @property
+    def head(self) -> nn.Module | None:
+        """The added losses, :class:`mmmuse.heads.MUSEHead`; its parameters are named ``muse``."""
+        return self.muse
+
+    @property
+    def neck(self) -> nn.Module | None:
+        """The exits' bottlenecks; their parameters are named ``adapters``."""
+        return self.adapters
 
     def _build_head(self, head: dict, specs: Sequence[FeatureSpec], last: FeatureSpec) -> nn.Module:
         exit = dict(head.get('exit') or {})
@@ -162,9 +175,12 @@ class SelfDistiller(BaseDistiller):
         with self.taps:
             losses = super().loss(inputs, data_samples)
             features = self.collect()
-        add_terms(losses, self.own_losses(features, data_samples))
+        added = dict(self.own_losses(features, data_samples))
         if self.head is not None:
-            add_terms(losses, self.head.loss(features, data_samples))
+            add_terms(added, self.head.loss(features, data_samples))
+        if self.measures_gradients and not torch.compiler.is_compiling():
+            added.update(gradient_ratio(features, losses, added))
+        add_terms(losses, added)
         return losses
 
     @property

@@ -1,4 +1,5 @@
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -11,20 +12,34 @@ class InformationEstimator(nn.Module, ABC):
     A subclass owns one formula. :class:`mmmuse.losses.MUSELoss` builds one for
     each of its critics, so that one line of config exchanges it:
     ``dict(type='mmmuse.MUSELoss', estimator=dict(type='mmmuse.InfoNCE'))``.
+
+    Attributes:
+        uninformed_loss: The loss of a critic that scores all pairs alike, where that is one
+            number; None where it is not.
     """
 
-    def forward(self, critic: nn.Module, local: Tensor, global_vector: Tensor) -> Tensor:
+    uninformed_loss: ClassVar[float | None] = None
+
+    def forward(
+        self,
+        critic: nn.Module,
+        local: Tensor,
+        global_vector: Tensor,
+        gradient_scale: float = 1.0,
+    ) -> Tensor:
         """Return the loss of a critic on a batch of views.
 
         Args:
             critic: Such as :class:`mmmuse.critics.GlobalLocalCritic`.
             local: A map, tokens or a vector, as the critic reads them.
             global_vector: Shape ``(N, C)``.
+            gradient_scale: Factor on the gradient that the two views receive; the critic
+                receives its own whole.
 
         Returns:
             A scalar to be minimised; it falls as the views share more.
         """
-        return self.loss(critic(local, global_vector))
+        return self.loss(critic(local, global_vector, gradient_scale))
 
     @abstractmethod
     def loss(self, scores: CriticScores) -> Tensor:

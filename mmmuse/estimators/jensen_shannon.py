@@ -1,3 +1,6 @@
+import math
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from mmmuse.critics import CriticScores
@@ -20,9 +23,17 @@ class JensenShannon(InformationEstimator):
     al., ICLR 2019), equation 4.
     """
 
-    def forward(self, critic: nn.Module, local: Tensor, global_vector: Tensor) -> Tensor:
+    uninformed_loss: ClassVar[float | None] = 2 * math.log(2)
+
+    def forward(
+        self,
+        critic: nn.Module,
+        local: Tensor,
+        global_vector: Tensor,
+        gradient_scale: float = 1.0,
+    ) -> Tensor:
         """Return the critic's ``jsd_loss``."""
-        return critic.jsd_loss(local, global_vector)
+        return critic.jsd_loss(local, global_vector, gradient_scale)
 
     def loss(self, scores: CriticScores) -> Tensor:
         """Return the loss of a batch's scores, a scalar."""

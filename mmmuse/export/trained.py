@@ -8,7 +8,13 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import get_torch_safe_globals
 
-from mmmuse.checkpoints.state_dicts import REST, check_same, halves, with_distiller_names
+from mmmuse.checkpoints.state_dicts import (
+    REST,
+    check_same,
+    halves,
+    with_current_names,
+    with_distiller_names,
+)
 from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
@@ -65,7 +71,7 @@ def load_trained(config: Config, checkpoint: str, trust: bool = False) -> SelfDi
     student, rest = halves(with_distiller_names(content.get('state_dict', content)))
     own_student, own_rest = halves(distiller.state_dict())
     check_same('network', own_student, student)
-    rest = content.get(REST, rest)
+    rest = with_current_names(content.get(REST, rest))
     if not rest and own_rest:
         raise InputError(f'{checkpoint} holds a student alone: its exits have not been trained')
     # The critics are not needed, so they may be others.
@@ -77,5 +83,7 @@ def load_trained(config: Config, checkpoint: str, trust: bool = False) -> SelfDi
 
 def _exits(weights: dict) -> dict:
     return {
-        name: value for name, value in weights.items() if name.startswith(('neck.', 'head.exits.'))
+        name: value
+        for name, value in weights.items()
+        if name.startswith(('adapters.', 'muse.exits.'))
     }

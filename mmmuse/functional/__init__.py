@@ -1,6 +1,6 @@
 """Pure functions, one formula each: tensors in, tensor out."""
 
-from .adversarial import discriminator_loss, reverse_gradient
+from .adversarial import discriminator_loss
 from .anchor_decoding import decode_anchor_boxes
 from .anchor_matching import match_anchors
 from .attention_transfer import attention_transfer_loss
@@ -8,6 +8,7 @@ from .crd import crd_loss
 from .dkd import dkd_loss
 from .donsker_varadhan import donsker_varadhan_loss
 from .fast_fusion import fast_normalised_fusion
+from .gradient_scale import reverse_gradient, scale_gradient
 from .hierarchical_context import hierarchical_context_loss
 from .hint import hint_loss
 from .infonce import infonce_loss
@@ -45,6 +46,7 @@ __all__ = [
     'nwj_loss',
     'reverse_gradient',
     'same_grid',
+    'scale_gradient',
     'sigmoid_ramp',
     'symmetric_kl',
     'vid_loss',

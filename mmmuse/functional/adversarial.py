@@ -1,9 +1,6 @@
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import Function
 
 from .precision import at_least_float32
 from .scores import refuse_empty_scores
@@ -44,37 +41,3 @@ def discriminator_loss(first: Tensor, second: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(
         first, torch.ones_like(first)
     ) + F.binary_cross_entropy_with_logits(second, torch.zeros_like(second))
-
-
-def reverse_gradient(tensor: Tensor, scale: float = 1.0) -> Tensor:
-    r"""Return the tensor itself; its gradient comes back times :math:`-scale`.
-
-    What minimises a loss behind it is trained against by what lies before it, in
-    the same step.
-
-    Args:
-        tensor: Any floating tensor.
-        scale: Of the reversed gradient.
-
-    Source: "Unsupervised Domain Adaptation by Backpropagation" (Ganin and
-    Lempitsky, ICML 2015).
-
-    Example:
-        >>> import torch
-        >>> x = torch.tensor([2.0], requires_grad=True)
-        >>> reverse_gradient(x).square().backward()
-        >>> x.grad
-        tensor([-4.])
-    """
-    return _ReverseGradient.apply(tensor, scale)
-
-
-class _ReverseGradient(Function):
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, scale: float) -> Tensor:
-        ctx.scale = scale
-        return tensor.view_as(tensor)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return -ctx.scale * grad, None

@@ -1,22 +1,35 @@
-import re
-
 from mmengine.hooks import Hook
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmmuse.distillers.gradient_ratio import GRADIENT_RATIO
 from mmmuse.errors import InputError
+from mmmuse.estimators import InformationEstimator
+from mmmuse.losses import INFORMATION_TERM
 from mmmuse.registry import HOOKS
 
-INFORMATION_TERM = re.compile(r'^(\w+\.)?(mi|si)_\d+$')  # Of a peer: a.mi_1
-INFORMATION_SCALAR = re.compile(r'^information/(\w+\.)?(mi|si)_\d+$')
+from .student_checkpoint import distiller_of
+
+PREFIX = 'information/'
+UNINFORMED = 'uninformed_loss'
 
 
 @HOOKS.register_module()
 class InformationLoggerHook(Hook):
-    """Send the means of ``mi_i`` and ``si_i`` to the visualizer every ``interval`` steps.
+    """Send what MUSE estimates, and how hard it pulls, to the visualizer every ``interval`` steps.
 
-    Every backend of the visualizer gets them (local JSON, TensorBoard, WandB),
-    as ``information/mi_1`` and so on, in nats. ``tools/analysis/
-    plot_information.py`` draws them. Sums stay on the device between.
+    Every backend of the visualizer gets these (local JSON, TensorBoard, WandB), which
+    ``tools/analysis/plot_information.py`` draws:
+
+    - ``information/mi_loss_1``, ``information/si_loss_1``, ...: means over the interval, in
+      nats; sums stay on the device between.
+    - ``information/gradient_ratio``: of the interval's last step, the length of MUSE's gradient
+      over that of the network's own loss; see :func:`mmmuse.distillers.gradient_ratio.
+      gradient_ratio`. It is in MMEngine's log as well, and costs two partial backward passes
+      an interval. A compiled distiller does not measure it.
+    - ``information/uninformed_loss``: the loss of a critic that knows nothing, where all
+      estimators have the same (2 log 2 for Jensen-Shannon).
+
+    Of networks that are trained together, each has its own (``information/a.mi_loss_1``).
 
     Args:
         interval: Steps over which a point is averaged; the paper's figures 2
@@ -35,15 +48,26 @@ class InformationLoggerHook(Hook):
             )
         self.interval = interval
         self._sums: dict[str, Tensor] = {}
+        self._ratios: dict[str, Tensor] = {}
         self._steps = 0
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        """Ask for the gradients' ratio in the last step of an interval."""
+        distiller = distiller_of(runner)
+        if distiller is not None:
+            distiller.measures_gradients = (runner.iter + 1) % self.interval == 0
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         """Add up the step's terms; write their means at the end of an interval."""
-        terms = {
-            name: value for name, value in (outputs or {}).items() if INFORMATION_TERM.match(name)
-        }
+        outputs = outputs or {}
+        terms = {name: value for name, value in outputs.items() if INFORMATION_TERM.match(name)}
         if not terms:
             return
+        self._ratios |= {
+            name: value
+            for name, value in outputs.items()
+            if name == GRADIENT_RATIO or name.endswith(f'.{GRADIENT_RATIO}')
+        }
         for name, value in terms.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._steps += 1
@@ -56,8 +80,22 @@ class InformationLoggerHook(Hook):
             self._write(runner, runner.iter)
 
     def _write(self, runner, step: int) -> None:
-        means = {
-            f'information/{name}': float(total) / self._steps for name, total in self._sums.items()
-        }
-        runner.visualizer.add_scalars(means, step=step)
-        self._sums, self._steps = {}, 0
+        scalars = {name: float(total) / self._steps for name, total in self._sums.items()}
+        scalars |= {name: float(ratio) for name, ratio in self._ratios.items()}
+        uninformed = uninformed_loss(runner.model)
+        if uninformed is not None:
+            scalars[UNINFORMED] = uninformed
+        runner.visualizer.add_scalars(
+            {PREFIX + name: value for name, value in scalars.items()}, step=step
+        )
+        self._sums, self._ratios, self._steps = {}, {}, 0
+
+
+def uninformed_loss(model: nn.Module) -> float | None:
+    """Return the loss of critics that know nothing, if all estimators of a model share one."""
+    found = {
+        module.uninformed_loss
+        for module in model.modules()
+        if isinstance(module, InformationEstimator)
+    }
+    return found.pop() if len(found) == 1 else None

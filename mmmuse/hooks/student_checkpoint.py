@@ -7,6 +7,7 @@ from mmmuse.checkpoints.state_dicts import (
     REST,
     check_same,
     halves,
+    with_current_names,
     with_distiller_names,
     with_plain_names,
 )
@@ -51,6 +52,7 @@ class StudentCheckpointHook(Hook):
             check_same('network', own, halves(weights)[0])
         rest = checkpoint.get(REST)
         if rest is not None:
+            with_current_names(rest)
             if runner._resume:
                 check_same('neck or head', own_rest, rest)
             weights.update(rest)

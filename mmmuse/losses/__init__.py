@@ -9,12 +9,13 @@ from .hint_loss import HintLoss
 from .kd_loss import KDLoss
 from .kdcl_loss import KDCLLoss
 from .mmd_loss import MMDLoss
-from .muse_loss import MUSELoss
+from .muse_loss import INFORMATION_TERM, MUSELoss
 from .review_kd_loss import ReviewKDLoss
 from .transfer_loss import TransferLoss, build_transfer_loss
 from .vid_loss import VIDLoss
 
 __all__ = [
+    'INFORMATION_TERM',
     'AFDLoss',
     'AdversarialLoss',
     'AttentionTransferLoss',

@@ -1,3 +1,4 @@
+import re
 from typing import ClassVar, Literal, get_args
 
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from mmmuse.tapping.progress import warmed_up
 from .discrepancy import Discrepancy
 
 Combine = Literal['multiplicative', 'additive', 'mi', 'si']
+# What MUSELoss returns for the log alone; of a peer a.mi_loss_1, of a second MUSELoss mi_loss_1_2.
+INFORMATION_TERM = re.compile(r'^(\w+\.)?(mi|si)_loss_\d+(_\d+)?$')
 
 
 @MODELS.register_module()
@@ -23,7 +26,7 @@ class MUSELoss(Discrepancy):
     .. math::
         MI_i = L^{JSD}(F_i; f_T), \qquad SI_i = L^{JSD}(F_i; \mathrm{GAP}(F_i))
 
-    and the loss is ``loss_weight`` times
+    and the loss is
 
     ================== ==================================== ============
     ``combine``        sum over i                           source
@@ -38,6 +41,11 @@ class MUSELoss(Discrepancy):
     Each module has critics of its own; only those that ``combine`` needs are
     built. Under autocast, softplus and means stay in float32.
 
+    There are two weights. An estimate of information needs a trained critic, so the
+    critics minimise ``critic_weight`` times the loss. How hard the features follow the
+    estimate is another question: they receive ``loss_weight`` times its gradient. Both
+    at 1 are the plain reading of the paper's equations.
+
     Another ``estimator`` of information may take the place of :math:`L^{JSD}`.
     A sum then takes its losses as they are, a product their factors
     (:meth:`mmmuse.estimators.InformationEstimator.factor`), which are positive
@@ -47,23 +55,26 @@ class MUSELoss(Discrepancy):
         local_channels: Channels of each shallow feature; inferred.
         last_channels: Channels of ``f_T``; inferred.
         combine: How MI and SI become one loss.
-        loss_weight: Factor on the loss. The paper does not give this. 1 is the plain
-            reading of its equations; in short runs it cost a narrow network a
-            quarter of its accuracy, and 0.03 nothing (``docs/results``).
+        loss_weight: Factor on the gradient that the features receive. The paper does
+            not give this; see ``docs/results`` for what other weights did.
+        critic_weight: Factor on the loss that the critics minimise, above 0. The paper
+            does not give this.
         critic: Config of the critics, by default ``dict(type='mmmuse.GlobalLocalCritic')``.
         estimator: Config of the estimators, one per critic, by default
             ``dict(type='mmmuse.JensenShannon')``; there are ``mmmuse.InfoNCE``,
             ``mmmuse.DonskerVaradhan`` and ``mmmuse.NWJ`` too.
-        warmup: Part of the training, 0 to 1, over which the weight rises linearly
-            from 0 to ``loss_weight``; 0 for none. The paper does not give this.
+        warmup: Part of the training, 0 to 1, over which the features' weight rises
+            linearly from 0 to ``loss_weight``, while the critics learn from the first
+            step; 0 for none. The paper does not give this.
 
     Returns:
-        ``loss_muse``, and for the log ``mi_i`` and ``si_i`` (the estimators'
-        losses, detached, before weighing, i from 1).
+        ``loss_muse`` (``critic_weight`` times the loss; its gradient on the features has
+        the factor ``loss_weight`` instead), and for the log ``mi_loss_i`` and
+        ``si_loss_i`` (the estimators' losses, detached, without weights, i from 1).
 
     Raises:
-        InputError: On an unknown ``combine``, an ``estimator`` that is none, a
-            ``warmup`` outside 0 to 1, or a batch of one image.
+        InputError: On an unknown ``combine``, an ``estimator`` that is none, a weight or
+            ``warmup`` out of its range, or a batch of one image.
 
     Source: MUSE (Gong et al., BMVC 2021), section 3.2. That SI's global side is
     the map's own average is assumed; the paper does not give this.
@@ -77,11 +88,18 @@ class MUSELoss(Discrepancy):
         last_channels: int,
         combine: Combine = 'multiplicative',
         loss_weight: float = 0.03,
+        critic_weight: float = 1.0,
         critic: dict | None = None,
         estimator: dict | None = None,
         warmup: float = 0.0,
     ) -> None:
         super().__init__(local_channels, last_channels, loss_weight)
+        if not critic_weight > 0 or not loss_weight >= 0:
+            raise InputError(
+                'MUSELoss needs critic_weight > 0 and loss_weight >= 0, got '
+                f'{critic_weight} and {loss_weight}'
+            )
+        self.critic_weight = critic_weight
         if not 0 <= warmup <= 1:
             raise InputError(f'MUSELoss: warmup is a part of the training, 0 to 1, got {warmup}')
         self.warmup = warmup
@@ -105,14 +123,15 @@ class MUSELoss(Discrepancy):
     def forward(self, features: DistillFeatures) -> dict[str, Tensor]:
         """Return ``loss_muse`` and the information terms of one step."""
         last = features.last_vector
+        scale = self.feature_weight() / self.critic_weight
         mi = [
-            estimator(critic, local, last)
+            estimator(critic, local, last, scale)
             for estimator, critic, local in zip(
                 self.mi_estimators, self.mi_critics, features.shallow
             )
         ]
         si = [
-            estimator(critic, local, global_view(local))
+            estimator(critic, local, global_view(local), scale)
             for estimator, critic, local in zip(
                 self.si_estimators, self.si_critics, features.shallow
             )
@@ -125,14 +144,14 @@ class MUSELoss(Discrepancy):
         else:
             total = sum(mi) + sum(si)
         terms = {
-            f'{name}_{i}': value.detach()
+            f'{name}_loss_{i}': value.detach()
             for name, values in (('mi', mi), ('si', si))
             for i, value in enumerate(values, 1)
         }
-        return {**terms, 'loss_muse': self.current_weight() * total}
+        return {**terms, 'loss_muse': self.critic_weight * total}
 
-    def current_weight(self) -> float:
-        """Return the weight of this step: ``loss_weight``, or less while it warms up."""
+    def feature_weight(self) -> float:
+        """Return the features' weight of this step: ``loss_weight``, or less while it warms up."""
         return warmed_up(self.loss_weight, self.warmup)
 
 

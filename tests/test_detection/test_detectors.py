@@ -23,7 +23,7 @@ from mmmuse.registry import MODELS
 
 EXAMPLES = Path(__file__).resolve().parents[2] / 'configs' / 'examples'
 SIZE, CLASSES = 64, 3
-MUSE = {'mi_1', 'mi_2', 'si_1', 'si_2', 'loss_muse'}
+MUSE = {'mi_loss_1', 'mi_loss_2', 'si_loss_1', 'si_loss_2', 'loss_muse'}
 RESNET = {
     'backbone.depth': 18,
     'backbone.stem_channels': 4,

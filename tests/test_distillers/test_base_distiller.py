@@ -23,9 +23,9 @@ def test_a_term_that_is_not_finite_is_named_and_no_other():
     critic.pair_score.hidden.weight.data.fill_(float('nan'))
     with pytest.raises(NonFiniteLossError) as error:
         one_step(distiller)
-    assert 'mi_2 = nan' in str(error.value)
+    assert 'mi_loss_2 = nan' in str(error.value)
     assert 'loss_muse = nan' in str(error.value)
-    assert 'mi_1' not in str(error.value)
+    assert 'mi_loss_1' not in str(error.value)
     assert 'loss_student' not in str(error.value)
 
 
@@ -71,12 +71,12 @@ def test_train_step_updates_student_and_critics():
     before = {name: value.detach().clone() for name, value in distiller.named_parameters()}
     data = dict(inputs=torch.randint(0, 256, IMAGES).byte(), data_samples=labelled([0, 1, 2, 3]))
     log = distiller.train_step(data, wrapper)
-    assert {'loss', 'loss_student', 'mi_1'} < set(log)
+    assert {'loss', 'loss_student', 'mi_loss_1'} < set(log)
     for name in (
         'student.backbone.conv1.weight',
         'student.head.fc.weight',
-        'head.exits.0.fc.weight',
-        'head.discrepancies.0.mi_critics.0.pair_score.score.weight',
+        'muse.exits.0.fc.weight',
+        'muse.discrepancies.0.mi_critics.0.pair_score.score.weight',
     ):
         assert not torch.equal(before[name], distiller.get_parameter(name))
 
@@ -88,7 +88,7 @@ def test_train_step_updates_student_and_critics():
         ('student.backbone.layers.3.ffn.layers.1.weight', 4),
         ('student.head.layers.head.weight', 13),
         ('neck.bottlenecks.0.0.conv.weight', 13),
-        ('head.exits.2.fc.bias', 13),
+        ('muse.exits.2.fc.bias', 13),
     ],
 )
 def test_layer_wise_rates_see_the_students_layers_and_the_rest_as_the_last(name, layer):

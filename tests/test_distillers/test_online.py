@@ -23,7 +23,9 @@ def test_every_parameter_of_every_peer_gets_a_gradient():
     total.backward()
     assert [name for name, value in distiller.named_parameters() if value.grad is None] == []
     for peer in 'abc':
-        assert {f'{peer}.loss', f'{peer}.loss_kd', f'{peer}.loss_kdcl', f'{peer}.mi_3'} < set(log)
+        assert {f'{peer}.loss', f'{peer}.loss_kd', f'{peer}.loss_kdcl', f'{peer}.mi_loss_3'} < set(
+            log
+        )
     assert len(distiller.transfers) == 3
     assert len(distiller.transfers['a']) == 2
 

@@ -32,7 +32,7 @@ def test_weights_are_read_however_they_were_saved(kind, weights, tmp_path):
         'state_dict': dict(state_dict=weights, meta=dict(epoch=3)),
         'module': {f'module.{name}': value for name, value in weights.items()},
         'distiller': {f'student.{name}': value for name, value in weights.items()}
-        | {'head.exits.0.fc.weight': torch.zeros(1)},
+        | {'muse.exits.0.fc.weight': torch.zeros(1)},
         'without counts': {
             name: value for name, value in weights.items() if 'num_batches' not in name
         },

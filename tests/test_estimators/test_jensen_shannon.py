@@ -6,7 +6,7 @@ from mmmuse.estimators import JensenShannon
 
 
 class FusedAlone(nn.Module):
-    def jsd_loss(self, local, global_vector):
+    def jsd_loss(self, local, global_vector, gradient_scale=1.0):
         return (local * global_vector).sum()
 
 

@@ -102,7 +102,7 @@ def test_what_is_left_out_is_not_built():
 
 def test_several_discrepancies_are_added():
     losses = head(discrepancy=[HINT, MUSE]).loss(step_features(), labelled([0, 1, 2, 3]))
-    assert {'loss_l2', 'loss_muse', 'mi_1', 'si_2'} < set(losses)
+    assert {'loss_l2', 'loss_muse', 'mi_loss_1', 'si_loss_2'} < set(losses)
 
 
 @pytest.mark.parametrize(

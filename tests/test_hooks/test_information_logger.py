@@ -18,7 +18,7 @@ class Recorder:
 def run(hook: InformationLoggerHook, outputs: list[dict]) -> list[tuple[int, dict]]:
     """Train as MMEngine's loop does: the iteration is counted after the hooks."""
     recorder = Recorder()
-    runner = SimpleNamespace(iter=0, visualizer=recorder)
+    runner = SimpleNamespace(iter=0, visualizer=recorder, model=torch.nn.Identity())
     for i, output in enumerate(outputs):
         hook.after_train_iter(runner, i, None, output)
         runner.iter += 1
@@ -28,20 +28,24 @@ def run(hook: InformationLoggerHook, outputs: list[dict]) -> list[tuple[int, dic
 
 def test_writes_exact_means_every_interval_and_the_remainder_at_the_end():
     outputs = [
-        dict(mi_1=torch.tensor(float(i)), si_1=torch.tensor(10.0 * i), loss=torch.tensor(9.0))
+        dict(
+            mi_loss_1=torch.tensor(float(i)),
+            si_loss_1=torch.tensor(10.0 * i),
+            loss=torch.tensor(9.0),
+        )
         for i in range(1, 9)
     ]
     assert run(InformationLoggerHook(interval=3), outputs) == [
-        (3, {'information/mi_1': 2.0, 'information/si_1': 20.0}),
-        (6, {'information/mi_1': 5.0, 'information/si_1': 50.0}),
-        (8, {'information/mi_1': 7.5, 'information/si_1': 75.0}),
+        (3, {'information/mi_loss_1': 2.0, 'information/si_loss_1': 20.0}),
+        (6, {'information/mi_loss_1': 5.0, 'information/si_loss_1': 50.0}),
+        (8, {'information/mi_loss_1': 7.5, 'information/si_loss_1': 75.0}),
     ]
 
 
 def test_writes_nothing_at_the_end_of_a_whole_interval():
-    outputs = [dict(si_12=torch.tensor(1.0))] * 4
+    outputs = [dict(si_loss_12=torch.tensor(1.0))] * 4
     points = run(InformationLoggerHook(interval=2), outputs)
-    assert points == [(2, {'information/si_12': 1.0}), (4, {'information/si_12': 1.0})]
+    assert points == [(2, {'information/si_loss_12': 1.0}), (4, {'information/si_loss_12': 1.0})]
 
 
 @pytest.mark.parametrize(
@@ -52,10 +56,10 @@ def test_writes_nothing_at_the_end_of_a_whole_interval():
         dict(loss=torch.tensor(1.0)),
         dict(mi_loss=torch.tensor(1.0)),
         {
-            'exit1/mi_1': torch.tensor(1.0),
-            'a.b.mi_1': torch.tensor(1.0),
-            'mi_': torch.tensor(1.0),
-            'xmi_1': torch.tensor(1.0),
+            'exit1/mi_loss_1': torch.tensor(1.0),
+            'a.b.mi_loss_1': torch.tensor(1.0),
+            'mi_loss_': torch.tensor(1.0),
+            'xmi_loss_1': torch.tensor(1.0),
         },
     ],
 )
@@ -64,8 +68,8 @@ def test_steps_without_information_terms_are_passed_over(output):
 
 
 def test_a_peers_terms_keep_its_name():
-    points = run(InformationLoggerHook(interval=1), [{'a.mi_1': torch.tensor(2.0)}])
-    assert points == [(1, {'information/a.mi_1': 2.0})]
+    points = run(InformationLoggerHook(interval=1), [{'a.mi_loss_1': torch.tensor(2.0)}])
+    assert points == [(1, {'information/a.mi_loss_1': 2.0})]
 
 
 def test_an_interval_below_one_is_refused():

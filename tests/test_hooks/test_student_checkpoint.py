@@ -190,7 +190,7 @@ def test_resuming_with_other_critics_names_the_tensors(trained, tmp_path):
     other['head']['kd_weight'] = 0.0
     with pytest.raises(InputError) as error:
         train(tmp_path, other, load_from=str(trained[1]), resume=True)
-    name = 'head.discrepancies.0.mi_critics.0.pair_score.global_projection.weight'
+    name = 'muse.discrepancies.0.mi_critics.0.pair_score.global_projection.weight'
     assert str(error.value).startswith(
         'the checkpoint is of another neck or head; these tensors differ: '
         f'{name} ((9, 64) in the model, (8, 64) in the file); '

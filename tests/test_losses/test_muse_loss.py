@@ -58,7 +58,7 @@ def information(
     ],
 )
 def test_the_loss_is_its_formula_on_the_critics_scores(combine, formula):
-    loss, features = muse(combine, loss_weight=0.3), step_features()
+    loss, features = muse(combine, loss_weight=0.1, critic_weight=0.3), step_features()
     torch.testing.assert_close(
         loss(features)['loss_muse'], 0.3 * formula(*information(loss, features))
     )
@@ -68,12 +68,12 @@ def test_every_modules_terms_are_logged_unweighed_and_without_gradient():
     loss, features = muse(loss_weight=0.3), step_features()
     terms = loss(features)
     mi, si = information(loss, features)
-    assert set(terms) == {'mi_1', 'mi_2', 'si_1', 'si_2', 'loss_muse'}
+    assert set(terms) == {'mi_loss_1', 'mi_loss_2', 'si_loss_1', 'si_loss_2', 'loss_muse'}
     for i in (1, 2):
-        torch.testing.assert_close(terms[f'mi_{i}'], mi[i - 1].detach())
-        torch.testing.assert_close(terms[f'si_{i}'], si[i - 1].detach())
-        assert not terms[f'mi_{i}'].requires_grad
-        assert not terms[f'si_{i}'].requires_grad
+        torch.testing.assert_close(terms[f'mi_loss_{i}'], mi[i - 1].detach())
+        torch.testing.assert_close(terms[f'si_loss_{i}'], si[i - 1].detach())
+        assert not terms[f'mi_loss_{i}'].requires_grad
+        assert not terms[f'si_loss_{i}'].requires_grad
 
 
 def test_the_product_sends_gradient_through_both_factors():
@@ -165,8 +165,8 @@ def test_another_estimator_enters_the_product_by_its_factor(name, formula, facto
     product = sum(factor(m) * factor(s) for m, s in zip(mi, si))
     torch.testing.assert_close(terms['loss_muse'], product)
     for i in (1, 2):  # What is logged is the loss itself.
-        torch.testing.assert_close(terms[f'mi_{i}'], mi[i - 1].detach())
-        torch.testing.assert_close(terms[f'si_{i}'], si[i - 1].detach())
+        torch.testing.assert_close(terms[f'mi_loss_{i}'], mi[i - 1].detach())
+        torch.testing.assert_close(terms[f'si_loss_{i}'], si[i - 1].detach())
 
 
 @pytest.mark.parametrize(('name', 'formula', 'factor'), OTHERS)
@@ -199,22 +199,88 @@ def test_an_estimator_that_is_none_is_named():
         muse(estimator=dict(type='mmmuse.KDLoss'))
 
 
-def test_the_weight_warms_up_over_a_part_of_the_training_and_stays(monkeypatch):
-    features = DistillFeatures((torch.randn(4, 3, 2, 2),), torch.randn(4, 5))
-    loss = MUSELoss([3], 5, loss_weight=0.5, warmup=0.2, critic=dict(hidden_channels=4))
+ESTIMATORS = ['JensenShannon', 'InfoNCE', 'DonskerVaradhan', 'NWJ']
+CRITICS = [
+    dict(hidden_channels=8),
+    dict(hidden_channels=8, num_locations=3),
+    dict(hidden_channels=8, architecture='dot', negatives='all'),
+]
+
+
+def gradients(loss: MUSELoss, features: DistillFeatures) -> tuple[list, list]:
+    """Gradients of a step: of the critics' parameters, and of the features."""
+    parameters = list(loss.parameters())
+    inputs = [*features.shallow, *([] if loss.combine == 'si' else [features.last])]
+    torch.manual_seed(1)  # The same locations are drawn each time.
+    grads = torch.autograd.grad(loss(features)['loss_muse'], [*parameters, *inputs])
+    return grads[: len(parameters)], grads[len(parameters) :]
+
+
+@pytest.mark.parametrize('critic', CRITICS)
+@pytest.mark.parametrize('estimator', ESTIMATORS)
+@pytest.mark.parametrize('combine', COMBINES)
+def test_each_weight_reaches_its_own_side_alone(combine, estimator, critic):
+    options = dict(critic=critic, estimator=dict(type=f'mmmuse.{estimator}'))
+    plain = muse(combine, loss_weight=1.0, critic_weight=1.0, **options)
+    weighed = muse(combine, loss_weight=0.03, critic_weight=2.0, **options)
+    weighed.load_state_dict(plain.state_dict())
+    features = step_features()
+    of_critics, of_features = gradients(plain, features)
+    weighed_critics, weighed_features = gradients(weighed, features)
+    for weight, expected, found in (
+        (2.0, of_critics, weighed_critics),
+        (0.03, of_features, weighed_features),
+    ):
+        assert any(grad.abs().max() > 0 for grad in expected)
+        for one, other in zip(expected, found):
+            torch.testing.assert_close(other, weight * one, rtol=1e-6, atol=1e-12)
+
+
+def test_the_weights_are_003_for_the_features_and_1_for_the_critics_by_default():
+    loss = MUSELoss([3], 6)
+    assert (loss.loss_weight, loss.critic_weight) == (0.03, 1.0)
+
+
+@pytest.mark.parametrize('combine', COMBINES)
+def test_both_weights_at_one_are_the_plain_formula_to_the_bit(combine):
+    loss, features = muse(combine, loss_weight=1.0, critic_weight=1.0), step_features()
+    last = features.last.mean((2, 3))
+    mi = [c.jsd_loss(local, last) for c, local in zip(loss.mi_critics, features.shallow)]
+    si = [
+        c.jsd_loss(local, global_view(local)) for c, local in zip(loss.si_critics, features.shallow)
+    ]
+    pairs = list(zip(mi, si))
+    plain = sum(m * s for m, s in pairs) if combine == 'multiplicative' else sum(mi) + sum(si)
+    inputs = [*loss.parameters(), *features.shallow]
+    expected = torch.autograd.grad(plain, inputs)
+    found = torch.autograd.grad(loss(features)['loss_muse'], inputs)
+    assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize(
+    'weights', [dict(critic_weight=0), dict(critic_weight=-1), dict(loss_weight=-0.1)]
+)
+def test_a_weight_out_of_its_range_is_refused(weights):
+    with pytest.raises(InputError, match='critic_weight > 0 and loss_weight >= 0'):
+        MUSELoss([3], 6, **weights)
+
+
+def test_the_features_weight_warms_up_while_the_critics_learn_from_the_first_step(monkeypatch):
+    loss, features = muse(loss_weight=0.5, warmup=0.2), step_features()
+    whole = muse(loss_weight=0.5)
+    whole.load_state_dict(loss.state_dict())
+    of_critics, of_features = gradients(whole, features)
     hub = MessageHub.get_current_instance()
     monkeypatch.setattr(hub, '_runtime_info', OrderedDict(max_iters=100))
-    values = {}
-    for step in (0, 5, 10, 20, 99):
+    for step, part in ((0, 0.0), (5, 0.25), (10, 0.5), (20, 1.0), (99, 1.0)):
         hub.update_info('iter', step)
-        values[step] = loss(features)['loss_muse'].item()
-    whole = values[20]
-    assert values[0] == 0
-    assert values[5] == pytest.approx(whole / 4)
-    assert values[10] == pytest.approx(whole / 2)
-    assert values[99] == pytest.approx(whole)
+        found_critics, found_features = gradients(loss, features)
+        for one, other in zip(of_critics, found_critics):
+            torch.testing.assert_close(other, one)
+        for one, other in zip(of_features, found_features):
+            torch.testing.assert_close(other, part * one)
     hub.update_info('max_iters', None)  # A loop of one's own counts nothing.
-    assert loss(features)['loss_muse'].item() == pytest.approx(whole)
+    assert loss.feature_weight() == 0.5
 
 
 @pytest.mark.parametrize('warmup', [-0.1, 1.5])

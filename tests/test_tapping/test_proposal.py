@@ -9,7 +9,6 @@ from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dry_run import blank_image_shapes
 from mmmuse.tapping.proposal import propose_taps
-
 from tests.conftest import labelled, small_classifier_config
 
 
@@ -120,7 +119,7 @@ def test_a_proposal_trains_a_step_and_predicts(network):
     )
     x, samples = torch.randn(2, *blank_image_shapes(model)[0]), labelled([0, 1])
     total, log = distiller.parse_losses(distiller(x, samples, mode='loss'))
-    assert {'exit3.loss_ce', 'exit3.loss_kd', 'mi_3', 'si_3'} < set(log)
+    assert {'exit3.loss_ce', 'exit3.loss_kd', 'mi_loss_3', 'si_loss_3'} < set(log)
     total.backward()
     for name, parameter in distiller.named_parameters():
         assert parameter.grad is not None, name

@@ -9,7 +9,6 @@ from torch import nn
 
 from mmmuse.errors import InputError
 from mmmuse.tapping.taps import FeatureTaps, resolve_module
-
 from tests.conftest import small_distiller
 
 

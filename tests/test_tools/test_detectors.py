@@ -259,7 +259,7 @@ def test_each_step_logs_the_losses_of_detector_exit_and_muse(trained):
         (2, 4),
     ]
     for record in found:
-        assert OWN_LOSSES | EXIT_LOSSES | {'mi_1', 'si_1', 'loss_muse'} <= set(record)
+        assert OWN_LOSSES | EXIT_LOSSES | {'mi_loss_1', 'si_loss_1', 'loss_muse'} <= set(record)
         total = sum(record[name] for name in [*OWN_LOSSES, *EXIT_LOSSES, 'loss_muse'])
         assert record['loss'] == pytest.approx(total)
         assert math.isfinite(total)
@@ -348,7 +348,9 @@ def test_a_resumed_run_takes_the_step_that_an_uninterrupted_one_takes(
     finished = tool('train.py', config, *flags)
     assert finished.code == 0, finished.err
     found, expected = steps(resumed), steps(straight)[2:]
-    names = {name for name in expected[0] if 'loss' in name or name in ('mi_1', 'si_1', 'lr')}
+    names = {
+        name for name in expected[0] if 'loss' in name or name in ('mi_loss_1', 'si_loss_1', 'lr')
+    }
     assert [(record['epoch'], record['step']) for record in found] == [(2, 3), (2, 4)]
     assert [{name: record[name] for name in names} for record in found] == [
         {name: record[name] for name in names} for record in expected

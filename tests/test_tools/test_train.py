@@ -69,7 +69,7 @@ def test_training_reports_every_exit_and_logs_the_information_terms(trained):
     assert len(metrics) == 2
     assert {'exit1/top1', 'exit2/top1', 'exit3/top1', 'exit4/top1'} <= set(metrics[-1])
     assert metrics[-1]['exit4/top1'] == pytest.approx(metrics[-1]['accuracy/top1'])
-    information = [record for record in records if 'information/mi_1' in record]
+    information = [record for record in records if 'information/mi_loss_1' in record]
     assert [record['step'] for record in information] == [2, 4, 6]
     assert {f'information/{kind}_{i}' for kind in ('mi', 'si') for i in (1, 2, 3)} <= set(
         information[0]
@@ -325,7 +325,7 @@ def test_tensorboard_gets_the_information_terms_by_config(tool, tmp_path):
     )
     assert finished.code == 0, finished.err
     events = EventAccumulator(str(next(tmp_path.glob('*/vis_data')))).Reload()
-    assert [event.step for event in events.Scalars('information/si_3')] == [2, 4, 6]
+    assert [event.step for event in events.Scalars('information/si_loss_3')] == [2, 4, 6]
 
 
 @pytest.mark.parametrize('name', ['resnet18_tinyimagenet', 'vgg19_cifar100', 'nasnet_cifar100'])

@@ -1,0 +1,56 @@
+import warnings
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from mmmuse.functional.precision import at_least_float32
+from mmmuse.tapping.features import DistillFeatures
+
+GRADIENT_RATIO = 'gradient_ratio'
+
+
+@torch.compiler.disable
+def gradient_ratio(
+    features: DistillFeatures, task: Mapping[str, object], added: Mapping[str, object]
+) -> dict[str, Tensor]:
+    """Return the length of MUSE's gradient over that of the network's own loss, in one step.
+
+    Both are taken at the deepest feature that both losses train through, that of the last
+    shallow module, by a backward pass each that ends there. The step's own backward pass and
+    the parameters' gradients are not touched.
+
+    Args:
+        features: Of the network, from this step's forward.
+        task: The network's own losses by name.
+        added: The other losses by name; those of :class:`mmmuse.losses.MUSELoss` count.
+
+    Returns:
+        ``gradient_ratio``; nothing without MUSE, where the feature receives no gradient (its
+        modules are frozen), or where gradients cannot be taken there (reentrant
+        checkpointing; said once).
+    """
+    feature = features.shallow[-1] if features.shallow else features.last
+    muse = [value for name, value in added.items() if name.startswith('loss_muse')]
+    if feature is None or not feature.requires_grad or not muse:
+        return {}
+    try:
+        lengths = [_length(of_terms, feature) for of_terms in (sum(muse), _total(task))]
+    except RuntimeError as error:
+        warnings.warn(f'{GRADIENT_RATIO} is not measured: {error}', stacklevel=2)
+        return {}
+    return {GRADIENT_RATIO: lengths[0] / lengths[1]}
+
+
+def _length(loss: Tensor, feature: Tensor) -> Tensor:
+    (gradient,) = torch.autograd.grad(loss, feature, retain_graph=True, allow_unused=True)
+    return loss.new_zeros(()) if gradient is None else at_least_float32(gradient).norm()
+
+
+def _total(losses: Mapping[str, object]) -> Tensor:
+    total = 0.0
+    for name, value in losses.items():
+        if 'loss' in name:  # MMEngine's rule; a detector gives one for each level.
+            values = [value] if isinstance(value, Tensor) else value
+            total = total + sum(of_level.mean() for of_level in values)
+    return total
