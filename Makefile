@@ -11,8 +11,9 @@ env: $(VENV)/.synced
 demo: env
 	$(RUN) tools/demo.py
 
+# Two processes of one thread each: more threads only wait for each other.
 test: env
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
 
 lint: env
 	$(VENV)/bin/ruff check .
@@ -24,7 +25,7 @@ lock: $(UV)
 
 $(VENV)/.synced: requirements.lock pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV)
-	VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes requirements.lock
+	VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --editable .
 	touch $@
 

@@ -1,15 +1,14 @@
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 
+from ..two_processes import PROCESSES, in_two_processes
 from .test_detection_exit import batch, with_exits, without_gradient
 
-IMAGES, PROCESSES = 2, 2  # Of each process, and how many there are.
+IMAGES = 2  # Of each process.
 LOSSES = [
     f'{part}{name}' for part in ('', 'exit1.') for name in ('loss_bbox', 'loss_cls', 'loss_obj')
 ]
@@ -17,10 +16,6 @@ LOSSES = [
 
 def train_each(rank: int, folder: str) -> None:
     """One of two processes, with images of its own."""
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=PROCESSES
-    )
     torch.manual_seed(rank)  # DDP has to bring the weights of rank 0 to rank 1.
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MMDistributedDataParallel(with_exits('yolov5_s'), device_ids=None)
@@ -50,12 +45,10 @@ def train_each(rank: int, folder: str) -> None:
     model.train_step(raw, OptimWrapper(optimizer))
     result['weights'] = dict(distiller.named_parameters())
     torch.save(result, f'{folder}/{rank}.pt')
-    dist.destroy_process_group()
 
 
 def test_two_processes_train_a_detector_with_an_exit(tmp_path: Path):
-    # Forked, for mmdet takes long to import; without a GPU autograd has no threads to lose.
-    mp.start_processes(train_each, (str(tmp_path),), nprocs=PROCESSES, start_method='fork')
+    in_two_processes(train_each, tmp_path)
     first, second = (
         torch.load(tmp_path / f'{rank}.pt', weights_only=True) for rank in range(PROCESSES)
     )

@@ -1,25 +1,19 @@
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 
 from ..conftest import labelled, small_distiller
+from ..two_processes import in_two_processes
 
 VARIANTS = ('mi_x_si', 'mmd_ce', 'adversarial_ce', 'vid_ce')
 
 
 def train_each_variant(rank: int, folder: str) -> None:
-    """One of two processes; defined at top level so that it can be spawned."""
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2
-    )
+    """One of two processes."""
     for variant in VARIANTS:
         train_two_steps(rank, variant, folder)
-    dist.destroy_process_group()
 
 
 def train_two_steps(rank: int, variant: str, folder: str) -> None:
@@ -35,7 +29,7 @@ def train_two_steps(rank: int, variant: str, folder: str) -> None:
 
 
 def test_two_processes_stay_equal_without_searching_for_unused_parameters(tmp_path: Path):
-    mp.spawn(train_each_variant, (str(tmp_path),), nprocs=2)
+    in_two_processes(train_each_variant, tmp_path)
     added = dict(zip(VARIANTS, ('mi_critics', 'exits', 'discriminators', 'raw_variances')))
     for variant in VARIANTS:
         first, second = (torch.load(tmp_path / f'{variant}{rank}.pt') for rank in (0, 1))

@@ -2,14 +2,13 @@ from itertools import product
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.logging import MessageHub
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 
 from mmmuse.optim import BFloat16OptimWrapper
 
+from ..two_processes import in_two_processes
 from .rivals import RIVALS, batch, rival
 
 # Alone in float32, with MUSE in bfloat16.
@@ -17,17 +16,12 @@ WRAPPERS = {False: OptimWrapper, True: BFloat16OptimWrapper}
 
 
 def train_each_rival(rank: int, folder: str) -> None:
-    """One of two processes; defined at top level so that it can be spawned."""
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2
-    )
+    """One of two processes."""
     hub = MessageHub.get_instance('rivals')
     hub.update_info_dict(dict(epoch=1, max_epochs=4, iter=5, max_iters=16))
     for name in RIVALS:
         for with_muse in WRAPPERS:
             train_two_steps(rank, name, with_muse, folder)
-    dist.destroy_process_group()
 
 
 def train_two_steps(rank: int, name: str, with_muse: bool, folder: str) -> None:
@@ -43,7 +37,7 @@ def train_two_steps(rank: int, name: str, with_muse: bool, folder: str) -> None:
 
 
 def test_two_processes_stay_equal_without_searching_for_unused_parameters(tmp_path: Path):
-    mp.spawn(train_each_rival, (str(tmp_path),), nprocs=2)
+    in_two_processes(train_each_rival, tmp_path)
     for name, with_muse in product(RIVALS, WRAPPERS):
         first, second = (torch.load(tmp_path / f'{name}{with_muse}{rank}.pt') for rank in (0, 1))
         assert with_muse == any('mi_critics' in key for key in first)

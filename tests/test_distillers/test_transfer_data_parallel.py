@@ -1,26 +1,20 @@
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 
 from ..conftest import labelled
+from ..two_processes import in_two_processes
 from .transfer import LABELS, offline, online
 
 BUILD = {'offline': offline, 'online': online}
 
 
 def train_each(rank: int, folder: str) -> None:
-    """One of two processes; defined at top level so that it can be spawned."""
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2
-    )
+    """One of two processes."""
     for name in BUILD:
         train_two_steps(rank, name, folder)
-    dist.destroy_process_group()
 
 
 def train_two_steps(rank: int, name: str, folder: str) -> None:
@@ -43,7 +37,7 @@ def train_two_steps(rank: int, name: str, folder: str) -> None:
 
 
 def test_two_processes_stay_equal_without_searching_for_unused_parameters(tmp_path: Path):
-    mp.spawn(train_each, (str(tmp_path),), nprocs=2)
+    in_two_processes(train_each, tmp_path)
     for name in BUILD:
         first, second = (torch.load(tmp_path / f'{name}{rank}.pt') for rank in (0, 1))
         assert any('memory_teacher' in key for key in first)

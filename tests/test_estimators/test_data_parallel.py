@@ -1,8 +1,6 @@
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.dist import all_reduce_params
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
@@ -11,6 +9,7 @@ from mmmuse.distillers import SelfDistiller
 from mmmuse.heads.variants import variant_head
 
 from ..conftest import labelled, small_distiller
+from ..two_processes import in_two_processes
 
 
 def distiller() -> SelfDistiller:
@@ -23,16 +22,11 @@ def distiller() -> SelfDistiller:
 
 
 def one_process(rank: int, folder: str) -> None:
-    """One of two processes; defined at top level so that it can be spawned."""
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2
-    )
+    """One of two processes."""
     torch.manual_seed(rank)
     for broadcast_buffers in (False, True):  # MMEngine's default, and torch's.
         record = train_two_steps(broadcast_buffers)
         torch.save(record, f'{folder}/rank{rank}_{broadcast_buffers}.pt')
-    dist.destroy_process_group()
 
 
 def train_two_steps(broadcast_buffers: bool) -> dict:
@@ -55,7 +49,7 @@ def averages(model: SelfDistiller) -> dict[str, torch.Tensor]:
 
 
 def test_two_processes_train_one_network_and_end_an_epoch_with_one_average(tmp_path: Path):
-    mp.spawn(one_process, (str(tmp_path),), nprocs=2)
+    in_two_processes(one_process, tmp_path)
     for broadcast_buffers in (False, True):
         first, second = (
             torch.load(tmp_path / f'rank{rank}_{broadcast_buffers}.pt') for rank in (0, 1)

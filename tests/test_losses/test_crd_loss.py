@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from mmpretrain.structures import DataSample
 from torch import Tensor
@@ -14,6 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 from mmmuse.errors import InputError
 from mmmuse.losses import CRDLoss
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
+
+from ..two_processes import in_two_processes
 
 LABELS = torch.tensor([3, 0, 3, 5, 0, 0, 3, 3, 5, 3, 0, 7])
 STUDENT, TEACHER = 6, 10
@@ -334,15 +334,8 @@ def first_batch(rank: int) -> TransferFeatures:
 
 
 def train_in_a_group(rank: int, folder: str) -> None:
-    """One of two processes; defined at top level so that it can be spawned."""
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2
-    )
+    """One of two processes."""
     torch.save(train_two_steps(rank), f'{folder}/{rank}.pt')
-    # What DDP has wrapped is gone by now. It would be the last to hold the group, which can then
-    # wait for its own threads for ever.
-    dist.destroy_process_group()
 
 
 def train_two_steps(rank: int) -> dict[str, Tensor]:
@@ -358,7 +351,7 @@ def train_two_steps(rank: int) -> dict[str, Tensor]:
 
 
 def test_two_processes_end_with_the_same_memory(tmp_path: Path):
-    mp.spawn(train_in_a_group, (str(tmp_path),), nprocs=2)
+    in_two_processes(train_in_a_group, tmp_path)
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1))
     assert first.keys() == second.keys()
     for name, value in first.items():

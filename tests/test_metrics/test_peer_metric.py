@@ -3,8 +3,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.registry import init_default_scope
 from mmengine.structures import BaseDataElement
@@ -13,6 +11,8 @@ from mmpretrain.structures import DataSample
 
 from mmmuse.errors import InputError
 from mmmuse.metrics import PeerMetric
+
+from ..two_processes import in_two_processes
 
 ACCURACY = dict(type='Accuracy', topk=(1, 2))
 
@@ -146,13 +146,9 @@ def test_the_config_stays_as_it_is():
 
 
 def evaluate_a_share(rank: int, folder: str) -> None:
-    """One of two processes; defined at top level so that it can be spawned."""
+    """One of two processes."""
     os.chdir(folder)  # Where MMEngine gathers.
-    torch.set_num_threads(1)
     init_default_scope('mmpretrain')
-    dist.init_process_group(
-        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2
-    )
     metric = PeerMetric(ACCURACY)
     # As a sampler shares them out; the second process sees them the other way round.
     shares = [SAMPLES[rank::2], SAMPLES[1:3] if rank else []]
@@ -164,11 +160,10 @@ def evaluate_a_share(rank: int, folder: str) -> None:
             metric.process(None, share)
         evaluated.append(list(metric.evaluate(4).items()))
     torch.save(evaluated, f'{folder}/{rank}.pt')
-    dist.destroy_process_group()
 
 
 def test_two_processes_gather_also_where_one_has_seen_no_sample(tmp_path: Path):
-    mp.spawn(evaluate_a_share, (str(tmp_path),), nprocs=2)
+    in_two_processes(evaluate_a_share, tmp_path)
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1))
     assert first == second
     whole, of_one = map(dict, first)

@@ -3,6 +3,7 @@
 import logging
 import os
 import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,24 +33,47 @@ def _forget_runs() -> None:
         kind._instance_dict.clear()
 
 
-@pytest.fixture
-def tool(monkeypatch, capfd) -> Callable[..., Finished]:
-    """A function ``tool('train.py', 'config.py', '--resume')`` that runs a command."""
-    monkeypatch.chdir(ROOT)
+def run_command(script: str, *args: object) -> int:
+    """Run a command from the repository's root and return its exit code."""
     environment = dict(os.environ)
-
-    def run(script: str, *args: object) -> Finished:
-        monkeypatch.setattr(sys, 'argv', [script, *map(str, args)])
-        capfd.readouterr()
-        code = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(sys, 'argv', [script, *map(str, args)])
         try:
             runpy.run_path(str(ROOT / 'tools' / script), run_name='__main__')
         except SystemExit as stop:
-            code = stop.code or 0
+            return stop.code or 0
         finally:
             _forget_runs()
             os.environ.clear()
             os.environ.update(environment)
+    return 0
+
+
+def copy_run(work_dir: Path, target: Path) -> Path:
+    """Copy a run that several tests share, for a test that goes on with it."""
+    shutil.copytree(work_dir, target)
+    last = target / 'last_checkpoint'
+    last.write_text(str(target / Path(last.read_text()).name))
+    return target
+
+
+@pytest.fixture(scope='package', autouse=True)
+def _unformatted_configs():
+    """Write configs without yapf's layout, which takes as long as a short training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
+        yield
+
+
+@pytest.fixture
+def tool(monkeypatch, capfd) -> Callable[..., Finished]:
+    """A function ``tool('train.py', 'config.py', '--resume')`` that runs a command."""
+    monkeypatch.chdir(ROOT)
+
+    def run(script: str, *args: object) -> Finished:
+        capfd.readouterr()
+        code = run_command(script, *args)
         captured = capfd.readouterr()
         return Finished(code, captured.out, captured.err)
 

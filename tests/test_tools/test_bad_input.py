@@ -8,13 +8,25 @@ import pytest
 import torch
 
 from mmmuse.command_line.config import load_config
-from tests.test_tools.test_train import BASELINE, DISTILLED, SHORT
+
+from .conftest import copy_run, run_command
+from .test_train import BASELINE, DISTILLED, SHORT
 
 
 def train(tool, work_dir, *options, config=DISTILLED, flags=()):
     return tool(
         'train.py', config, '--work-dir', work_dir, *flags, '--cfg-options', *SHORT, *options
     )
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory) -> Path:
+    """The work dir of one epoch; tests take a copy."""
+    work_dir = tmp_path_factory.mktemp('trained') / 'run'
+    options = [*SHORT, 'train_cfg.max_epochs=1']
+    flags = ['--work-dir', work_dir, '--cfg-options', *options]
+    assert run_command('train.py', DISTILLED, *flags) == 0
+    return work_dir
 
 
 @pytest.mark.parametrize(('options', 'said'), [
@@ -111,9 +123,10 @@ def test_a_variable_of_a_base_file_that_its_child_uses_is_accepted(tmp_path):
     assert load_config(str(child), {}).model == dict(a=3, b=4)
 
 
-def test_a_run_that_fails_leaves_an_earlier_ones_config_as_it_was(tool, only_error, tmp_path):
-    work_dir = tmp_path / 'run'
-    assert train(tool, work_dir, 'train_cfg.max_epochs=1').code == 0
+def test_a_run_that_fails_leaves_an_earlier_ones_config_as_it_was(
+    tool, only_error, trained, tmp_path
+):
+    work_dir = copy_run(trained, tmp_path / 'run')
     before = {path: path.read_bytes() for path in work_dir.rglob('*') if path.is_file()}
     time.sleep(1)  # MMEngine names a run's folder after the second.
     only_error(train(tool, work_dir, 'train_dataloader.batch_size=1'))
@@ -140,9 +153,8 @@ def test_a_missing_config_is_named(tool, only_error):
     assert 'no config file configs/nowhere.py' in only_error(tool('train.py', 'configs/nowhere.py'))
 
 
-def test_nan_names_the_term_and_keeps_the_last_good_checkpoint(tool, only_error, tmp_path):
-    work_dir = tmp_path / 'run'
-    assert train(tool, work_dir, 'train_cfg.max_epochs=1').code == 0
+def test_nan_names_the_term_and_keeps_the_last_good_checkpoint(tool, only_error, trained, tmp_path):
+    work_dir = copy_run(trained, tmp_path / 'run')
     good = (work_dir / 'epoch_1.pth').read_bytes()
     loss = 'model.student.head.loss'
     exploding = (f'{loss}.type=CrossEntropyLoss', f'{loss}.loss_weight=1e39')
@@ -153,9 +165,10 @@ def test_nan_names_the_term_and_keeps_the_last_good_checkpoint(tool, only_error,
     assert not list(work_dir.glob('epoch_[23].pth'))
 
 
-def test_a_truncated_checkpoint_is_refused_on_resume_and_left_alone(tool, only_error, tmp_path):
-    work_dir = tmp_path / 'run'
-    assert train(tool, work_dir, 'train_cfg.max_epochs=1').code == 0
+def test_a_truncated_checkpoint_is_refused_on_resume_and_left_alone(
+    tool, only_error, trained, tmp_path
+):
+    work_dir = copy_run(trained, tmp_path / 'run')
     checkpoint = work_dir / 'epoch_1.pth'
     checkpoint.write_bytes(checkpoint.read_bytes()[:20000])
     before = sorted(work_dir.rglob('*'))

@@ -10,27 +10,31 @@ from pathlib import Path
 import pytest
 import torch
 
+from .conftest import run_command
 from .test_train import DISTILLED, SHORT
 
 BASELINE = 'configs/demo/resnet18_digits.py'
 
 
-@pytest.fixture
-def checkpoint(tool, tmp_path) -> Path:
-    work_dir = tmp_path / 'run'
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory) -> Path:
+    work_dir = tmp_path_factory.mktemp('trained') / 'run'
     options = [*SHORT, 'train_cfg.max_epochs=1', 'train_dataloader.dataset.indices=640']
-    finished = tool('train.py', DISTILLED, '--work-dir', work_dir, '--cfg-options', *options)
-    assert finished.code == 0, finished.err
+    flags = ['--work-dir', work_dir, '--cfg-options', *options]
+    assert run_command('train.py', DISTILLED, *flags) == 0
     return work_dir / 'epoch_1.pth'
 
 
-def accuracy_of_exits(tool, checkpoint: Path, out: Path) -> dict:
-    finished = tool('test.py', DISTILLED, checkpoint, '--out', out, '--out-item', 'metrics')
-    assert finished.code == 0, finished.err
+@pytest.fixture(scope='module')
+def metrics(checkpoint) -> dict:
+    """The accuracy of network and exits on the whole test set, as test.py gives it."""
+    out = checkpoint.parent / 'metrics.json'
+    flags = ['--work-dir', checkpoint.parent / 'test', '--out', out, '--out-item', 'metrics']
+    assert run_command('test.py', DISTILLED, checkpoint, *flags) == 0
     return json.loads(out.read_text())
 
 
-def test_an_export_is_measured_beside_the_original(tool, checkpoint, tmp_path):
+def test_an_export_is_measured_beside_the_original(tool, checkpoint, metrics, tmp_path):
     pytest.importorskip('onnxruntime')
     out = tmp_path / 'exit3'
     forms = ['--onnx', '--torch-export', '--int8', '--calibration-images', 100]
@@ -38,7 +42,6 @@ def test_an_export_is_measured_beside_the_original(tool, checkpoint, tmp_path):
     assert finished.code == 0, finished.err
     report = json.loads((out / 'report.json').read_text())['forms']
     assert list(report) == ['original', 'mmpretrain', 'torch.export', 'ONNX', 'ONNX int8']
-    metrics = accuracy_of_exits(tool, checkpoint, tmp_path / 'metrics.json')
     assert report['original']['top1'] == pytest.approx(metrics['accuracy/top1'])
     for form in ('mmpretrain', 'torch.export', 'ONNX'):
         assert report[form]['top1'] == pytest.approx(metrics['exit3/top1'])
@@ -52,10 +55,9 @@ def test_an_export_is_measured_beside_the_original(tool, checkpoint, tmp_path):
         assert name in finished.out
 
 
-def test_mmpretrain_tests_and_trains_an_export_without_mmmuse(tool, checkpoint, tmp_path):
+def test_mmpretrain_tests_and_trains_an_export_without_mmmuse(tool, checkpoint, metrics, tmp_path):
     out = tmp_path / 'exit2'
     assert tool('export.py', DISTILLED, checkpoint, '--exit', 2, '--out', out).code == 0
-    metrics = accuracy_of_exits(tool, checkpoint, tmp_path / 'metrics.json')
     script = f"""
 import sys
 sys.modules['mmmuse'] = None
@@ -65,6 +67,7 @@ config = Config.fromfile({str(out / 'config.py')!r})
 config.work_dir = {str(tmp_path / 'alone')!r}
 config.train_cfg.max_epochs = 1
 config.train_dataloader.dataset.indices = 128
+Config.pretty_text = ''  # Laying it out for the log takes as long as the training.
 print('tested', Runner.from_cfg(config).test()['accuracy/top1'])
 config.experiment_name = 'training'
 Runner.from_cfg(config).train()
@@ -174,7 +177,7 @@ def rows_of(path: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def test_the_smallest_exit_that_is_good_enough_is_chosen(tool, checkpoint, tmp_path):
+def test_the_smallest_exit_that_is_good_enough_is_chosen(tool, checkpoint, metrics, tmp_path):
     def choose(name: str, *rule: object) -> str:
         out = tmp_path / name
         finished = tool('analysis/choose_exit.py', DISTILLED, checkpoint, *rule, '--out', out)
@@ -186,7 +189,6 @@ def test_the_smallest_exit_that_is_good_enough_is_chosen(tool, checkpoint, tmp_p
     assert 'no exit reaches 100.50 %' in choose('none', '--baseline', 100.5)
     assert 'exit 1 is the smallest' in choose('loss', '--max-loss', 100)
     rows = rows_of(tmp_path / 'any' / 'exits.csv')
-    metrics = accuracy_of_exits(tool, checkpoint, tmp_path / 'metrics.json')
     for i, row in enumerate(rows, 1):
         assert float(row['top1']) == pytest.approx(metrics[f'exit{i}/top1'], abs=1e-3)
     best = max(float(row['top1']) for row in rows)

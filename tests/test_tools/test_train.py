@@ -18,7 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mmmuse.datasets import BatchedDigits
 
-from .conftest import ROOT
+from ..two_processes import start_two_processes
+from .conftest import ROOT, copy_run, run_command
 
 BASELINE = 'configs/demo/resnet18_digits.py'
 DISTILLED = 'configs/demo/resnet18_digits_mi_x_si.py'
@@ -55,11 +56,11 @@ def train_one_epoch(tool, config: Path, *flags: str) -> Path:
     return work_dir
 
 
-@pytest.fixture
-def trained(tool, tmp_path) -> Path:
-    work_dir = tmp_path / 'run'
-    finished = tool('train.py', DISTILLED, '--work-dir', work_dir, '--cfg-options', *SHORT)
-    assert finished.code == 0, finished.err
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory) -> Path:
+    """The work dir of two epochs; a test that writes into it takes a copy."""
+    work_dir = tmp_path_factory.mktemp('trained') / 'run'
+    assert run_command('train.py', DISTILLED, '--work-dir', work_dir, '--cfg-options', *SHORT) == 0
     return work_dir
 
 
@@ -100,12 +101,13 @@ def test_the_checkpoint_loads_strictly_into_the_plain_baseline_and_predicts_the_
         assert 'exit_scores' not in one
 
 
-def test_resume_goes_on_at_the_next_epoch(tool, trained):
+def test_resume_goes_on_at_the_next_epoch(tool, trained, tmp_path):
+    work_dir = copy_run(trained, tmp_path / 'run')
     finished = tool(
         'train.py',
         DISTILLED,
         '--work-dir',
-        trained,
+        work_dir,
         '--resume',
         '--cfg-options',
         *SHORT,
@@ -113,9 +115,9 @@ def test_resume_goes_on_at_the_next_epoch(tool, trained):
         'param_scheduler.T_max=3',
     )
     assert finished.code == 0, finished.err
-    epochs = [record['epoch'] for record in scalars(trained) if 'loss' in record]
+    epochs = [record['epoch'] for record in scalars(work_dir) if 'loss' in record]
     assert epochs == [1, 1, 1, 2, 2, 2, 3, 3, 3]
-    assert (trained / 'epoch_3.pth').exists()
+    assert (work_dir / 'epoch_3.pth').exists()
 
 
 def test_testing_the_distilled_and_the_plain_config_agree(tool, trained, tmp_path):
@@ -223,6 +225,9 @@ def test_mmengines_compile_key_trains(tool, tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(
         f'_base_ = {str(Path(BASELINE).resolve())!r}\ncompile = dict(backend="aot_eager")\n'
+        # Compiling is what takes the time, so a network of one stage.
+        'model = dict(backbone=dict(num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,)),'
+        ' head=dict(in_channels=16))\n'
     )
     train_one_epoch(tool, config)
 
@@ -233,40 +238,54 @@ def test_amp_takes_the_place_of_scaled_float16(tool, tmp_path):
         f'_base_ = {str(Path(DISTILLED).resolve())!r}\n'
         'optim_wrapper = dict(type="AmpOptimWrapper", loss_scale="dynamic", dtype="float16")\n'
     )
-    train_one_epoch(tool, config, '--amp')
+    train_one_epoch(tool, config, '--amp', '--no-validate')
 
 
-@pytest.mark.parametrize('wrapper', [None, dict(type='MMDistributedDataParallel')])
-def test_two_processes_train_by_dist_train(tmp_path, wrapper):
-    config = tmp_path / 'config.py'
-    line = f'model_wrapper_cfg = {wrapper}\n' if wrapper else ''
-    config.write_text(f'_base_ = {str(Path(DISTILLED).resolve())!r}\n{line}')
+def assert_trained_by_two_processes(work_dir: Path) -> None:
+    # 192 images in batches of 64, half of them in each process.
+    losses = [record for record in scalars(work_dir) if 'loss' in record]
+    assert len(losses) == 1
+    assert (work_dir / 'epoch_1.pth').exists()
+
+
+def test_two_processes_train_by_dist_train(tmp_path):
     environment = {
         **os.environ,
         'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
         'PORT': str(free_port()),
         'OMP_NUM_THREADS': '1',
     }
+    work_dir = tmp_path / 'run'
+    options = ['--cfg-options', *SHORT, 'train_cfg.max_epochs=1']
     finished = subprocess.run(
-        [
-            'tools/dist_train.sh',
-            config,
-            '2',
-            '--work-dir',
-            tmp_path / 'run',
-            '--cfg-options',
-            *SHORT,
-            'train_cfg.max_epochs=1',
-        ],
+        ['tools/dist_train.sh', DISTILLED, '2', '--work-dir', work_dir, *options],
+        cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,
     )
     assert finished.returncode == 0, finished.stderr
-    # 192 images in batches of 64, half of them in each process.
-    losses = [record for record in scalars(tmp_path / 'run') if 'loss' in record]
-    assert len(losses) == 1
-    assert (tmp_path / 'run' / 'epoch_1.pth').exists()
+    assert_trained_by_two_processes(work_dir)
+
+
+def train_one_of_two(rank: int, port: int, config: Path) -> None:
+    """Train as the process that torch's launcher starts."""
+    torch.set_num_threads(1)
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2')
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    flags = ['--launcher', 'pytorch', '--work-dir', config.parent / 'run']
+    options = ['--cfg-options', *SHORT, 'train_cfg.max_epochs=1']
+    assert run_command('train.py', config, *flags, *options) == 0
+
+
+def test_two_processes_train_in_a_model_wrapper_of_the_config(tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f'_base_ = {str(ROOT / DISTILLED)!r}\n'
+        "model_wrapper_cfg = dict(type='MMDistributedDataParallel')\n"
+    )
+    start_two_processes(train_one_of_two, free_port(), config)
+    assert_trained_by_two_processes(tmp_path / 'run')
 
 
 def test_ctrl_c_says_how_to_go_on_and_resuming_does(tool, tmp_path):
@@ -349,10 +368,8 @@ def test_a_network_of_the_paper_trains_two_steps_with_its_own_data(tool, tmp_pat
     assert all(0 < loss < 100 for loss in losses)
 
 
-def test_a_run_that_was_stopped_in_its_last_evaluation_is_evaluated(tool, tmp_path):
-    work_dir = tmp_path / 'run'
-    options = ['--cfg-options', *SHORT, 'train_cfg.max_epochs=1']
-    assert tool('train.py', DISTILLED, '--work-dir', work_dir, *options).code == 0
+def test_a_run_that_was_stopped_in_its_last_evaluation_is_evaluated(tool, trained, tmp_path):
+    work_dir = copy_run(trained, tmp_path / 'run')
 
     def evaluated() -> list[int]:
         records = [
@@ -362,8 +379,9 @@ def test_a_run_that_was_stopped_in_its_last_evaluation_is_evaluated(tool, tmp_pa
         ]
         return [record['step'] for record in records if 'accuracy/top1' in record]
 
-    assert evaluated() == [1]
+    assert evaluated() == [1, 2]
     for log in work_dir.glob('*/vis_data/scalars.json'):
         log.unlink()
-    assert tool('train.py', DISTILLED, '--work-dir', work_dir, '--resume', *options).code == 0
-    assert evaluated() == [1]
+    flags = ['--work-dir', work_dir, '--resume', '--cfg-options', *SHORT]
+    assert tool('train.py', DISTILLED, *flags).code == 0
+    assert evaluated() == [2]

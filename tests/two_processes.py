@@ -1,0 +1,37 @@
+"""Runs a function in two processes."""
+
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+PROCESSES = 2
+
+
+def start_two_processes(function: Callable[..., None], *args: object) -> None:
+    """Call ``function(rank, *args)`` in each of two processes, and wait for both.
+
+    The function is defined at top level so that it pickles. The processes of all tests are forked
+    from one server, which imports torch and OpenMMLab only once.
+    """
+    multiprocessing.set_forkserver_preload(['tests.conftest', 'mmdet.models', 'mmpretrain.models'])
+    mp.start_processes(function, args, nprocs=PROCESSES, start_method='forkserver')
+
+
+def in_two_processes(function: Callable[[int, str], None], folder: Path) -> None:
+    """Call ``function(rank, folder)`` in each process of a group that gloo connects."""
+    start_two_processes(_in_a_group, function, str(folder))
+
+
+def _in_a_group(rank: int, function: Callable[[int, str], None], folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=PROCESSES
+    )
+    function(rank, folder)
+    # The group is destroyed after everything that DDP has wrapped, which could otherwise be the
+    # last to hold the group and wait for its threads for ever.
+    dist.destroy_process_group()
