@@ -4,7 +4,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from mmmuse.compat.missing_ops import refuse, say_so
+from mmmuse.compat.missing_ops import refuse, warn_fallback
 from mmmuse.compat.precision import precise
 
 AVERAGE = 1  # of the pool modes
@@ -24,7 +24,7 @@ def roi_align_forward(
     aligned: bool,
 ) -> None:
     """Fill ``output``, shape ``(K, C, aligned_height, aligned_width)``, from ``rois`` ``(K, 5)``."""
-    say_so()
+    warn_fallback()
     _refuse_max_pooling(pool_mode)
     features = precise(input)
     size = (aligned_height, aligned_width)

@@ -7,26 +7,24 @@ Boxes are read from the annotation files alone, at the size to which the images 
 import argparse
 
 from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger
 
 from mmmuse.analysis.anchors import (
-    DEFAULT_IMAGE_SIZE,
     AnchorFit,
     AnchorSetup,
-    Boxes,
     Levels,
     anchors_of_head,
-    annotation_files,
     fit_of_levels,
-    image_size_of,
     propose_anchors,
-    read_all_boxes,
 )
+from mmmuse.analysis.training_boxes import Boxes, annotation_files, image_size_of, read_boxes
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, print_table, write_json
 from mmmuse.errors import InputError
 
-SMALL = 3  # Pixels: a box with a shorter side is hardly to be seen.
+DEFAULT_IMAGE_SIZE = 640
+SMALL = 3  # Pixels; boxes with a shorter side are counted as small.
 
 
 def parse_args() -> argparse.Namespace:
@@ -81,7 +79,7 @@ def training_boxes(args: argparse.Namespace, config: Config) -> tuple[Boxes, lis
         source = 'the training pipeline'
     else:
         size, source = DEFAULT_IMAGE_SIZE, 'the default'
-    return read_all_boxes(files, size), list(files), size, source
+    return read_boxes(files, size), list(files), size, source
 
 
 def print_fits(fits: dict[str, AnchorFit], title: str) -> None:
@@ -169,6 +167,7 @@ def main() -> None:
     with explained():
         check_json(args.json)
         check_numbers(args)
+        MMLogger.get_instance('anchors', log_level='ERROR')
         report(args)
 
 
