@@ -45,63 +45,49 @@ class AnchorSetup(NamedTuple):
     key: str = 'prior_generator'
 
 
-def fits_of_boxes(sizes: Tensor, anchors: Tensor) -> Tensor:
-    r"""Return the fit of every box to every anchor.
+def fit_of_levels(sizes: Tensor, levels: Levels, threshold: float = 4.0) -> AnchorFit:
+    r"""Return how well the anchors of a head fit boxes.
+
+    The fit of a box of size :math:`(w, h)` to an anchor :math:`(a_w, a_h)` is
 
     .. math::
         f = \min\bigl(\min(r_w, 1 / r_w), \min(r_h, 1 / r_h)\bigr), \quad
         r_w = w / a_w, \; r_h = h / a_h
 
-    A YOLOv5 head matches a box to an anchor where the sides differ by less than a factor t, the
-    threshold, that is where :math:`f > 1 / t`.
-
-    Args:
-        sizes: Widths and heights of boxes ``(N, 2)``.
-        anchors: Widths and heights of anchors ``(K, 2)``.
-
-    Returns:
-        ``(N, K)``, between 0 and 1.
-
-    Example:
-        >>> fits_of_boxes(torch.tensor([[10.0, 30.0]]), torch.tensor([[20.0, 20.0], [10.0, 15.0]]))
-        tensor([[0.5000, 0.5000]])
-    """
-    ratio = sizes[:, None] / anchors
-    return torch.minimum(ratio, 1 / ratio).amin(-1)
-
-
-def mean_fitness(fits: Tensor, threshold: float = 4.0) -> float:
-    """Return the mean over boxes of the best fit, which counts as 0 where a box matches no anchor.
-
-    Args:
-        fits: Of :func:`fits_of_boxes`, ``(N, K)``.
-        threshold: Factor below which the sides of a box and an anchor that match differ.
-
-    Example:
-        >>> mean_fitness(torch.tensor([[0.5, 0.75], [0.125, 0.25]]))
-        0.375
-    """
-    best = fits.amax(1)
-    return torch.where(best > 1 / threshold, best, 0.0).mean().item()
-
-
-def fit_of_levels(sizes: Tensor, levels: Levels, threshold: float = 4.0) -> AnchorFit:
-    """Return how the anchors of a head fit boxes.
+    A YOLOv5 head matches them if the sides differ by less than a factor t, the threshold, that
+    is if :math:`f > 1 / t`.
 
     Args:
         sizes: Widths and heights of boxes ``(N, 2)``.
         levels: Widths and heights of the anchors, level by level.
-        threshold: Factor below which the sides of a box and an anchor that match differ.
+        threshold: t.
+
+    Example:
+        >>> fit_of_levels(torch.tensor([[10.0, 30.0]]), [[(20, 20)], [(10, 150)]])
+        AnchorFit(recall=1.0, fitness=0.5, anchors_per_box=1.0, boxes_of_levels=[1, 0])
     """
-    fits = fits_of_boxes(sizes, _tensor(levels))
+    anchors = [anchor for level in levels for anchor in level]
+    fits = _fits(sizes, torch.tensor(anchors, dtype=torch.float64))
     matched = fits > 1 / threshold
     per_level = [part.any(1) for part in matched.split([len(level) for level in levels], dim=1)]
     return AnchorFit(
         recall=matched.any(1).double().mean().item(),
-        fitness=mean_fitness(fits, threshold),
+        fitness=_mean_fitness(fits, threshold),
         anchors_per_box=matched.sum(1).double().mean().item(),
         boxes_of_levels=[int(part.sum()) for part in per_level],
     )
+
+
+def _fits(sizes: Tensor, anchors: Tensor) -> Tensor:
+    """Return the fit of every box to every anchor, ``(N, K)``, between 0 and 1."""
+    ratio = sizes[:, None] / anchors
+    return torch.minimum(ratio, 1 / ratio).amin(-1)
+
+
+def _mean_fitness(fits: Tensor, threshold: float) -> float:
+    """Return the mean over boxes of the best fit, 0 for a box that matches no anchor."""
+    best = fits.amax(1)
+    return torch.where(best > 1 / threshold, best, 0.0).mean().item()
 
 
 def cluster_anchors(sizes: Tensor, num_anchors: int, seed: int = 0) -> Tensor:
@@ -138,7 +124,7 @@ def refine_anchors(
     generations: int = 1000,
     seed: int = 0,
 ) -> Tensor:
-    """Return anchors of at least the fitness of those given, by random mutation.
+    """Return anchors of at least the same fitness, by random mutation.
 
     In each generation some sides are multiplied by log-normal factors and rounded to whole
     pixels; the result is kept if the fitness grows.
@@ -146,24 +132,24 @@ def refine_anchors(
     Args:
         sizes: Widths and heights of boxes ``(N, 2)``.
         anchors: Widths and heights of anchors ``(K, 2)``.
-        threshold: Factor below which the sides of a box and an anchor that match differ.
-        generations: How many mutations are tried.
+        threshold: See :func:`fit_of_levels`.
+        generations: Number of mutations.
         seed: Of the mutations.
 
     Returns:
         ``(K, 2)``.
     """
     generator = torch.Generator().manual_seed(seed)
-    fits = fits_of_boxes(sizes, anchors)
-    best = mean_fitness(fits, threshold)
+    fits = _fits(sizes, anchors)
+    best = _mean_fitness(fits, threshold)
     for _ in range(generations):
         changed = torch.rand(anchors.shape, generator=generator) < _CHANGED
         exponents = _DEVIATION * torch.randn(anchors.shape, generator=generator)
         mutated = _whole_pixels(anchors * (exponents * changed).double().exp())
         moved = (mutated != anchors).any(1)
         new_fits = fits.clone()
-        new_fits[:, moved] = fits_of_boxes(sizes, mutated[moved])
-        fitness = mean_fitness(new_fits, threshold)
+        new_fits[:, moved] = _fits(sizes, mutated[moved])
+        fitness = _mean_fitness(new_fits, threshold)
         if fitness > best:
             anchors, fits, best = mutated, new_fits, fitness
     return anchors
@@ -202,9 +188,9 @@ def propose_anchors(
     Args:
         sizes: Widths and heights of boxes ``(N, 2)``.
         present: The anchors that the head has.
-        num_anchors: How many are proposed; divisible by the number of levels.
-        threshold: Factor below which the sides of a box and an anchor that match differ.
-        generations: How many mutations are tried.
+        num_anchors: K, divisible by the number of levels.
+        threshold: See :func:`fit_of_levels`.
+        generations: Number of mutations.
         seed: Of both.
 
     Returns:
@@ -260,10 +246,6 @@ def _checked_anchors(generator: dict) -> tuple[Levels, list]:
             f'anchors for {len(base_sizes)} levels and strides {strides}: one stride a level is needed'
         )
     return [[tuple(size) for size in level] for level in base_sizes], list(strides)
-
-
-def _tensor(levels: Levels) -> Tensor:
-    return torch.tensor([anchor for level in levels for anchor in level], dtype=torch.float64)
 
 
 def _whole_pixels(anchors: Tensor) -> Tensor:

@@ -31,8 +31,7 @@ def deform_conv_forward(
         weight: Shape ``(D, C / group, kH, kW)``.
         offset: Shape ``(N, 2 * deformable_group * kH * kW, H', W')``, in pixels.
         output: Filled in place, shape ``(N, D, H', W')``.
-        columns: Workspace of the compiled op; unused.
-        ones: Workspace of the compiled op; unused.
+        columns, ones: Workspaces of the compiled op; unused.
         settings: Stride, padding, dilation and groups under mmcv's names.
     """
     warn_fallback()

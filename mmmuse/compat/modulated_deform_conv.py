@@ -38,11 +38,10 @@ def modulated_deform_conv_forward(
         input: Shape ``(N, C, H, W)``.
         weight: Shape ``(D, C / group, kernel_h, kernel_w)``.
         bias: Shape ``(D,)``, or nothing.
-        ones: Workspace of the compiled op; unused.
+        ones, columns: Workspaces of the compiled op; unused.
         offset: Shape ``(N, 2 * deformable_group * kernel_h * kernel_w, H', W')``, in pixels.
         mask: Weights of the points, shape ``(N, deformable_group * kernel_h * kernel_w, H', W')``.
         output: Filled in place, shape ``(N, D, H', W')``.
-        columns: Workspace of the compiled op; unused.
         settings: Stride, padding, dilation and groups under mmcv's names, and ``with_bias``.
     """
     warn_fallback()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -15,7 +16,6 @@ class TappableModule:
     Attributes:
         path: Module path in the student.
         shape: Output shape without the batch.
-        spec: Its channels and grid.
         stride: Input height over grid height; None for a vector.
         params: Parameters in the module.
         params_so_far: Parameters used when its output is ready.
@@ -24,7 +24,6 @@ class TappableModule:
 
     path: str
     shape: tuple[int, ...]
-    spec: FeatureSpec
     stride: float | None
     params: int
     params_so_far: int
@@ -97,8 +96,8 @@ class ForwardTrace:
         for path, module in model.named_modules():
             if path:
                 handles += [
-                    module.register_forward_pre_hook(self._enter(path)),
-                    module.register_forward_hook(self._leave(path)),
+                    module.register_forward_pre_hook(partial(self._enter, path)),
+                    module.register_forward_hook(partial(self._leave, path)),
                 ]
         try:
             self.output = _one_tensor(forward())
@@ -107,32 +106,24 @@ class ForwardTrace:
                 handle.remove()
         self.logits = self._find_logits()
 
-    def _enter(self, path: str) -> Callable:
+    def _enter(self, path: str, module: nn.Module, args: tuple) -> None:
+        call = ModuleCall(path, module, self._params, self._stack[-1], inputs=args)
+        self._stack.append(call)
 
-        def hook(module: nn.Module, args: tuple) -> None:
-            call = ModuleCall(path, module, self._params, self._stack[-1], inputs=args)
-            self._stack.append(call)
-
-        return hook
-
-    def _leave(self, path: str) -> Callable:
-
-        def hook(module: nn.Module, args: tuple, output: object) -> None:
-            call = self._stack.pop()
-            if module not in self._counted:
-                self._counted.add(module)
-                self._params += sum(p.numel() for p in module.parameters(recurse=False))
-            call.params_so_far = self._params
-            call.tensor = _one_tensor(output)
-            if call.tensor is not None:
-                call.version = call.tensor._version
-            if path in self.calls:
-                self.calls[path].runs += 1
-            else:
-                self.calls[path] = call
-                call.parent.children.append(call)
-
-        return hook
+    def _leave(self, path: str, module: nn.Module, args: tuple, output: object) -> None:
+        call = self._stack.pop()
+        if module not in self._counted:
+            self._counted.add(module)
+            self._params += sum(p.numel() for p in module.parameters(recurse=False))
+        call.params_so_far = self._params
+        call.tensor = _one_tensor(output)
+        if call.tensor is not None:
+            call.version = call.tensor._version
+        if path in self.calls:
+            self.calls[path].runs += 1
+        else:
+            self.calls[path] = call
+            call.parent.children.append(call)
 
     def tappable(self) -> tuple[TappableModule, ...]:
         """Return the modules that can be tapped, in the order in which they finish."""
@@ -145,7 +136,6 @@ class ForwardTrace:
                 TappableModule(
                     call.path,
                     tuple(call.tensor.shape[1:]),
-                    call.spec,
                     self.input_shape[-2] / rows if rows else None,
                     sum(p.numel() for p in call.module.parameters()),
                     call.params_so_far,
