@@ -56,7 +56,7 @@ def check_new_file(path: Path) -> None:
         InputError: If so.
     """
     if path.exists():
-        raise InputError(f'{path} exists; it is left as it is')
+        raise InputError(f'{path} already exists')
     if not path.absolute().parent.is_dir():
         raise InputError(f'no folder {path.absolute().parent} to write into')
 

@@ -76,7 +76,7 @@ def main() -> None:
     args = parse_args()
     with explained():
         if args.out.exists():
-            raise InputError(f'{args.out} exists; it is left as it is')
+            raise InputError(f'{args.out} already exists')
         if args.out.suffix != '.py' or not args.out.parent.is_dir():
             raise InputError(f'--out is a .py file in a folder that exists, got {args.out}')
         config = load_plain_config(args.config)

@@ -1,9 +1,6 @@
 """How well anchors fit the boxes of a data set, and anchors that fit them better."""
 
-import json
 import math
-from collections import Counter
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -14,9 +11,8 @@ from mmmuse.errors import InputError
 
 Levels = list[list[tuple[float, float]]]
 
-# Of the refinement: how often a side is changed, and the deviation of the logarithm of its factor.
+# Mutation: probability that a side changes, and standard deviation of the logarithm of its factor.
 _CHANGED, _DEVIATION = 0.1, 0.1
-DEFAULT_IMAGE_SIZE = 640
 
 
 class AnchorFit(NamedTuple):
@@ -35,18 +31,6 @@ class AnchorFit(NamedTuple):
     boxes_of_levels: list[int]
 
 
-class Boxes(NamedTuple):
-    """Box sizes of a data set, and what was left out.
-
-    Attributes:
-        sizes: Width and height in pixels at the training size, ``(N, 2)``, float64.
-        left_out: How many boxes were not counted, by the reason.
-    """
-
-    sizes: Tensor
-    left_out: Counter
-
-
 class AnchorSetup(NamedTuple):
     """The anchors of a detector's head.
 
@@ -61,63 +45,49 @@ class AnchorSetup(NamedTuple):
     key: str = 'prior_generator'
 
 
-def fits_of_boxes(sizes: Tensor, anchors: Tensor) -> Tensor:
-    r"""Return the fit of every box to every anchor.
+def fit_of_levels(sizes: Tensor, levels: Levels, threshold: float = 4.0) -> AnchorFit:
+    r"""Return how well the anchors of a head fit boxes.
+
+    The fit of a box of size :math:`(w, h)` to an anchor :math:`(a_w, a_h)` is
 
     .. math::
         f = \min\bigl(\min(r_w, 1 / r_w), \min(r_h, 1 / r_h)\bigr), \quad
         r_w = w / a_w, \; r_h = h / a_h
 
-    A YOLOv5 head matches a box to an anchor where the sides differ by less than a factor t, the
-    threshold, that is where :math:`f > 1 / t`.
-
-    Args:
-        sizes: Widths and heights of boxes ``(N, 2)``.
-        anchors: Widths and heights of anchors ``(K, 2)``.
-
-    Returns:
-        ``(N, K)``, between 0 and 1.
-
-    Example:
-        >>> fits_of_boxes(torch.tensor([[10.0, 30.0]]), torch.tensor([[20.0, 20.0], [10.0, 15.0]]))
-        tensor([[0.5000, 0.5000]])
-    """
-    ratio = sizes[:, None] / anchors
-    return torch.minimum(ratio, 1 / ratio).amin(-1)
-
-
-def mean_fitness(fits: Tensor, threshold: float = 4.0) -> float:
-    """Return the mean over boxes of the best fit, which counts as 0 where a box matches no anchor.
-
-    Args:
-        fits: Of :func:`fits_of_boxes`, ``(N, K)``.
-        threshold: Factor below which the sides of a box and an anchor that match differ.
-
-    Example:
-        >>> mean_fitness(torch.tensor([[0.5, 0.75], [0.125, 0.25]]))
-        0.375
-    """
-    best = fits.amax(1)
-    return torch.where(best > 1 / threshold, best, 0.0).mean().item()
-
-
-def fit_of_levels(sizes: Tensor, levels: Levels, threshold: float = 4.0) -> AnchorFit:
-    """Return how the anchors of a head fit boxes.
+    A YOLOv5 head matches them if the sides differ by less than a factor t, the threshold, that
+    is if :math:`f > 1 / t`.
 
     Args:
         sizes: Widths and heights of boxes ``(N, 2)``.
         levels: Widths and heights of the anchors, level by level.
-        threshold: Factor below which the sides of a box and an anchor that match differ.
+        threshold: t.
+
+    Example:
+        >>> fit_of_levels(torch.tensor([[10.0, 30.0]]), [[(20, 20)], [(10, 150)]])
+        AnchorFit(recall=1.0, fitness=0.5, anchors_per_box=1.0, boxes_of_levels=[1, 0])
     """
-    fits = fits_of_boxes(sizes, _tensor(levels))
+    anchors = [anchor for level in levels for anchor in level]
+    fits = _fits(sizes, torch.tensor(anchors, dtype=torch.float64))
     matched = fits > 1 / threshold
     per_level = [part.any(1) for part in matched.split([len(level) for level in levels], dim=1)]
     return AnchorFit(
         recall=matched.any(1).double().mean().item(),
-        fitness=mean_fitness(fits, threshold),
+        fitness=_mean_fitness(fits, threshold),
         anchors_per_box=matched.sum(1).double().mean().item(),
         boxes_of_levels=[int(part.sum()) for part in per_level],
     )
+
+
+def _fits(sizes: Tensor, anchors: Tensor) -> Tensor:
+    """Return the fit of every box to every anchor, ``(N, K)``, between 0 and 1."""
+    ratio = sizes[:, None] / anchors
+    return torch.minimum(ratio, 1 / ratio).amin(-1)
+
+
+def _mean_fitness(fits: Tensor, threshold: float) -> float:
+    """Return the mean over boxes of the best fit, 0 for a box that matches no anchor."""
+    best = fits.amax(1)
+    return torch.where(best > 1 / threshold, best, 0.0).mean().item()
 
 
 def cluster_anchors(sizes: Tensor, num_anchors: int, seed: int = 0) -> Tensor:
@@ -143,7 +113,7 @@ def cluster_anchors(sizes: Tensor, num_anchors: int, seed: int = 0) -> Tensor:
             f'{num_anchors} anchors asked for'
         )
     clusters = KMeans(num_anchors, n_init=4, random_state=seed).fit(sizes.log().numpy())
-    # Whole pixels also forget the order in which the threads have summed.
+    # Rounding also hides the differences in summation order between threads.
     return _whole_pixels(torch.from_numpy(clusters.cluster_centers_).exp())
 
 
@@ -154,32 +124,32 @@ def refine_anchors(
     generations: int = 1000,
     seed: int = 0,
 ) -> Tensor:
-    """Return anchors of at least the fitness of those given, by random mutation.
+    """Return anchors of at least the same fitness, by random mutation.
 
     In each generation some sides are multiplied by log-normal factors and rounded to whole
-    pixels; what comes out is kept where the fitness grows.
+    pixels; the result is kept if the fitness grows.
 
     Args:
         sizes: Widths and heights of boxes ``(N, 2)``.
         anchors: Widths and heights of anchors ``(K, 2)``.
-        threshold: Factor below which the sides of a box and an anchor that match differ.
-        generations: How many mutations are tried.
+        threshold: See :func:`fit_of_levels`.
+        generations: Number of mutations.
         seed: Of the mutations.
 
     Returns:
         ``(K, 2)``.
     """
     generator = torch.Generator().manual_seed(seed)
-    fits = fits_of_boxes(sizes, anchors)
-    best = mean_fitness(fits, threshold)
+    fits = _fits(sizes, anchors)
+    best = _mean_fitness(fits, threshold)
     for _ in range(generations):
         changed = torch.rand(anchors.shape, generator=generator) < _CHANGED
         exponents = _DEVIATION * torch.randn(anchors.shape, generator=generator)
         mutated = _whole_pixels(anchors * (exponents * changed).double().exp())
         moved = (mutated != anchors).any(1)
         new_fits = fits.clone()
-        new_fits[:, moved] = fits_of_boxes(sizes, mutated[moved])
-        fitness = mean_fitness(new_fits, threshold)
+        new_fits[:, moved] = _fits(sizes, mutated[moved])
+        fitness = _mean_fitness(new_fits, threshold)
         if fitness > best:
             anchors, fits, best = mutated, new_fits, fitness
     return anchors
@@ -218,9 +188,9 @@ def propose_anchors(
     Args:
         sizes: Widths and heights of boxes ``(N, 2)``.
         present: The anchors that the head has.
-        num_anchors: How many are proposed; divisible by the number of levels.
-        threshold: Factor below which the sides of a box and an anchor that match differ.
-        generations: How many mutations are tried.
+        num_anchors: K, divisible by the number of levels.
+        threshold: See :func:`fit_of_levels`.
+        generations: Number of mutations.
         seed: Of both.
 
     Returns:
@@ -234,85 +204,6 @@ def propose_anchors(
     levels = share_among_levels(anchors, present.strides)
     fitness = [fit_of_levels(sizes, each, threshold).fitness for each in (levels, present.levels)]
     return levels if fitness[0] > fitness[1] else None
-
-
-def read_boxes(
-    path: str | Path, image_size: float, classes: tuple[str, ...] | None = None
-) -> Boxes:
-    """Read the sizes of the boxes of a COCO annotation file, at the training size.
-
-    Each image is taken to be resized, its aspect kept, so that its longer side is
-    ``image_size``. As mmdet does, boxes that are marked as a crowd or to be ignored, are
-    degenerate (a side below 1 pixel of the image, no area, outside the image) or of no class of
-    the data set are left out.
-
-    Args:
-        path: JSON file.
-        image_size: Pixels.
-        classes: Names of the categories that count; all by default.
-
-    Raises:
-        InputError: If there is no such file, or it is no COCO annotation file.
-    """
-    if not Path(path).is_file():
-        raise InputError(f'no annotation file {path}')
-    try:
-        content = json.loads(Path(path).read_text())
-        images = {image['id']: (image['width'], image['height']) for image in content['images']}
-        counted = {
-            category['id']
-            for category in content['categories']
-            if classes is None or category['name'] in classes
-        }
-        sizes, left_out = [], Counter()
-        for annotation in content['annotations']:
-            width, height = images[annotation['image_id']]
-            reason = _reason_to_leave_out(annotation, width, height, counted)
-            if reason is None:
-                scale = image_size / max(width, height)
-                sizes.append([scale * side for side in annotation['bbox'][2:]])
-            else:
-                left_out[reason] += 1
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        why = f'no key {error}' if isinstance(error, KeyError) else error
-        raise InputError(f'{path} is no COCO annotation file: {why}') from error
-    return Boxes(torch.tensor(sizes, dtype=torch.float64).reshape(-1, 2), left_out)
-
-
-def _reason_to_leave_out(annotation: dict, width: float, height: float, counted: set) -> str | None:
-    x, y, w, h = annotation['bbox']
-    if annotation.get('iscrowd'):
-        return 'crowd'
-    if annotation.get('ignore'):
-        return 'ignored'
-    inside = min(x + w, width) > max(x, 0) and min(y + h, height) > max(y, 0)
-    sized = 1 <= w < math.inf and 1 <= h < math.inf and annotation.get('area', 1) > 0
-    if not (inside and sized):
-        return 'degenerate'
-    return None if annotation['category_id'] in counted else 'of other classes'
-
-
-def read_all_boxes(files: dict[str, tuple[str, ...] | None], image_size: float) -> Boxes:
-    """Read the boxes of several annotation files; see :func:`read_boxes`.
-
-    Args:
-        files: Path to the names of the classes that count.
-        image_size: Pixels.
-
-    Raises:
-        InputError: As :func:`read_boxes`, and if there is no box in any.
-    """
-    parts = [read_boxes(path, image_size, classes) for path, classes in files.items()]
-    boxes = Boxes(
-        torch.cat([part.sizes for part in parts]), sum((part.left_out for part in parts), Counter())
-    )
-    if not len(boxes.sizes):
-        left_out = ', '.join(f'{count} {reason}' for reason, count in boxes.left_out.items())
-        raise InputError(
-            f'there are no boxes in {", ".join(files)}'
-            + (f'; left out: {left_out}' * bool(left_out))
-        )
-    return boxes
 
 
 def anchors_of_head(model: dict) -> AnchorSetup:
@@ -351,57 +242,10 @@ def _checked_anchors(generator: dict) -> tuple[Levels, list]:
             f'got {base_sizes}'
         )
     if not isinstance(strides, (list, tuple)) or len(strides) != len(base_sizes):
-        raise InputError(f'there are anchors for {len(base_sizes)} levels and strides {strides}')
+        raise InputError(
+            f'anchors for {len(base_sizes)} levels and strides {strides}: one stride a level is needed'
+        )
     return [[tuple(size) for size in level] for level in base_sizes], list(strides)
-
-
-def annotation_files(dataset: dict) -> dict[str, tuple[str, ...] | None]:
-    """Return the annotation files of a data set's config, with the classes that it names.
-
-    Wrappers are looked through; how often one repeats its data set is not counted.
-
-    Args:
-        dataset: ``train_dataloader.dataset``.
-    """
-    if 'dataset' in dataset:
-        return annotation_files(dataset['dataset'])
-    if 'datasets' in dataset:
-        parts = [annotation_files(part) for part in dataset['datasets']]
-        return {path: classes for part in parts for path, classes in part.items()}
-    if not dataset.get('ann_file'):
-        return {}
-    classes = (dataset.get('metainfo') or {}).get('classes')
-    path = Path(dataset.get('data_root') or '') / dataset['ann_file']
-    return {str(path): (classes,) if isinstance(classes, str) else classes and tuple(classes)}
-
-
-def image_size_of(dataset: dict) -> int | None:
-    """Return the side of the square that a data set's pipeline makes of images, if it tells.
-
-    It is that of the first mosaic or resize, the outermost wrapper first.
-
-    Args:
-        dataset: ``train_dataloader.dataset``.
-    """
-    for transform in dataset.get('pipeline') or []:
-        kind = str(transform.get('type'))
-        if 'Mosaic' in kind or 'Resize' in kind:
-            scale = transform.get('img_scale') or transform.get('scale')
-            sides = {scale} if isinstance(scale, int) else set(_flat(scale))
-            if len(sides) == 1:
-                return sides.pop()
-    parts = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets', [])
-    return next(filter(None, map(image_size_of, parts)), None)
-
-
-def _flat(scale: object) -> list[int]:
-    """Return a pair of sides, or no side where a scale is anything else."""
-    is_pair = isinstance(scale, (list, tuple)) and all(isinstance(side, int) for side in scale)
-    return list(scale) if is_pair else []
-
-
-def _tensor(levels: Levels) -> Tensor:
-    return torch.tensor([anchor for level in levels for anchor in level], dtype=torch.float64)
 
 
 def _whole_pixels(anchors: Tensor) -> Tensor:

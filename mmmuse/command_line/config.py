@@ -1,4 +1,4 @@
-"""Read a config, refuse keys that nothing reads, and apply mmpretrain's flags."""
+"""Read a config, refuse unknown keys, and apply mmpretrain's flags."""
 
 import argparse
 import ast
@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader
 from mmmuse.checkpoints.network_config import network_config
 from mmmuse.errors import InputError
 
-# What MMEngine's runner and tools read from the config beside the runner's own arguments.
-_READ_ELSEWHERE = {
+# Keys that MMEngine's runner and tools read, besides the runner's arguments.
+_OTHER_KEYS = {
     'activation_checkpointing',
     'compile',
     'custom_imports',
@@ -32,15 +32,15 @@ _READ_ELSEWHERE = {
 }
 _BASE_VARIABLE = re.compile(r'_base_\.(\w+)')
 _LOADER_KEYS = set(inspect.signature(DataLoader).parameters) | {'num_batch_per_epoch'}
-# Parts of which MMEngine reads some keys and would not miss the others, or that a run may build
-# late or never: for each its type, where it has to be that one, and what is read.
+# Parts in which MMEngine ignores unknown keys, or which a run may build late or never: for each
+# the type for which it is checked (None for any) and its known keys.
 _PARTS: dict[str, tuple[str | None, set[str]]] = {
     'env_cfg': (None, {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'}),
     'auto_scale_lr': (None, {'base_batch_size', 'enable'}),
     'test_cfg': ('TestLoop', {'type', 'fp16'}),
     'val_dataloader': (None, _LOADER_KEYS),
     'test_dataloader': (None, _LOADER_KEYS),
-    # What this hook does not know it passes on to its first save.
+    # This hook passes unknown arguments on to its first save.
     'default_hooks.checkpoint': (
         'CheckpointHook',
         {'type', 'priority'}
@@ -55,7 +55,18 @@ def runner_keys(config: Config) -> set[str]:
     runner = Runner
     if 'runner_type' in config:
         runner = RUNNERS.get(config.runner_type) or Runner
-    return (set(inspect.signature(runner).parameters) - {'cfg'}) | _READ_ELSEWHERE
+    return (set(inspect.signature(runner).parameters) - {'cfg'}) | _OTHER_KEYS
+
+
+def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:
+    """Add ``--cfg-options``, which overrides config keys."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help=f'override config keys, e.g. {example}',
+    )
 
 
 def add_shared_flags(parser: argparse.ArgumentParser) -> None:
@@ -68,13 +79,7 @@ def add_shared_flags(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='load a checkpoint that holds more than weights; it may run code',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='override config keys, e.g. train_cfg.max_epochs=3',
-    )
+    add_config_options(parser, 'train_cfg.max_epochs=3')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
@@ -88,45 +93,53 @@ def add_exit_flags(parser: argparse.ArgumentParser) -> None:
         metavar=('C', 'H', 'W'),
         help='shape of an image; read from the config by default',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='override config keys, e.g. test_dataloader.dataset.indices=1000',
-    )
+    add_config_options(parser, 'test_dataloader.dataset.indices=1000')
+
+
+def check_at_least(args: argparse.Namespace, **least: int) -> None:
+    """Check that numbers given by flags are not below a limit.
+
+    Args:
+        args: The parsed flags; None is accepted.
+        **least: Limit of each by its name.
+
+    Raises:
+        InputError: If one is.
+    """
+    for name, limit in least.items():
+        number = getattr(args, name)
+        if number is not None and number < limit:
+            raise InputError(f'--{name.replace("_", "-")} is at least {limit}, got {number}')
 
 
 def load_config(path: str, options: dict) -> Config:
     """Read a config file and merge the command line's options into it.
 
     Raises:
-        InputError: If there is no such file, or a key is read by nothing.
+        InputError: If the file is missing, or a key is unknown.
     """
     if not Path(path).is_file():
         raise InputError(f'no config file {path}')
     config = Config.fromfile(path)
-    refuse_unread_keys(config, path, options)
+    refuse_unknown_keys(config, path, options)
     _inline_networks(config, path, options)
     config.merge_from_dict(options)
-    _refuse_unread_keys_of_parts(config)
+    _refuse_unknown_keys_of_parts(config)
     return config
 
 
 def _inline_networks(config: Config, path: str, options: dict) -> None:
-    """Put the models of teachers and peers that are named by their config files into the config.
+    """Replace the config files of teachers and peers by the models in them.
 
-    A relative path is one from the file that names it, so that a config means the same
-    wherever it is read. What a run dumps then stands on its own.
+    A relative path starts from the file that names it, so that it does not depend on the current
+    folder. A dumped config is then self-contained.
     """
     model = config.get('model')
     if not isinstance(model, dict):
         return
-    parts = [(model, 'teacher')]
-    peers = model.get('peers')
-    for peer in peers.values() if isinstance(peers, dict) else peers or []:
-        if isinstance(peer, dict):
-            parts.append((peer, 'model'))
+    peers = model.get('peers') or []
+    peers = peers.values() if isinstance(peers, dict) else peers
+    parts = [(model, 'teacher'), *((peer, 'model') for peer in peers if isinstance(peer, dict))]
     for part, key in parts:
         name = part.get(key)
         if isinstance(name, str) and f'model.{key}' not in options:
@@ -134,7 +147,7 @@ def _inline_networks(config: Config, path: str, options: dict) -> None:
 
 
 def _from_its_file(name: str, path: str) -> str:
-    """Return a path that a config file or one of its bases gives, as one from the current folder."""
+    """Return the path that a config file or one of its bases names, relative to that file."""
     for file in _own_files(Path(path)):
         constants = (node for node in ast.walk(ast.parse(file.read_text())))
         if any(isinstance(node, ast.Constant) and node.value == name for node in constants):
@@ -142,31 +155,30 @@ def _from_its_file(name: str, path: str) -> str:
     return name
 
 
-def refuse_unread_keys(config: Config, path: str, options: dict) -> None:
-    """Refuse top-level keys of a config file, or of ``--cfg-options``, that nothing reads.
+def refuse_unknown_keys(config: Config, path: str, options: dict) -> None:
+    """Refuse unknown top-level keys of a config file or of ``--cfg-options``.
 
-    A variable that the file or its bases use is read. Files of installed
-    packages are left alone, and so are files that a run has dumped, where such
-    variables stand as plain keys.
+    Variables that the file or its bases use are accepted. Files of installed packages are
+    not checked, nor are files that a run has dumped, in which such variables are plain keys.
 
     Raises:
-        InputError: Naming the key and the nearest one that is read.
+        InputError: With the key and the nearest known one.
     """
     read = runner_keys(config)
     for key in options:
         top = key.partition('.')[0]
         if top not in read:
             why = 'a variable of the config file, used before the command line is read'
-            raise InputError(_unread(top, read, why if top in config else None))
-    if {'launcher', 'work_dir'} <= config.keys():  # Set by the tools, never by a person.
+            raise InputError(_unknown(top, read, why if top in config else None))
+    if {'launcher', 'work_dir'} <= config.keys():  # A dump: only the tools set both.
         return
     assigned, used = _names(path, config)
     for key in sorted(assigned - used - read):
         if key in config:
-            raise InputError(_unread(key, read))
+            raise InputError(_unknown(key, read))
 
 
-def _refuse_unread_keys_of_parts(config: Config) -> None:
+def _refuse_unknown_keys_of_parts(config: Config) -> None:
     for path, (kind, read) in _PARTS.items():
         part = config
         for name in path.split('.'):
@@ -175,7 +187,7 @@ def _refuse_unread_keys_of_parts(config: Config) -> None:
             continue
         # MMEngine adds the scope to the parts of a base from another library.
         for key in sorted(set(part) - read - {'_scope_'}):
-            raise InputError(_unread(f'{path}.{key}', read))
+            raise InputError(_unknown(f'{path}.{key}', read))
 
 
 def _names(path: str, config: Config) -> tuple[set[str], set[str]]:
@@ -205,10 +217,10 @@ def _own_files(path: Path) -> list[Path]:
     return [path, *(own for base in bases for own in _own_files(path.parent / base))]
 
 
-def _unread(key: str, read: set[str], why: str | None = None) -> str:
+def _unknown(key: str, read: set[str], why: str | None = None) -> str:
     nearest = difflib.get_close_matches(key.rpartition('.')[2], read, n=1, cutoff=0.6)
     hint = f'; did you mean {nearest[0]!r}?' if nearest and nearest[0] != key else ''
-    return f'nothing reads the config key {key!r}{f" ({why})" if why else ""}{hint}'
+    return f'unknown config key {key!r}{f" ({why})" if why else ""}{hint}'
 
 
 def apply_shared_flags(config: Config, args: argparse.Namespace) -> None:
@@ -230,18 +242,17 @@ def apply_shared_flags(config: Config, args: argparse.Namespace) -> None:
             loader.setdefault('collate_fn', dict(type='default_collate'))
     if args.launcher != 'none' and not torch.cuda.is_available():
         # What MMEngine fills in for a GPU, without the device.
-        config.model_wrapper_cfg = dict(
-            dict(
-                type='MMDistributedDataParallel',
-                find_unused_parameters=config.get('find_unused_parameters', False),
-                broadcast_buffers=False,
-            ),
-            **{**config.get('model_wrapper_cfg', {}), 'device_ids': None},
-        )
+        config.model_wrapper_cfg = {
+            'type': 'MMDistributedDataParallel',
+            'find_unused_parameters': config.get('find_unused_parameters', False),
+            'broadcast_buffers': False,
+            **config.get('model_wrapper_cfg', {}),
+            'device_ids': None,
+        }
 
 
 def apply_training_flags(config: Config, args: argparse.Namespace) -> None:
-    """Set what ``train.py``'s flags ask for.
+    """Apply the flags of ``train.py``.
 
     Raises:
         InputError: If ``--auto-scale-lr`` has no base batch size to scale from.

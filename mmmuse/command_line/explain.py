@@ -1,4 +1,4 @@
-"""Turn errors that a user can mend into one line on stderr and a nonzero exit."""
+"""User-facing errors: one line on stderr and a nonzero exit."""
 
 import re
 import sys
@@ -21,7 +21,7 @@ _UNKNOWN_TYPE = re.compile(r'[\'"]?(\S+ is not in the \S+ registry)')
 
 def explanation(error: BaseException) -> str | None:
     """Return one line for an error that bad input causes; None for any other."""
-    # A KeyError's own text is the repr of its message.
+    # The text of a KeyError is the repr of its message.
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     message = ' '.join(str(text).split())
     if isinstance(error, (MMMuseError, ConfigParsingError)):
@@ -67,7 +67,7 @@ def _raised_while_building(error: BaseException) -> bool:
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
-    """Say whether Ctrl-C is behind an error: torch.save, if stopped, raises one of its own."""
+    """Return whether Ctrl-C caused an error: an interrupted torch.save raises another one."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None
@@ -78,7 +78,7 @@ def explained(on_interrupt: str = 'interrupted') -> Iterator[None]:
     """Exit with 1 and one line on bad input, with 130 on Ctrl-C; other errors pass.
 
     Args:
-        on_interrupt: What to say on Ctrl-C.
+        on_interrupt: Message on Ctrl-C.
     """
     try:
         yield

@@ -1,8 +1,8 @@
 """Tables for people, JSON for programs."""
 
 import json
-import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,12 +25,12 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         table.add_column(column, justify='right' if i else 'left', overflow='fold')
     for row in rows:
         table.add_row(*map(str, row))
-    # Into a file or a pipe a row stays on its line.
+    # Rows are not wrapped in a file or a pipe.
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def check_json(path: str | None) -> None:
-    """Refuse a file that could not be written, before anything is measured.
+    """Check that a file could be written, before anything is measured.
 
     Raises:
         InputError: If its folder does not exist.
@@ -40,20 +40,20 @@ def check_json(path: str | None) -> None:
 
 
 def check_new_folder(path: Path) -> None:
-    """Refuse a folder that exists or could not be made, before anything is measured.
+    """Check that a folder could be made, before anything is measured.
 
     Raises:
-        InputError: If so.
+        InputError: If it exists, or its parent does not.
     """
     if path.exists():
-        raise InputError(f'{path} exists; it is left as it is')
+        raise InputError(f'{path} already exists')
     if not path.absolute().parent.is_dir():
         raise InputError(f'no folder {path.absolute().parent} to write into')
 
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """Write into a folder that is there in the end, whole, or not at all."""
+    """Write into a temporary folder, which is renamed at the end, or removed on an error."""
     folder = Path(mkdtemp(prefix=f'.{out.name}.', dir=out.absolute().parent))
     try:
         yield folder
@@ -72,13 +72,9 @@ def write_json(path: str | None, figures: dict, device: str = 'cpu') -> None:
 
 def hardware(device: str = 'cpu') -> str:
     """Describe the machine in words: processor, threads, torch."""
-    processor = platform.processor() or platform.machine()
-    for line in (
-        Path('/proc/cpuinfo').read_text().splitlines() if os.path.exists('/proc/cpuinfo') else ()
-    ):
-        if line.startswith('model name'):
-            processor = line.partition(':')[2].strip()
-            break
+    cpu_info = Path('/proc/cpuinfo')
+    name = re.search(r'model name\s*: *(.+)', cpu_info.read_text()) if cpu_info.exists() else None
+    processor = name[1] if name else platform.processor() or platform.machine()
     if device.startswith('cuda'):
         processor = torch.cuda.get_device_name(device)
     return f'{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}'

@@ -1,4 +1,4 @@
-"""Build and run an MMEngine runner, leaving nothing behind if it never took a step."""
+"""Build and run an MMEngine runner; a run without a finished step leaves no files."""
 
 import logging
 import shutil
@@ -29,31 +29,24 @@ from mmmuse.tapping.dry_run import is_detector
 class _Steps(Hook):
     """Counts finished iterations of any kind."""
 
-    def __init__(self) -> None:
-        self.done = 0
+    done = 0
 
     def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
         self.done += 1
 
     after_test_iter = after_train_iter
 
-
-class _LastEvaluation(Hook):
-    """Evaluates a resumed run that had nothing left to train: it was stopped in its last evaluation."""
-
-    def __init__(self, steps: _Steps) -> None:
-        self.steps = steps
-
     def after_train(self, runner: Runner) -> None:
-        if self.steps.done == 0 and runner.val_loop is not None:
+        # A resumed run with nothing left to train was stopped in its last evaluation.
+        if self.done == 0 and runner.val_loop is not None:
             runner.val_loop.run()
 
 
 def run(config: Config, act: Callable[[Runner], Any]) -> Any:
-    """Build the config's runner and let it act; clean up if that fails before a first step.
+    """Build the config's runner and call ``act``; remove its files if that fails before a first step.
 
     Args:
-        config: The whole config.
+        config: The config.
         act: ``Runner.train``, or a function that tests.
 
     Returns:
@@ -66,13 +59,12 @@ def run(config: Config, act: Callable[[Runner], Any]) -> Any:
     with _discarded_unless(lambda: steps.done > 0, config):
         runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
         runner.register_hook(steps)
-        runner.register_hook(_LastEvaluation(steps))
         _add_missing_hooks(runner)
         return act(runner)
 
 
 def _add_missing_hooks(runner: Runner) -> None:
-    """Add the hooks that a distiller or a detector cannot do without, where a config lacks them."""
+    """Add the hooks that a distiller or a detector needs and the config lacks."""
     distiller = distiller_of(runner)
     needed = [StudentCheckpointHook, PeerCheckpointHook, TrainingLabelsHook] if distiller else []
     if is_detector(distiller.student if distiller else unwrapped(runner.model)):
@@ -83,21 +75,21 @@ def _add_missing_hooks(runner: Runner) -> None:
 
 
 def train(runner: Runner) -> None:
-    """Train, unless a last batch is left over that is too small for a distiller's losses.
+    """Train, if the last batch of an epoch is large enough for a distiller's losses.
 
     Raises:
-        InputError: If so; the check needs no epoch to come to its end.
+        InputError: If it is not, before the first step.
     """
     model = distiller_of(runner)
-    # In an iteration-based loop the sampler may have no end, and so no last batch.
+    # In an iteration-based loop the sampler may be infinite, without a last batch.
     if model is not None and isinstance(runner.train_loop, EpochBasedTrainLoop):
         loader = runner.train_loop.dataloader
-        batches = loader.batch_sampler  # A config may name one; mmdet's do.
+        batches = loader.batch_sampler  # The config's own in mmdet.
         left_over = len(loader.sampler) % (getattr(batches, 'batch_size', None) or 1)
         if 0 < left_over < model.min_batch_size and not getattr(batches, 'drop_last', True):
             own = loader.batch_size is None
             raise InputError(
-                f'the last batch of an epoch is left with {left_over} image(s), and a batch needs at '
+                f'the last batch of an epoch has {left_over} image(s), and a batch needs at '
                 f'least {model.min_batch_size}: set train_dataloader.'
                 f'{"batch_sampler." if own else ""}drop_last=True'
             )

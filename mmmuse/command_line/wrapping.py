@@ -1,4 +1,4 @@
-"""Turn a plain config into a distilled one that inherits from it."""
+"""Write a distilled config that inherits from a plain one."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ def load_plain_config(name: str) -> Config:
     """Load a config by path or as ``mmpretrain::folder/file.py``.
 
     Raises:
-        InputError: If it is not there, cannot be inherited from, holds no model
+        InputError: If it is missing, cannot be inherited from, has no model
             or is a distiller's already.
     """
     if '::' in name:
@@ -68,8 +68,8 @@ def distilled_config(
     has_exits = head.get('ce_weight', 1) or head.get('kd_weight', 1)
     if has_exits and proposal.logits is None:
         raise InputError(
-            'no module that puts out class logits was found, so there can be no '
-            'exits; take a variant without: mi_x_si_alone, mi_plus_si_alone, mi, si'
+            'no module outputs class logits, so there can be no '
+            'exits; use a variant without exits: mi_x_si_alone, mi_plus_si_alone, mi, si'
         )
     base = name if '::' in name else os.path.relpath(name, out.parent or '.')
     lines = [
@@ -95,14 +95,11 @@ def distilled_config(
         "    information=dict(type='mmmuse.InformationLoggerHook'),",
         ')',
     ]
-    evaluators = config.get('val_evaluator') or []
-    kept = '*_base_.val_evaluator' if isinstance(evaluators, list) else '_base_.val_evaluator'
-    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-    if (
-        has_exits
-        and evaluators
-        and not any(evaluator.get('type') == 'mmmuse.ExitAccuracy' for evaluator in evaluators)
-    ):
+    evaluators, kept = config.get('val_evaluator') or [], '*_base_.val_evaluator'
+    if isinstance(evaluators, dict):
+        evaluators, kept = [evaluators], '_base_.val_evaluator'
+    types = [evaluator.get('type') for evaluator in evaluators]
+    if has_exits and types and 'mmmuse.ExitAccuracy' not in types:
         lines += [f"val_evaluator = [{kept}, dict(type='mmmuse.ExitAccuracy')]"]
         if config.get('test_evaluator'):
             lines += ['test_evaluator = val_evaluator']

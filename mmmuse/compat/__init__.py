@@ -1,4 +1,4 @@
-"""What lets the stack run everywhere."""
+"""Compatibility with installs of mmcv that have no compiled ops."""
 
 from .finder import stand_in_for_mmcv_ops
 

@@ -1,10 +1,16 @@
 """Deformable convolution."""
 
+from operator import itemgetter
+
 import torch
 from torch import Tensor
 
-from mmmuse.compat.deformed_sampling import Settings, convolve, differentiate
-from mmmuse.compat.missing_ops import say_so
+from mmmuse.compat.deformed_sampling import convolve, differentiate
+from mmmuse.compat.missing_ops import warn_fallback
+
+_settings = itemgetter(
+    'dH', 'dW', 'padH', 'padW', 'dilationH', 'dilationW', 'group', 'deformable_group'
+)
 
 
 def deform_conv_forward(
@@ -24,13 +30,12 @@ def deform_conv_forward(
         input: Shape ``(N, C, H, W)``.
         weight: Shape ``(D, C / group, kH, kW)``.
         offset: Shape ``(N, 2 * deformable_group * kH * kW, H', W')``, in pixels.
-        output: What is filled, shape ``(N, D, H', W')``.
-        columns: Room for the real op.
-        ones: Room for the real op.
-        settings: Those of :func:`_settings`.
+        output: Filled in place, shape ``(N, D, H', W')``.
+        columns, ones: Workspaces of the compiled op; unused.
+        settings: Stride, padding, dilation and groups under mmcv's names.
     """
-    say_so()
-    output.copy_(convolve(input, weight, offset, None, None, _settings(**settings)))
+    warn_fallback()
+    output.copy_(convolve(input, weight, offset, None, None, _settings(settings)))
 
 
 def deform_conv_backward_input(
@@ -44,7 +49,7 @@ def deform_conv_backward_input(
     **settings: int,
 ) -> None:
     """Fill ``grad_input`` and ``grad_offset``."""
-    grads = differentiate(grad_output, input, weight, offset, None, None, _settings(**settings))
+    grads = differentiate(grad_output, input, weight, offset, None, None, _settings(settings))
     grad_input.copy_(grads[0])
     grad_offset.copy_(grads[2])
 
@@ -62,22 +67,5 @@ def deform_conv_backward_parameters(
     """Add ``scale`` times the gradient to ``grad_weight``."""
     # The gradient by the weight does not depend on it, and mmcv does not give it.
     weight = torch.zeros_like(grad_weight)
-    grads = differentiate(grad_output, input, weight, offset, None, None, _settings(**settings))
+    grads = differentiate(grad_output, input, weight, offset, None, None, _settings(settings))
     grad_weight.add_(grads[1], alpha=scale)
-
-
-def _settings(
-    *,
-    kW: int,  # noqa: N803
-    kH: int,  # noqa: N803
-    dW: int,  # noqa: N803
-    dH: int,  # noqa: N803
-    padW: int,  # noqa: N803
-    padH: int,  # noqa: N803
-    dilationW: int,  # noqa: N803
-    dilationH: int,  # noqa: N803
-    group: int,
-    deformable_group: int,
-    im2col_step: int,
-) -> Settings:
-    return dH, dW, padH, padW, dilationH, dilationW, group, deformable_group

@@ -1,4 +1,4 @@
-"""Convolution at moved points with torchvision's kernels.
+"""Convolution at displaced points with torchvision's kernels.
 
 mmcv and torchvision agree on the layout of the offsets: of each group of channels and
 each of the kernel's points first y, then x.
@@ -20,7 +20,7 @@ def convolve(
     bias: Tensor | None,
     settings: Settings,
 ) -> Tensor:
-    """Return the convolution, shape ``(N, D, H', W')``; mask and bias may be missing."""
+    """Return the convolution, shape ``(N, D, H', W')``; mask and bias are optional."""
     operands = _operands(input, weight, offset, mask, bias)
     return torch.ops.torchvision.deform_conv2d(*operands, *settings, mask is not None)
 
@@ -41,15 +41,16 @@ def differentiate(
             precise(grad_output), *operands, *settings, mask is not None
         )
     )
-    brink = _on_the_brink(operands[2], weight.shape[2:], settings)
-    return by_input, by_weight, by_offset.masked_fill(brink, 0), by_mask, by_bias
+    border = _at_border(operands[2], weight.shape[2:], settings)
+    return by_input, by_weight, by_offset.masked_fill(border, 0), by_mask, by_bias
 
 
-def _on_the_brink(offset: Tensor, kernel: tuple[int, int], settings: Settings) -> Tensor:
-    """Return which offsets are of points a whole pixel outside, at y or x of -1.
+def _at_border(offset: Tensor, kernel: tuple[int, int], settings: Settings) -> Tensor:
+    """Return which offsets are of points exactly one pixel outside, at y or x of -1.
 
-    There the sampled value has a kink, and at first, when nothing is moved, the border
-    of every padded map is there. torchvision takes the derivative inwards, mmcv none.
+    There the sampled value is not differentiable. With offsets of 0, as at the start of a
+    training, the border of every padded map is there. torchvision takes the one-sided derivative
+    towards the inside; mmcv takes 0.
     """
     stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, _, groups = settings
     y, x = offset.unflatten(1, (groups, *kernel, 2)).unbind(4)  # (N, groups, kH, kW, H', W')
@@ -63,7 +64,7 @@ def _on_the_brink(offset: Tensor, kernel: tuple[int, int], settings: Settings) -
 def _operands(
     input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None
 ) -> list[Tensor]:
-    """Return what the kernels read; they ask for a mask and a bias where there is none too."""
+    """Return the kernels' operands, with placeholders for a missing mask or bias."""
     if mask is None:
         mask = input.new_zeros(len(input), 1)
     if bias is None or not bias.numel():

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import ModuleType
 
 
-class LastResort:
-    """Finds ``mmcv._ext`` in this folder, for an mmcv that has the Python half of its ops."""
+class FallbackOpsFinder:
+    """Finds the stand-in for ``mmcv._ext`` if mmcv has the Python part of its ops."""
 
     @staticmethod
     def find_spec(
@@ -19,15 +19,14 @@ class LastResort:
 
 
 def stand_in_for_mmcv_ops() -> None:
-    """Let :mod:`mmmuse.compat.mmcv_ops` be imported as ``mmcv._ext`` where there is no other.
+    """Import :mod:`mmmuse.compat.mmcv_ops` as ``mmcv._ext`` where mmcv has no compiled ops.
 
-    A plain install of mmcv has no compiled ops, and ``import mmdet.models`` then
-    fails on ``mmcv._ext``. The finder stands last in :data:`sys.meta_path`, so the
-    real ops always win, and nothing is imported before somebody asks for them. A
-    second call changes nothing.
+    Without compiled ops ``import mmdet.models`` fails on ``mmcv._ext``. The finder is the
+    last of :data:`sys.meta_path`, so compiled ops take precedence, and nothing is imported
+    before it is needed. A second call changes nothing.
 
-    ``import mmmuse`` calls it. That has to come before mmdet is first imported, which
-    ``import mmpretrain.models`` tries as well: what mmdet missed then stays missing.
+    ``import mmmuse`` calls it. This must precede the first import of mmdet, which
+    ``import mmpretrain.models`` tries as well.
     """
-    if LastResort not in sys.meta_path:
-        sys.meta_path.append(LastResort)
+    if FallbackOpsFinder not in sys.meta_path:
+        sys.meta_path.append(FallbackOpsFinder)

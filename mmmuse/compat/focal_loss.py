@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmmuse.compat.missing_ops import say_so
+from mmmuse.compat.missing_ops import warn_fallback
 from mmmuse.compat.precision import precise
 
 
@@ -16,42 +16,40 @@ def sigmoid_focal_loss_forward(
 ) -> None:
     r"""Fill ``output`` with :math:`-\alpha_t (1 - p_t)^\gamma \log p_t` of each logit, shape ``(N, C)``.
 
-    mmdet asks for it on a GPU only.
+    mmdet uses it on GPUs only.
 
     Args:
         input: Logits, shape ``(N, C)``.
         target: The class of each row, shape ``(N,)``; C is background.
-        weight: A weight of each class, shape ``(C,)``, or nothing.
-        output: What is filled.
+        weight: A weight of each class, shape ``(C,)``, or empty.
+        output: Filled in place.
         gamma: :math:`\gamma`.
         alpha: :math:`\alpha_t` where the logit is of the row's class; else ``1 - alpha``.
     """
-    say_so()
-    _, scale, margin = _sigmoid_parts(input, target, weight, alpha)
-    output.copy_(-scale * margin.neg().sigmoid() ** gamma * F.logsigmoid(margin))
+    warn_fallback()
+    output.copy_(_sigmoid_loss(precise(input), target, weight, gamma, alpha))
 
 
 def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
     """Fill ``grad_input`` with the derivative of each loss by its own logit."""
-    sign, scale, margin = _sigmoid_parts(input, target, weight, alpha)
-    right, wrong = margin.sigmoid(), margin.neg().sigmoid()
-    slope = wrong**gamma * (wrong - gamma * right * F.logsigmoid(margin))
-    grad_input.copy_(-sign * scale * slope)
+    with torch.enable_grad():
+        logits = precise(input).detach().requires_grad_()
+        loss = _sigmoid_loss(logits, target, weight, gamma, alpha).sum()
+    grad_input.copy_(torch.autograd.grad(loss, logits)[0])
 
 
-def _sigmoid_parts(
-    logits: Tensor, target: Tensor, weight: Tensor, alpha: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the sign of the right answer, the loss's factor, and the logit of the right answer."""
-    logits = precise(logits)
+def _sigmoid_loss(
+    logits: Tensor, target: Tensor, weight: Tensor, gamma: float, alpha: float
+) -> Tensor:
     positive = _one_hot(target, logits)
-    sign = positive.to(logits.dtype) * 2 - 1
+    margin = torch.where(positive, logits, -logits)
     scale = torch.where(positive, alpha, 1 - alpha).to(logits.dtype)
     if weight.numel():
         scale = scale * weight[target, None]
-    return sign, scale, sign * logits
+    # (1 - p) ** gamma by its logarithm, whose derivative is finite for any gamma and logit.
+    return -scale * (gamma * F.logsigmoid(-margin)).exp() * F.logsigmoid(margin)
 
 
 def softmax_focal_loss_forward(
@@ -62,12 +60,12 @@ def softmax_focal_loss_forward(
     Args:
         input: Probabilities, shape ``(N, C)``.
         target: The class of each row, shape ``(N,)``; a negative one has no loss.
-        weight: A weight of each class, shape ``(C,)``, or nothing.
-        output: What is filled.
+        weight: A weight of each class, shape ``(C,)``, or empty.
+        output: Filled in place.
         gamma: :math:`\gamma`.
         alpha: :math:`\alpha`.
     """
-    say_so()
+    warn_fallback()
     scale, right, wrong = _softmax_parts(input, target, weight, alpha)
     output.copy_(-scale * wrong**gamma * right.log())
 
@@ -85,21 +83,21 @@ def softmax_focal_loss_backward(
     scale, right, wrong = _softmax_parts(input, target, weight, alpha)
     slope = scale * (gamma * wrong ** (gamma - 1) * right * right.log() - wrong**gamma)
     buff.copy_(slope)
-    chance = precise(input)
-    grad_input.copy_(slope[:, None] * (_one_hot(target, chance).to(chance.dtype) - chance))
+    probs = precise(input)
+    grad_input.copy_(slope[:, None] * (_one_hot(target, probs).to(probs.dtype) - probs))
 
 
 def _softmax_parts(
-    chance: Tensor, target: Tensor, weight: Tensor, alpha: float
+    probs: Tensor, target: Tensor, weight: Tensor, alpha: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return each row's factor of the loss, and the chances of a right and of a wrong answer.
+    """Return each row's factor, and the probabilities of its class and of all others.
 
-    Neither chance is quite nothing, so that their logarithm and negative powers are finite.
+    Both are clamped above 0, so that their logarithms and negative powers are finite.
     """
-    chance, tiny = precise(chance), torch.finfo(torch.float32).tiny
+    probs, tiny = precise(probs), torch.finfo(torch.float32).tiny
     label = target.clamp(min=0)
-    right = chance.gather(1, label[:, None])[:, 0]
-    scale = alpha * (target >= 0).to(chance.dtype)
+    right = probs.gather(1, label[:, None])[:, 0]
+    scale = alpha * (target >= 0).to(probs.dtype)
     if weight.numel():
         scale = scale * weight[label]
     return scale, right.clamp(min=tiny), (1 - right).clamp(min=tiny)

@@ -1,4 +1,4 @@
-"""What is said where mmcv's compiled ops are missing."""
+"""Warnings and errors where mmcv's compiled ops are missing."""
 
 import logging
 from functools import cache
@@ -16,24 +16,24 @@ HOW_TO_BUILD = (
 
 
 def refuse(what: str) -> NoReturn:
-    """Raise that ``what`` has no stand-in, and how to get the real op.
+    """Raise that ``what`` needs a compiled op, and how to install it.
 
     Raises:
         InputError: Always.
     """
-    raise InputError(f'{what} needs what is not installed: {HOW_TO_BUILD}')
+    raise InputError(f"{what} needs mmcv's compiled ops, which are not installed: {HOW_TO_BUILD}")
 
 
-def say_so() -> None:
-    """Warn, once in a process, that an op is a stand-in."""
+def warn_fallback() -> None:
+    """Warn, once per process, that mmcv's compiled ops are replaced."""
     if not torch.compiler.is_compiling():
-        _say_so_once()
+        _warn_once()
 
 
 @cache
-def _say_so_once() -> None:
+def _warn_once() -> None:
     print_log(
-        "mmcv's compiled ops are not installed; mmmuse stands in for those of plain detectors with "
+        "mmcv's compiled ops are not installed; mmmuse replaces those of plain detectors by "
         'torchvision and torch (nms, soft_nms, nms_match, roi_align, roi_pool, deform_conv2d and '
         'its modulated kind, the focal losses)',
         logger='current',

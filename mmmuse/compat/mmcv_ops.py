@@ -1,8 +1,8 @@
-"""The ops of plain detectors under the signatures of ``mmcv._ext``, a subject a file.
+"""The ops of plain detectors under the signatures of ``mmcv._ext``, one family of ops per file.
 
 Python imports this file as ``mmcv._ext`` where mmcv was installed without its
-compiled ops (:func:`mmmuse.compat.stand_in_for_mmcv_ops`). mmcv allocates what an
-op fills in. An op that is missing here can be imported, and raises when called.
+compiled ops (:func:`mmmuse.compat.stand_in_for_mmcv_ops`). mmcv allocates the tensors that an
+op fills. Any other op can be imported, and raises when called.
 """
 
 from collections.abc import Callable

@@ -1,9 +1,22 @@
 """Modulated deformable convolution."""
 
+from operator import itemgetter
+
 from torch import Tensor
 
-from mmmuse.compat.deformed_sampling import Settings, convolve, differentiate
-from mmmuse.compat.missing_ops import say_so
+from mmmuse.compat.deformed_sampling import convolve, differentiate
+from mmmuse.compat.missing_ops import warn_fallback
+
+_settings = itemgetter(
+    'stride_h',
+    'stride_w',
+    'pad_h',
+    'pad_w',
+    'dilation_h',
+    'dilation_w',
+    'group',
+    'deformable_group',
+)
 
 
 def modulated_deform_conv_forward(
@@ -25,15 +38,14 @@ def modulated_deform_conv_forward(
         input: Shape ``(N, C, H, W)``.
         weight: Shape ``(D, C / group, kernel_h, kernel_w)``.
         bias: Shape ``(D,)``, or nothing.
-        ones: Room for the real op.
+        ones, columns: Workspaces of the compiled op; unused.
         offset: Shape ``(N, 2 * deformable_group * kernel_h * kernel_w, H', W')``, in pixels.
         mask: Weights of the points, shape ``(N, deformable_group * kernel_h * kernel_w, H', W')``.
-        output: What is filled, shape ``(N, D, H', W')``.
-        columns: Room for the real op.
-        settings: Those of :func:`_settings`.
+        output: Filled in place, shape ``(N, D, H', W')``.
+        settings: Stride, padding, dilation and groups under mmcv's names, and ``with_bias``.
     """
-    say_so()
-    output.copy_(convolve(input, weight, offset, mask, bias, _settings(**settings)))
+    warn_fallback()
+    output.copy_(convolve(input, weight, offset, mask, bias, _settings(settings)))
 
 
 def modulated_deform_conv_backward(
@@ -53,27 +65,10 @@ def modulated_deform_conv_backward(
     **settings: int,
 ) -> None:
     """Fill the gradients by input, offset and mask; add to those by weight and bias."""
-    grads = differentiate(grad_output, input, weight, offset, mask, bias, _settings(**settings))
+    grads = differentiate(grad_output, input, weight, offset, mask, bias, _settings(settings))
     grad_input.copy_(grads[0])
     grad_weight.add_(grads[1])
     grad_offset.copy_(grads[2])
     grad_mask.copy_(grads[3])
     if settings['with_bias']:
         grad_bias.add_(grads[4])
-
-
-def _settings(
-    *,
-    kernel_h: int,
-    kernel_w: int,
-    stride_h: int,
-    stride_w: int,
-    pad_h: int,
-    pad_w: int,
-    dilation_h: int,
-    dilation_w: int,
-    group: int,
-    deformable_group: int,
-    with_bias: bool,
-) -> Settings:
-    return stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group

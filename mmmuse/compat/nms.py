@@ -4,7 +4,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from mmmuse.compat.missing_ops import say_so
+from mmmuse.compat.missing_ops import warn_fallback
 from mmmuse.compat.precision import precise
 
 NAIVE, LINEAR, GAUSSIAN = range(3)  # methods of softnms
@@ -19,7 +19,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
         iou_threshold: A box goes if it overlaps a better one by more than this.
         offset: A box is ``x2 - x1 + offset`` wide, and as much high.
     """
-    say_so()
+    warn_fallback()
     boxes = precise(boxes) + boxes.new_tensor([0, 0, offset, offset])
     return torchvision.ops.nms(boxes, scores.to(boxes.dtype), iou_threshold)
 
@@ -35,7 +35,7 @@ def softnms(
     offset: int,
 ) -> Tensor:
     """Fill the first rows of ``dets`` with boxes and lowered scores, best first; return their indices."""
-    say_so()
+    warn_fallback()
     corners = precise(boxes) + boxes.new_tensor([0, 0, offset, offset])
     scores, left, kept = precise(scores).clone(), torch.arange(len(boxes)), []
     while len(left):
@@ -63,7 +63,7 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
         dets: Corners and scores, shape ``(N, 5)``.
         iou_threshold: A box goes if it overlaps a better one by this or more.
     """
-    say_so()
+    warn_fallback()
     boxes, scores = precise(dets).split([4, 1], dim=1)
     left, matched = scores[:, 0].argsort(descending=True, stable=True), []
     while len(left):

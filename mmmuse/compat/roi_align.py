@@ -4,7 +4,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from mmmuse.compat.missing_ops import refuse, say_so
+from mmmuse.compat.missing_ops import refuse, warn_fallback
 from mmmuse.compat.precision import precise
 
 AVERAGE = 1  # of the pool modes
@@ -16,23 +16,13 @@ def roi_align_forward(
     output: Tensor,
     argmax_y: Tensor,
     argmax_x: Tensor,
-    aligned_height: int,
-    aligned_width: int,
-    spatial_scale: float,
-    sampling_ratio: int,
-    pool_mode: int,
-    aligned: bool,
+    **sampling: float,
 ) -> None:
     """Fill ``output``, shape ``(K, C, aligned_height, aligned_width)``, from ``rois`` ``(K, 5)``."""
-    say_so()
-    _refuse_max_pooling(pool_mode)
+    warn_fallback()
+    (scale, *size), points = _sampling(**sampling)
     features = precise(input)
-    size = (aligned_height, aligned_width)
-    output.copy_(
-        torchvision.ops.roi_align(
-            features, rois.to(features.dtype), size, spatial_scale, sampling_ratio, aligned
-        )
-    )
+    output.copy_(torchvision.ops.roi_align(features, rois.to(features.dtype), size, scale, *points))
 
 
 def roi_align_backward(
@@ -41,30 +31,28 @@ def roi_align_backward(
     argmax_y: Tensor,
     argmax_x: Tensor,
     grad_input: Tensor,
+    **sampling: float,
+) -> None:
+    """Fill ``grad_input``, shape ``(N, C, H, W)``."""
+    size, points = _sampling(**sampling)
+    grad = precise(grad_output)
+    grad_input.copy_(
+        torch.ops.torchvision._roi_align_backward(
+            grad, rois.to(grad.dtype), *size, *grad_input.shape, *points
+        )
+    )
+
+
+def _sampling(
+    *,
     aligned_height: int,
     aligned_width: int,
     spatial_scale: float,
     sampling_ratio: int,
     pool_mode: int,
     aligned: bool,
-) -> None:
-    """Fill ``grad_input``, shape ``(N, C, H, W)``."""
-    _refuse_max_pooling(pool_mode)
-    grad = precise(grad_output)
-    grad_input.copy_(
-        torch.ops.torchvision._roi_align_backward(
-            grad,
-            rois.to(grad.dtype),
-            spatial_scale,
-            aligned_height,
-            aligned_width,
-            *grad_input.shape,
-            sampling_ratio,
-            aligned,
-        )
-    )
-
-
-def _refuse_max_pooling(pool_mode: int) -> None:
+) -> tuple[tuple, tuple]:
+    """Return scale and output size, then the points of a bin, in the order of torchvision's kernels."""
     if pool_mode != AVERAGE:
         refuse("roi_align with pool_mode='max'")
+    return (spatial_scale, aligned_height, aligned_width), (sampling_ratio, aligned)

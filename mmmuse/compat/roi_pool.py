@@ -6,7 +6,7 @@ torchvision's kernel rounds the corners of a region to whole pixels; mmcv's does
 import torch
 from torch import Tensor
 
-from mmmuse.compat.missing_ops import say_so
+from mmmuse.compat.missing_ops import warn_fallback
 from mmmuse.compat.precision import precise
 
 
@@ -29,13 +29,13 @@ def roi_pool_forward(
         input: Features, shape ``(N, C, H, W)``.
         rois: Index of the image and corners of each region, shape ``(K, 5)``; ``x2`` and
             ``y2`` are the last pixels inside.
-        output: What is filled, shape ``(K, C, pooled_height, pooled_width)``.
-        argmax: What is filled, of the same shape; ``y * W + x``.
+        output: Filled in place, shape ``(K, C, pooled_height, pooled_width)``.
+        argmax: Filled in place, of the same shape; ``y * W + x``.
         pooled_height: Bins of a region from top to bottom.
         pooled_width: Bins of a region from left to right.
         spatial_scale: Pixels of the features per unit of the corners.
     """
-    say_so()
+    warn_fallback()
     features = precise(input)
     height, width = features.shape[2:]
     images, corners = rois[:, 0].tolist(), rois[:, 1:].to(features.dtype)

@@ -18,16 +18,15 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
     In training each image is padded with zeros, cropped back to its size at a
     random place and flipped left to right: the distribution of mmpretrain's
     ``RandomCrop(padding=crop_padding)`` and ``RandomFlip(prob=flip_prob)``. The
-    draw for an image depends on (seed, epoch, sample index) alone, so workers,
-    processes and resuming change nothing. MMEngine's iteration-based loop
-    counts no epochs: there, if it passes the set more than once, the iteration
-    takes the epoch's place.
+    draw for an image depends only on (seed, epoch, sample index), not on workers,
+    processes or resuming. MMEngine's iteration-based loop counts no epochs: there the
+    iteration replaces the epoch if the set is passed more than once.
 
-    With ``num_views`` each image is drawn that often, for methods that compare
-    views of it; the first view is the one drawn without.
+    With ``num_views`` each image is augmented that often, for methods that compare
+    views of it; the first view is the same as without ``num_views``.
 
-    Batches come from :class:`mmmuse.datasets.BatchedImages`; anything else goes
-    through mmpretrain's own code.
+    Batches come from :class:`mmmuse.datasets.BatchedImages`; others are passed to
+    mmpretrain's preprocessor.
 
     Args:
         crop_padding: Pixels of padding on each side; 0 for no crop.
@@ -35,12 +34,12 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         seed: Of the draws; None takes the runner's.
         num_views: V, how often each image is augmented in training. The N images
             of a batch become V x N, view by view, with their labels repeated.
-        fixed_views: V, how many different augmentations an image has in all: epoch e
-            draws those of epoch e modulo V, so that what a teacher makes of them can be
-            kept (``tools/analysis/cache_teacher.py``). None draws anew in every epoch.
+        fixed_views: V, number of different augmentations of an image: epoch e
+            draws those of epoch e modulo V, so that a teacher's outputs can be
+            cached (``tools/analysis/cache_teacher.py``). None draws anew in every epoch.
         resize: Height and width to which finished images are resized
-            (bilinearly), also those that go through mmpretrain's own code; None
-            leaves them as they are. How images of 32 or 64 pixels come to a
+            (bilinearly), also those of mmpretrain's preprocessor; None
+            does not resize. That images of 32 or 64 pixels are resized for a
             network of 224 is assumed; the paper does not give it.
         **kwargs: Those of mmpretrain's ``ClsDataPreprocessor`` (mean, std,
             batch_augments, ...).
@@ -140,25 +139,25 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
             images = images.flip(1)
         inputs = images.to(torch.float32, copy=True)
         if self._enable_normalize:
-            inputs.sub_(self.mean).div_(self.std)
+            inputs.sub_(self.mean).div_(self.std)  # In place: less memory traffic than mmpretrain.
         if self.pad_size_divisor == 1:
             return inputs
         bottom, right = (-size % self.pad_size_divisor for size in inputs.shape[2:])
         return F.pad(inputs, (0, right, 0, bottom), value=self.pad_value)
 
-    @torch.compiler.disable  # A number that a graph would keep.
+    @torch.compiler.disable  # A graph would treat it as a constant.
     def _epoch(self, data: dict) -> int:
         hub = MessageHub.get_current_instance()
         epoch = _epoch(hub, len(data['sample_idx']), data['num_samples'])
         return epoch % self.fixed_views if self.fixed_views else epoch
 
-    @torch.compiler.disable  # NumPy's 64-bit hashes are nothing to compile.
+    @torch.compiler.disable  # Hashes 64-bit integers in NumPy.
     def _augment(self, images: Tensor, data: dict, epoch: int) -> Tensor:
         hub = MessageHub.get_current_instance()
         seed = hub.get_info('seed', 0) if self.seed is None else self.seed
         indices = data['sample_idx'].cpu().numpy()
         draws = uniform_draws(seed or 0, epoch, indices, 3 * self.num_views)
-        # The draws of one view stand together: those of the first are there with one view alone.
+        # The draws are grouped by view, so that the first view's do not depend on num_views.
         draws = draws.reshape(self.num_views, 3, -1).swapaxes(0, 1).reshape(3, -1)
         rows, columns = (draws[:2] * (2 * self.crop_padding + 1)).astype(np.int64)
         flips = draws[2] < self.flip_prob
@@ -173,7 +172,7 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
 def _epoch(hub: MessageHub, batch_size: int, num_samples: int) -> int:
     if hub.get_info('max_epochs', None) != 1:
         return hub.get_info('epoch', 0)
-    # A run of one epoch, or an iteration-based one, whose number of epochs MMEngine gives as 1.
+    # MMEngine reports max_epochs=1 for iteration-based runs as well.
     step = batch_size * dist.get_world_size()
     one_pass = hub.get_info('max_iters') * step <= num_samples + step + dist.get_world_size()
     return 0 if one_pass else hub.get_info('iter', 0)
@@ -207,7 +206,7 @@ def crop_and_flip(
     sides = images.new_zeros(2, num_images, channels, height + 2 * padding, width + 2 * padding)
     inside = sides[..., padding : padding + height, padding : padding + width]
     inside[0], inside[1] = images, images.flip(3)
-    # A crop is the same view of this memory from another first pixel on.
+    # All crops are views of this memory with the same strides and different offsets.
     strides = sides.stride()[2:]
     last = sum((size - 1) * stride for size, stride in zip(images.shape[1:], strides))
     crops = sides.as_strided((sides.numel() - last, channels, height, width), (1, *strides))

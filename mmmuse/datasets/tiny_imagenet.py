@@ -13,7 +13,7 @@ _ANNOTATIONS = 'val_annotations.txt'
 
 @DATASETS.register_module()
 class TinyImageNet(BaseDataset):
-    """TinyImageNet-200 as it is unpacked: 64x64 images, no file moved.
+    """TinyImageNet-200 in the layout of its archive: 64x64 images.
 
     ::
 
@@ -22,8 +22,7 @@ class TinyImageNet(BaseDataset):
         data_root/val/images/*.JPEG
         data_root/val/val_annotations.txt
 
-    A class's label is its place among the sorted WordNet ids, as that of its
-    folder is in other readers.
+    A class's label is its index in the sorted WordNet ids, as in torchvision's ``ImageFolder``.
 
     Args:
         data_root: The folder ``tiny-imagenet-200``.
@@ -98,6 +97,6 @@ def _images(folder: Path, root: Path, of: str) -> list[str]:
 
 def _missing(path: Path, root: Path) -> str:
     return (
-        f'TinyImageNet in {root} is not whole, {path.relative_to(root)} is missing or empty: '
+        f'TinyImageNet in {root} is incomplete, {path.relative_to(root)} is missing or empty: '
         'unpack tiny-imagenet-200.zip there again, or name its folder with data_root'
     )

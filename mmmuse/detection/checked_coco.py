@@ -1,5 +1,7 @@
 import logging
-from typing import Any
+from collections import Counter
+from math import inf
+from typing import Any, Literal
 
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
@@ -8,9 +10,16 @@ from mmengine.logging import print_log
 from mmmuse.errors import InputError
 from mmmuse.registry import DATASETS
 
+BoxKind = Literal['inside', 'beyond', 'outside', 'empty', 'ignored', 'of other classes']
+_LOGGED: dict[BoxKind, str] = {
+    'outside': 'outside their image (left out)',
+    'empty': 'without an area (left out)',
+    'beyond': 'reaching beyond their image',
+}
+
 
 class _CheckedCategories(COCO):
-    """Refuses class names that are not the file's categories, in the file's order."""
+    """Refuses class names that differ from the file's categories or their order."""
 
     def get_cat_ids(self, cat_names: Any = (), **options: Any) -> list[int]:
         names = [category['name'] for category in self.dataset['categories']]
@@ -18,52 +27,56 @@ class _CheckedCategories(COCO):
         if asked and [name for name in names if name in asked] != asked:
             raise InputError(
                 f'the classes of the data set are {_some(asked)} and the categories of its '
-                f'annotation file {_some(names)}: set metainfo.classes to those that are to be '
-                'found, in the order of the file'
+                f'annotation file {_some(names)}: set metainfo.classes to the classes to '
+                'detect, in the order of the file'
             )
         return super().get_cat_ids(cat_names=asked, **options)
 
 
 @DATASETS.register_module()
 class CheckedCocoDataset(CocoDataset):
-    """mmdet's COCO data set that says in one line what is wrong with its annotation file.
+    """mmdet's COCO data set with one-line errors for a bad annotation file.
 
-    Boxes that lie outside their image or have no area are left out, as mmdet does,
-    and counted in the log; so are boxes that reach beyond it (right and below by more than a
-    pixel, which is how some files count), which stay.
+    As in mmdet, boxes that are to be ignored, have no area (or a side below 1 pixel), lie outside
+    their image or are of no class of the data set are left out. The log counts those without
+    an area and outside, and those that reach beyond their image (right and below by more than a
+    pixel, which is how some files count), which are kept.
 
     Args:
         *args: Of mmdet's ``CocoDataset``.
         **kwargs: Likewise.
 
+    Attributes:
+        box_counts: Number of boxes of each :data:`BoxKind` in the annotation file.
+
     Raises:
-        InputError: If there is no annotation file, it is none of COCO's, or its
-            categories are not the classes that are asked for, in that order.
+        InputError: If the annotation file is missing or not a valid COCO file, or its
+            categories are not the requested classes, in that order.
     """
 
     COCOAPI = _CheckedCategories
 
     def load_data_list(self) -> list[dict]:
         """Load the annotations."""
-        self._outside = self._empty = self._beyond = 0
+        self.box_counts: Counter[BoxKind] = Counter()
         try:
             data_list = super().load_data_list()
         except InputError:
             raise
         except FileNotFoundError as error:
-            raise InputError(f'no annotation file {self.ann_file}') from error
+            raise InputError(f'annotation file not found: {self.ann_file}') from error
         except (ValueError, AssertionError, LookupError, TypeError) as error:
             raise InputError(
-                f'{self.ann_file} is no annotation file of COCO: {type(error).__name__}: {error}'
+                f'{self.ann_file} is not a valid COCO annotation file: '
+                f'{type(error).__name__}: {error}'
             ) from error
         if not data_list:
             raise InputError(f'{self.ann_file} holds no images')
-        counts = {
-            'outside their image (left out)': self._outside,
-            'without an area (left out)': self._empty,
-            'reaching beyond their image': self._beyond,
-        }
-        found = [f'{count} {what}' for what, count in counts.items() if count]
+        found = [
+            f'{self.box_counts[kind]} {what}'
+            for kind, what in _LOGGED.items()
+            if self.box_counts[kind]
+        ]
         if found:
             print_log(
                 f'{self.ann_file}: boxes {", ".join(found)}',
@@ -75,27 +88,35 @@ class CheckedCocoDataset(CocoDataset):
     def parse_data_info(self, raw_data_info: dict) -> dict | list[dict]:
         """Read the annotations of one image."""
         if 'img' not in self.data_prefix:
-            raise InputError("the data set needs data_prefix=dict(img='...'), where its images are")
-        image = raw_data_info['raw_img_info']
-        for annotation in raw_data_info['raw_ann_info']:
-            x, y, width, height = annotation['bbox']
-            if annotation.get('area', 1) <= 0 or width < 1 or height < 1:
-                self._empty += 1
-            elif x + width <= 0 or y + height <= 0 or x >= image['width'] or y >= image['height']:
-                self._outside += 1
-            elif (
-                min(x, y) < 0 or x + width > image['width'] + 1 or y + height > image['height'] + 1
-            ):
-                self._beyond += 1
-        return super().parse_data_info(raw_data_info)
+            raise InputError("the data set needs data_prefix=dict(img='...'), its image folder")
+        annotations = raw_data_info['raw_ann_info']
+        kinds = [self._kind(each, raw_data_info['raw_img_info']) for each in annotations]
+        self.box_counts.update(kinds)
+        kept = [each for each, kind in zip(annotations, kinds) if kind in ('inside', 'beyond')]
+        return super().parse_data_info({**raw_data_info, 'raw_ann_info': kept})
+
+    def _kind(self, annotation: dict, image: dict) -> BoxKind:
+        x, y, width, height = annotation['bbox']
+        right, bottom = x + width, y + height
+        if annotation.get('ignore'):
+            return 'ignored'
+        if not (annotation.get('area', 1) > 0 and 1 <= width < inf and 1 <= height < inf):
+            return 'empty'
+        if right <= 0 or bottom <= 0 or x >= image['width'] or y >= image['height']:
+            return 'outside'
+        if annotation['category_id'] not in self.cat_ids:
+            return 'of other classes'
+        if min(x, y) < 0 or right > image['width'] + 1 or bottom > image['height'] + 1:
+            return 'beyond'
+        return 'inside'
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Load an image; in a test set none is left out."""
+        """Load an image; in a test set none may be dropped."""
         data = super().prepare_data(idx)
         if data is None and self.test_mode:
             raise InputError(
-                f'image {self.get_data_info(idx)["img_path"]} is left out by the pipeline, and a test '
-                "set's figures would change: mend the file, or take it out of the annotations"
+                f'the pipeline drops image {self.get_data_info(idx)["img_path"]}, which would change '
+                "the test set's figures: fix the file, or remove it from the annotations"
             )
         return data
 

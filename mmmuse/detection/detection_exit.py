@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from copy import deepcopy
 
+from mmdet.models.utils import reweight_loss_dict
 from mmdet.structures import DetDataSample
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
@@ -67,12 +68,7 @@ class DetectionExit(BaseModule):
             data_samples: N samples with ``gt_instances``.
         """
         losses = self.bbox_head.loss(self.neck(features), data_samples)
-        return {
-            name: [self.loss_weight * value for value in loss]
-            if isinstance(loss, (list, tuple))
-            else self.loss_weight * loss
-            for name, loss in losses.items()
-        }
+        return reweight_loss_dict(losses, self.loss_weight)
 
     def predict(
         self, features: Sequence[Tensor], data_samples: list[DetDataSample]

@@ -14,16 +14,16 @@ Unreadable = Literal['refuse', 'skip']
 
 @TRANSFORMS.register_module()
 class LoadCheckedImage(LoadImageFromFile):
-    """mmcv's ``LoadImageFromFile`` with a choice of what becomes of an image that cannot be read.
+    """mmcv's ``LoadImageFromFile`` with a choice for images that cannot be read.
 
     Args:
-        unreadable: ``refuse`` stops with the file's name. ``skip`` logs it, once in a
-            worker process, with how many those were so far, and a training set takes another image in its place; a test
-            set, whose figures would change, stops all the same.
+        unreadable: ``refuse`` stops with the file's name. ``skip`` logs it, once per worker
+            process, with the number skipped so far, and a training set takes another image in its
+            place. A test set stops in either case, because its figures would change.
         **options: Of mmcv's transform.
 
     Raises:
-        InputError: If an image is missing, or is none, and is not to be skipped.
+        InputError: If an image is missing or not an image, and is not to be skipped.
     """
 
     def __init__(self, unreadable: Unreadable = 'refuse', **options: Any) -> None:
@@ -39,10 +39,10 @@ class LoadCheckedImage(LoadImageFromFile):
         try:
             return super().transform(results)
         except (OSError, AssertionError, cv2.error) as error:
-            why = 'it is no image'
+            why = 'not an image'
             if isinstance(error, OSError):
                 missing = isinstance(error, FileNotFoundError)
-                why = 'there is none' if missing else error.strerror or str(error)
+                why = 'file not found' if missing else error.strerror or str(error)
             message = f'cannot read image {results["img_path"]}: {why}'
             if self.unreadable == 'refuse':
                 raise InputError(message) from error

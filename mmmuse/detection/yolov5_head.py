@@ -51,7 +51,7 @@ class YOLOv5Head(BaseDenseHead):
         match_ratio: How much a box's side may differ from its anchor's.
         scale_by_batch: Whether the losses are N times as large, N counting the images
             of all processes, as the public schedules expect. Without, they are those of an image.
-        train_cfg: Nothing reads it; mmdet's detectors give it.
+        train_cfg: Unused; accepted because mmdet's detectors pass it.
         test_cfg: ``score_thr``, ``nms_pre``, ``nms``, ``max_per_img``.
         init_cfg: MMEngine's.
 

@@ -11,14 +11,13 @@ from mmmuse.registry import METRICS
 class ExitAccuracy(BaseMetric):
     """Top-k accuracy of every exit: ``exit1/top1``, ..., in percent.
 
-    Stands beside mmpretrain's ``Accuracy``, whose names stay the student's. The
-    student itself is the last exit and is repeated as such. A model without
-    exits adds nothing.
+    Use it beside mmpretrain's ``Accuracy``, which reports the student under its own name. The
+    student is also reported as the last exit. A model without exits gives no metrics.
 
     Args:
         topk: The k of each accuracy.
-        collect_device: Where results of several processes are gathered.
-        prefix: Before the names; none by default.
+        collect_device: Device on which results of several processes are gathered.
+        prefix: Of the names; none by default.
     """
 
     default_prefix = ''
@@ -33,7 +32,7 @@ class ExitAccuracy(BaseMetric):
         self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
-        """Note for each sample which exits had its label among their first k."""
+        """Store for each sample which exits have its label in their top k."""
         samples = [sample for sample in data_samples if 'exit_scores' in sample]
         if not samples:
             return

@@ -13,24 +13,24 @@ from mmmuse.registry import DATA_SAMPLERS
 
 @DATA_SAMPLERS.register_module()
 class ClassPairSampler(Sampler):
-    """Draw pairs of images of one class: each image, and behind it another of its class.
+    """Draw pairs of images of one class: each image, followed by another of its class.
 
     An epoch is twice as long as the data set: every image is once the first of a
-    pair, and its partner is any other of the class, each as likely. An even
+    pair, and its partner is drawn uniformly from the others of its class. An even
     batch size keeps pairs together. All processes draw the same pairs, from
     (seed, epoch), and each takes its share of them.
 
     Args:
         dataset: A data set with mmpretrain's ``get_gt_labels()``.
-        shuffle: Whether the first ones come in random order. The partners are
-            drawn in any case.
+        shuffle: Whether the first images of the pairs are in random order. The
+            partners are drawn in any case.
         seed: The same in every process; None draws one.
-        round_up: Whether the first pairs come again where the pairs do not
-            divide by the processes, so that all have the same number.
+        round_up: Whether the first pairs are repeated so that every process has the
+            same number.
 
     Raises:
         InputError: If the data set gives no labels, or not one integer for each
-            image, or a class has a single image.
+            image, or a class has only one image.
 
     Source: the sampling of CS-KD (Yun et al., CVPR 2020), section 3.1. That an
     image is not its own partner is assumed.
@@ -76,15 +76,15 @@ class ClassPairSampler(Sampler):
 
 
 class _Partners:
-    """For each image another one of its class, drawn anew each time."""
+    """Draws for each image another one of its class."""
 
     def __init__(self, labels: Tensor, names: dict[int, str]) -> None:
         classes, group, sizes = labels.unique(return_inverse=True, return_counts=True)
         if (sizes == 1).any():
-            alone = classes[sizes == 1][0].item()
+            single = classes[sizes == 1][0].item()
             raise InputError(
-                f'class {names.get(alone, alone)} has a single image, and a pair needs two of a '
-                'class: take it out of the data set or add to it'
+                f'class {names.get(single, single)} has a single image, and a pair needs two of a '
+                'class: remove it from the data set or add images'
             )
         self._by_class = group.argsort(stable=True)
         self._first = (sizes.cumsum(0) - sizes)[group]
@@ -108,18 +108,14 @@ def _class_labels(dataset: Sized) -> Tensor:
         )
     try:
         labels = np.asarray(dataset.get_gt_labels())
-    except ValueError as error:  # NumPy's, for lists of different lengths.
-        raise _no_single_labels(dataset) from error
+    except ValueError:  # NumPy's, for lists of different lengths.
+        labels = np.empty(0)
     if labels.shape != (len(dataset),) or labels.dtype.kind not in 'iu':
-        raise _no_single_labels(dataset)
+        raise InputError(
+            f'ClassPairSampler needs one integer label for each of {len(dataset)} images, and '
+            f'get_gt_labels() of {type(dataset).__name__} gives something else'
+        )
     return torch.from_numpy(labels.astype(np.int64))
-
-
-def _no_single_labels(dataset: Sized) -> InputError:
-    return InputError(
-        f'ClassPairSampler needs one integer label for each of {len(dataset)} images, and '
-        f'get_gt_labels() of {type(dataset).__name__} gives something else'
-    )
 
 
 def _class_names(dataset: Sized) -> dict[int, str]:

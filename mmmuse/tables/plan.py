@@ -79,22 +79,16 @@ class Run:
 
     def arguments(self) -> list[str]:
         """Return what ``tools/train.py`` is called with."""
+        flags = ['--work-dir', str(self.work_dir), '--resume', '--cfg-options']
         options = [f'{key}={_written(value)}' for key, value in self.options.items()]
-        return [
-            self.row.config,
-            '--work-dir',
-            str(self.work_dir),
-            '--resume',
-            '--cfg-options',
-            *options,
-        ]
+        return [self.row.config, *flags, *options]
 
 
 def read_table(path: str) -> Table:
     """Read a table's file, a Python config with ``title`` and ``rows``.
 
     Raises:
-        InputError: If it is not there, is no table, or two rows have one name.
+        InputError: If it is missing, not a table, or two rows have the same name.
     """
     if not Path(path).is_file():
         raise InputError(f'no table {path}')
@@ -102,12 +96,11 @@ def read_table(path: str) -> Table:
         config = Config.fromfile(path)
     except SyntaxError as error:
         raise InputError(f'{path}, line {error.lineno}: {error.msg}') from error
-    unknown = {key for key in config if not key.startswith('_')} - _KEYS
-    if unknown or not config.get('rows') or not isinstance(config.get('title'), str):
-        raise InputError(
-            f'{path} is no table: it needs a title and rows'
-            + (f', and nothing reads {", ".join(sorted(unknown))}' if unknown else '')
-        )
+    unknown = sorted({key for key in config if not key.startswith('_')} - _KEYS)
+    if unknown:
+        raise InputError(f'{path} is not a table: unknown keys {", ".join(unknown)}')
+    if not config.get('rows') or not isinstance(config.get('title'), str):
+        raise InputError(f'{path} is not a table: it needs a title and rows')
     options, metric = config.get('options', {}), config.get('metric', Row.metric)
     rows = tuple(_read_row(path, i, row, options, metric) for i, row in enumerate(config.rows, 1))
     names = [row.name for row in rows]
@@ -125,13 +118,8 @@ def _read_row(path: str, number: int, row: dict, options: dict, metric: str) -> 
         )
     paper = row.get('paper', {})
     paper = {'top1': paper} if isinstance(paper, str) else dict(paper)
-    return Row(
-        row['name'],
-        row['config'],
-        paper,
-        {**options, **row.get('options', {})},
-        row.get('metric', metric),
-    )
+    options = {**options, **row.get('options', {})}
+    return Row(row['name'], row['config'], paper, options, row.get('metric', metric))
 
 
 def plan_runs(
@@ -146,9 +134,9 @@ def plan_runs(
     Args:
         table: The table.
         seeds: Different ones, at least one.
-        work_dir: Where runs lie, each in a folder named after its config and all that
-            it says, overrides included: a run which two tables have in common is
-            done once, and one whose config has been changed is done again.
+        work_dir: Folder of the runs, each in a folder named after its config and a hash of its
+            content, overrides included: a run that two tables share is trained once, and one
+            whose config has changed is trained again.
         epochs: Epochs of every run, the milestones of its schedule scaled alike;
             None for each config's own.
         options: Overrides of config keys for every row.
@@ -163,15 +151,9 @@ def plan_runs(
         raise InputError(f'--epochs is at least 1, got {epochs}')
     planned = [(row, *_settled(row, epochs, options or {})) for row in table.rows]
     return [
-        Run(
-            row,
-            seed,
-            work_dir / folder / f'seed{seed}',
-            total,
-            {**settled, 'randomness.seed': seed},
-        )
+        Run(row, seed, work_dir / folder / f'seed{seed}', total, {**own, 'randomness.seed': seed})
         for seed in seeds
-        for row, folder, total, settled in planned
+        for row, folder, total, own in planned
     ]
 
 

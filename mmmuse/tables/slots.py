@@ -8,11 +8,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from mmmuse.errors import InputError
 
@@ -20,7 +28,7 @@ from .plan import Run
 from .record import COMMIT, code_version, log_of, logged_epochs
 
 _POLL_SECONDS = 1.0
-# What asks a table to end: Ctrl-C, kill, a terminal that is closed.
+# Signals that end a table: Ctrl-C, kill, a closed terminal.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -44,17 +52,15 @@ def check_devices(devices: Sequence[str] | None) -> list[str]:
 
 
 def environment(device: str, devices: Sequence[str]) -> dict[str, str]:
-    """Return the environment of a run that sees one device, and its share of the processor."""
-    if device != 'cpu':
-        number = int(device.partition(':')[2])
-        visible = os.environ.get('CUDA_VISIBLE_DEVICES')  # Numbers count those that are visible.
-        shown = visible.split(',')[number].strip() if visible else str(number)
-        shared = {'CUDA_VISIBLE_DEVICES': shown}
-    else:
-        shared = {'CUDA_VISIBLE_DEVICES': ''}
+    """Return the environment of a run that sees one device, or its share of the processor."""
+    if device == 'cpu':
         cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-        shared['OMP_NUM_THREADS'] = str(max(cores // list(devices).count('cpu'), 1))
-    return {**os.environ, **shared}
+        threads = str(max(cores // list(devices).count('cpu'), 1))
+        return {**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': threads}
+    number = int(device.partition(':')[2])
+    visible = os.environ.get('CUDA_VISIBLE_DEVICES')  # Numbers count the visible ones.
+    shown = visible.split(',')[number].strip() if visible else str(number)
+    return {**os.environ, 'CUDA_VISIBLE_DEVICES': shown}
 
 
 def run_all(
@@ -66,10 +72,9 @@ def run_all(
 ) -> dict[str, str]:
     """Train every run, as many at a time as there are devices.
 
-    A run that fails is noted and the others go on; where it fails before its first
-    epoch is done, the row's other seeds are not tried. On Ctrl-C (and on any error)
-    those in the slots are interrupted, which they survive: the next call resumes
-    them from their last checkpoint.
+    If a run fails, the others continue; if it fails before the end of its first epoch, the
+    row's other seeds are skipped. On Ctrl-C (and on any error) the runs in the slots are
+    interrupted; the next call resumes them from their last checkpoint.
 
     Args:
         runs: In their order.
@@ -81,8 +86,10 @@ def run_all(
     Returns:
         For each run that failed its name, and its last line.
     """
-    with _progress() as progress:
-        work = _Work(runs, devices, train, finished, keep_open, progress)
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+        bar = progress.add_task('runs', total=len(runs))
+        work = _Work(list(runs), devices, train, finished, keep_open, progress, bar)
         try:
             while work.waiting or work.slots:
                 work.start()
@@ -94,27 +101,19 @@ def run_all(
     return work.failed
 
 
+@dataclass
 class _Work:
-    """What waits, what is in the slots, and what has failed."""
+    """The waiting runs, those in the slots, and those that failed."""
 
-    def __init__(
-        self,
-        runs: Sequence[Run],
-        devices: Sequence[str],
-        train: Path,
-        finished: Callable[[Run, str], None],
-        keep_open: Sequence[int],
-        progress: Progress,
-    ) -> None:
-        self.waiting = list(runs)
-        self.slots: dict[int, _Slot] = {}
-        self.failed: dict[str, str] = {}
-        self.devices = devices
-        self.train = train
-        self.finished = finished
-        self.keep_open = keep_open
-        self.progress = progress
-        self.bar = progress.add_task('runs', total=len(runs))
+    waiting: list[Run]
+    devices: Sequence[str]
+    train: Path
+    finished: Callable[[Run, str], None]
+    keep_open: Sequence[int]
+    progress: Progress
+    bar: TaskID
+    slots: dict[int, '_Slot'] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         """Fill the slots that are free."""
@@ -155,7 +154,7 @@ class _Work:
         return None
 
     def _leave_out_other_seeds(self, failed: Run) -> None:
-        """Take the other seeds of a row away that failed before its first epoch was done."""
+        """Drop the other seeds of a row whose run failed before the end of its first epoch."""
         if logged_epochs(failed.work_dir, failed.row.metric):
             return
         for run in [run for run in self.waiting if run.row == failed.row]:
@@ -166,7 +165,7 @@ class _Work:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ignore further signals that ask to end; they come to the main thread alone."""
+    """Ignore further signals to end; only the main thread receives them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -176,16 +175,6 @@ def _uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-    )
 
 
 class _Slot:

@@ -5,9 +5,9 @@ from types import ModuleType
 import mmcv.ops
 import pytest
 
-from mmmuse.compat.finder import LastResort
+from mmmuse.compat.finder import FallbackOpsFinder
 
-SPEC = LastResort.find_spec('mmcv._ext', mmcv.__path__)
+SPEC = FallbackOpsFinder.find_spec('mmcv._ext', mmcv.__path__)
 STAND_IN = module_from_spec(SPEC)
 SPEC.loader.exec_module(STAND_IN)
 FILES = ('nms', 'roi_align', 'roi_pool', 'focal_loss', 'deform_conv', 'modulated_deform_conv')

@@ -131,7 +131,7 @@ def test_unmoved_points_make_it_a_convolution():
 
 
 @pytest.mark.parametrize('with_mask', [False, True])
-def test_an_offset_at_the_brink_of_the_map_has_no_gradient(with_mask):
+def test_an_offset_at_the_border_of_the_map_has_no_gradient(with_mask):
     # A row of pixels 3 and 5, padded by one: the unmoved points are at x of -1, 0, 1 and 2.
     features, weight = torch.tensor([[[[3.0, 5.0]]]]), torch.ones(1, 1, 1, 1)
     offset = torch.zeros(1, 2, 1, 4, requires_grad=True)

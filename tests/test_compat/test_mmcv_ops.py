@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mmmuse.compat import missing_ops, stand_in_for_mmcv_ops
-from mmmuse.compat.finder import LastResort
+from mmmuse.compat.finder import FallbackOpsFinder
 from mmmuse.errors import InputError
 
 # Who is found
@@ -31,15 +31,15 @@ def test_real_ops_win(stand_in, monkeypatch, tmp_path):
 
 
 def test_nothing_is_found_for_an_mmcv_without_ops(tmp_path):
-    assert LastResort.find_spec('mmcv._ext', [str(tmp_path)]) is None
-    assert LastResort.find_spec('mmcv._another', mmcv.__path__) is None
+    assert FallbackOpsFinder.find_spec('mmcv._ext', [str(tmp_path)]) is None
+    assert FallbackOpsFinder.find_spec('mmcv._another', mmcv.__path__) is None
 
 
 def test_standing_in_twice_adds_one_finder_at_the_end():
     before = list(sys.meta_path)
     stand_in_for_mmcv_ops()
     assert sys.meta_path == before
-    assert before.count(LastResort) == 1
+    assert before.count(FallbackOpsFinder) == 1
 
 
 # What is missing
@@ -94,7 +94,7 @@ def test_the_environment_can_be_collected(stand_in):
 def test_it_says_once_that_it_stands_in(monkeypatch):
     said = []
     monkeypatch.setattr(missing_ops, 'print_log', lambda message, **_: said.append(message))
-    missing_ops._say_so_once.cache_clear()
+    missing_ops._warn_once.cache_clear()
     for _ in range(2):
         mmcv.ops.nms(torch.rand(3, 4), torch.rand(3), 0.5)
         mmcv.ops.roi_pool(torch.rand(1, 1, 4, 4), torch.zeros(1, 5), 2)

@@ -69,7 +69,7 @@ def test_a_missing_annotation_file_is_named(tmp_path):
     file = str(tmp_path / 'nowhere.json')
     with pytest.raises(InputError) as error:
         data_set(file)
-    assert str(error.value) == f'no annotation file {file}'
+    assert str(error.value) == f'annotation file not found: {file}'
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,12 @@ def test_a_missing_annotation_file_is_named(tmp_path):
         'no list of images',
     ],
 )
-def test_a_file_that_is_none_of_cocos_is_named(tmp_path, content):
+def test_an_invalid_annotation_file_is_named(tmp_path, content):
     file = tmp_path / 'instances.json'
     file.write_bytes(content)
     with pytest.raises(InputError) as error:
         data_set(str(file), classes=())
-    assert str(error.value).startswith(f'{file} is no annotation file of COCO: ')
+    assert str(error.value).startswith(f'{file} is not a valid COCO annotation file: ')
 
 
 @pytest.mark.parametrize(
@@ -118,14 +118,14 @@ def test_a_file_of_another_structure_is_named(tmp_path, content):
     file.write_bytes(content)
     with pytest.raises(InputError) as error:
         data_set(str(file), classes=())
-    assert str(error.value).startswith(f'{file} is no annotation file of COCO: ')
+    assert str(error.value).startswith(f'{file} is not a valid COCO annotation file: ')
 
 
 def test_a_missing_data_prefix_is_not_blamed_on_the_file(tmp_path):
     file = written(tmp_path, [[10, 20, 30, 40]])
     with pytest.raises((InputError, KeyError)) as error:
         CheckedCocoDataset(ann_file=file, metainfo=dict(classes=CATEGORIES))
-    assert 'no annotation file of COCO' not in str(error.value)
+    assert 'valid COCO annotation file' not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 import torch
+from mmdet.evaluation import CocoMetric
 from mmdet.structures import DetDataSample
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
@@ -347,6 +348,22 @@ def test_an_evaluation_of_exits_starts_anew():
         )
         assert metric.evaluate(1)['exit1/coco/bbox_mAP'] == expected
     assert metric.evaluate(1) == {}
+
+
+def test_each_exit_has_one_metric_for_all_evaluations(monkeypatch):
+    built = []
+    initialise = CocoMetric.__init__
+    monkeypatch.setattr(
+        CocoMetric, '__init__', lambda self, **options: built.append(initialise(self, **options))
+    )
+    metric = ExitDetectionMetric(COCO)
+    metric.dataset_meta = CLASS_NAMES
+    boxes = found_boxes(BOTH)
+    data_samples = [sample(boxes, exit1_instances=boxes, exit2_instances=boxes).to_dict()]
+    for _ in range(3):
+        metric.process(None, data_samples)
+        assert metric.evaluate(1)['exit2/coco/bbox_mAP'] == 1.0
+    assert len(built) == 2
 
 
 def test_a_metric_that_is_none_is_known_before_the_first_image():

@@ -68,7 +68,7 @@ def test_an_image_that_can_be_read_is_read(tmp_path, said, unreadable):
 
 @pytest.mark.parametrize(
     ('kind', 'why'),
-    [('no image', 'it is no image'), ('empty', 'it is no image'), ('missing', 'there is none')],
+    [('no image', 'not an image'), ('empty', 'not an image'), ('missing', 'file not found')],
 )
 def test_an_image_that_cannot_be_read_stops_with_its_name(tmp_path, kind, why):
     dataset = data_set(tmp_path, kind, 'refuse')
@@ -78,7 +78,7 @@ def test_an_image_that_cannot_be_read_stops_with_its_name(tmp_path, kind, why):
 
 
 def test_refusing_is_the_default(tmp_path):
-    with pytest.raises(InputError, match='there is none'):
+    with pytest.raises(InputError, match='file not found'):
         LoadCheckedImage()(dict(img_path=str(tmp_path / 'a.png')))
 
 
@@ -103,7 +103,7 @@ def test_workers_count_together(tmp_path):
 def test_a_test_set_stops_all_the_same(tmp_path, said, kind):
     dataset = data_set(tmp_path, kind, 'skip', test_mode=True)
     assert dataset[0]['img_id'] == 0
-    with pytest.raises(Exception, match='is left out by the pipeline'):
+    with pytest.raises(Exception, match='the pipeline drops image'):
         dataset[1]
     assert f'{tmp_path}/1.png' in said[0]
 
@@ -113,12 +113,12 @@ def test_a_workers_refusal_is_explained_in_one_line(tmp_path):
     with pytest.raises(InputError) as error:
         list(loader)
     assert 'DataLoader worker' in str(error.value)
-    assert explanation(error.value) == f'cannot read image {tmp_path}/1.png: there is none'
+    assert explanation(error.value) == f'cannot read image {tmp_path}/1.png: file not found'
 
 
 def test_that_a_test_set_stops_is_explained_in_one_line(tmp_path, said):
     dataset = data_set(tmp_path, 'missing', 'skip', test_mode=True)
-    with pytest.raises(Exception, match=r'is left out by the pipeline') as error:
+    with pytest.raises(Exception, match=r'the pipeline drops image') as error:
         dataset[1]
     assert f'{tmp_path}/1.png' in (explanation(error.value) or '')
 

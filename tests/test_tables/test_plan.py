@@ -127,7 +127,7 @@ def test_a_missing_config_is_named_with_its_row(tmp_path):
 
 def test_a_key_that_nothing_reads_is_named_with_its_row(tmp_path):
     table = read_table(two_rows(tmp_path, epochs=3))
-    with pytest.raises(InputError, match="row 'baseline': nothing reads the config key 'epochs'"):
+    with pytest.raises(InputError, match="row 'baseline': unknown config key 'epochs'"):
         plan_runs(table, [0], tmp_path)
 
 
@@ -136,7 +136,7 @@ def test_a_key_that_nothing_reads_is_named_with_its_row(tmp_path):
     [
         (dict(rows=[dict(name='a', config='b')]), 'needs a title and rows'),
         (dict(title='T', rows=[]), 'needs a title and rows'),
-        (dict(title='T', rows=[dict(name='a', config='b')], row=1), 'nothing reads row'),
+        (dict(title='T', rows=[dict(name='a', config='b')], row=1), 'unknown keys row'),
         (dict(title='T', rows=[dict(name='a')]), 'row 1: a row is dict'),
         (dict(title='T', rows=[dict(name='a', config='b', seed=1)]), 'row 1: a row is dict'),
         (dict(title='T', rows=['a']), 'row 1: a row is dict'),

@@ -5,7 +5,8 @@ import json
 import pytest
 from mmengine.config import Config
 
-from mmmuse.analysis.anchors import fit_of_levels, read_boxes
+from mmmuse.analysis.anchors import fit_of_levels
+from mmmuse.analysis.training_boxes import read_boxes
 
 from .conftest import ROOT
 
@@ -22,10 +23,10 @@ def write_annotations(path, sides, **more):
     path.write_text(
         json.dumps(
             dict(
-                images=[dict(id=1, width=640, height=480)],
+                images=[dict(id=1, file_name='1.png', width=640, height=480)],
                 categories=[dict(id=1, name='cell')],
                 annotations=[
-                    dict(id=i, image_id=1, category_id=1, bbox=[0, 0, *size], **more)
+                    dict(id=i, image_id=1, category_id=1, bbox=[0, 0, *size], area=9, **more)
                     for i, size in enumerate(sides)
                 ],
             )
@@ -69,7 +70,7 @@ def test_better_anchors_are_proposed_in_the_form_that_a_config_takes(config, too
     assert (figures['img_size'], figures['seed'], figures['small_boxes']) == (320, 5, 0)
     present, proposed = figures['anchors']['present'], figures['anchors']['proposed']
     assert proposed['fitness'] > present['fitness']
-    sizes = read_boxes(tmp_path / 'boxes.json', 320).sizes
+    sizes = read_boxes({str(tmp_path / 'boxes.json'): None}, 320).sizes
     assert present == dict(
         base_sizes=[[list(size) for size in level] for level in USUAL],
         **fit_of_levels(sizes, USUAL)._asdict(),
@@ -128,7 +129,7 @@ def test_a_real_data_set_is_read(tool, tmp_path):
 @pytest.mark.parametrize(
     ('flags', 'said'),
     [
-        (['--ann-file', 'none.json'], 'no annotation file none.json'),
+        (['--ann-file', 'none.json'], 'annotation file not found: none.json'),
         (['--img-size', 0], '--img-size is at least 1, got 0'),
         (['--threshold', 1], '--threshold is a factor above 1, got 1.0'),
         (['--generations', -1], '--generations is at least 0, got -1'),
@@ -146,13 +147,13 @@ def test_a_bad_flag_is_one_line(flags, said, config, tool, only_error):
 def test_bad_files_and_heads_are_one_line(tool, only_error, tmp_path):
     path = write_config(tmp_path)
     said = only_error(tool(TOOL, path))
-    assert f'no annotation file {tmp_path / "boxes.json"}' in said
+    assert f'annotation file not found: {tmp_path / "boxes.json"}' in said
     write_annotations(tmp_path / 'boxes.json', [])
-    assert 'there are no boxes in' in only_error(tool(TOOL, path))
+    assert 'no boxes in' in only_error(tool(TOOL, path))
     write_annotations(tmp_path / 'boxes.json', [(9, 9)], iscrowd=1)
     assert 'left out: 1 crowd' in only_error(tool(TOOL, path))
     (tmp_path / 'boxes.json').write_text('{')
-    assert 'is no COCO annotation file' in only_error(tool(TOOL, path))
+    assert 'is not a valid COCO annotation file' in only_error(tool(TOOL, path))
     path = write_config(tmp_path, dataset=dict(type='mmmuse.Digits'))
     assert 'has no annotation file; pass --ann-file' in only_error(tool(TOOL, path))
     path = write_config(tmp_path, generator=dict(type='mmdet.MlvlPointGenerator', strides=[8]))

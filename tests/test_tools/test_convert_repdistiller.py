@@ -248,7 +248,7 @@ def test_a_file_that_is_there_already_is_left_as_it_is(tool, only_error, tmp_pat
     out = tmp_path / 'out.pth'
     out.write_text('mine')
     line = only_error(tool('convert_repdistiller.py', source, out, '--network', 'resnet20'))
-    assert f'{out} exists; it is left as it is' in line
+    assert f'{out} already exists' in line
     assert out.read_text() == 'mine'
     nowhere = tmp_path / 'none' / 'out.pth'
     line = only_error(tool('convert_repdistiller.py', source, nowhere, '--network', 'resnet20'))

@@ -424,7 +424,7 @@ TRAIN_SET = 'train_dataloader.dataset.dataset'
     ('options', 'said'),
     [
         ([f'{TRAIN_SET}.ann_file=no.json'], '/data/no.json'),
-        (['val_dataloader.dataset.ann_file=no.json'], 'no annotation file'),
+        (['val_dataloader.dataset.ann_file=no.json'], 'annotation file not found'),
         (['val_evaluator.0.ann_file=no.json'], 'no such file: no.json'),
         ([f'{TRAIN_SET}.metainfo.classes=[red,green]'],
          'the classes of the data set are red, green and the categories of its annotation file '
@@ -477,7 +477,7 @@ def test_an_image_that_is_cut_off_stops_training_with_its_name(tool, only_error,
     before = sorted(broken.rglob('*'))
     line = only_error(tool('train.py', broken / 'plain.py', '--work-dir', broken / 'run'))
     assert line.startswith(f'error: cannot read image {broken}/data/images/train')
-    assert line.endswith('.png: it is no image')
+    assert line.endswith('.png: not an image')
     assert sorted(broken.rglob('*')) == before
 
 
@@ -489,7 +489,7 @@ def test_training_goes_on_without_images_that_are_skipped(tool, broken):
     assert finished.code == 0, finished.err
     said = [line for line in log_of(broken / 'run').splitlines() if 'cannot read image' in line]
     assert len(said) > 0
-    assert all(f'{broken}/data/images/train3.png: it is no image' in line for line in said)
+    assert all(f'{broken}/data/images/train3.png: not an image' in line for line in said)
     assert [line.rpartition('; ')[2] for line in said] == [
         f'skipped, {number} so far' for number in range(1, len(said) + 1)
     ]

@@ -127,7 +127,7 @@ def test_exports_that_cannot_be_made_leave_nothing(tool, only_error, checkpoint,
     assert 'no checkpoint file' in refused(
         DISTILLED, tmp_path / 'none.pth', '--exit', 3, '--out', out
     )
-    assert f'{checkpoint.parent} exists' in refused(
+    assert f'{checkpoint.parent} already exists' in refused(
         DISTILLED, checkpoint, '--exit', 3, '--out', checkpoint.parent
     )
     assert 'no folder' in refused(
@@ -221,7 +221,7 @@ def test_early_exit_draws_accuracy_against_cost(tool, checkpoint, tmp_path):
 def test_folders_and_exits_are_checked_before_anything_is_read(tool, only_error, tmp_path, script):
     rule = ['--baseline', 1] if script == 'choose_exit' else ['--exits', 7]
     args = [f'analysis/{script}.py', DISTILLED, 'none.pth', *rule]
-    assert 'exists; it is left as it is' in only_error(tool(*args, '--out', tmp_path))
+    assert 'already exists' in only_error(tool(*args, '--out', tmp_path))
     assert 'no folder' in only_error(tool(*args, '--out', tmp_path / 'a' / 'b'))
     assert 'no checkpoint file none.pth' in only_error(tool(*args, '--out', tmp_path / 'a'))
 

@@ -387,7 +387,7 @@ def test_an_export_whose_boxes_are_others_is_not_kept(
 def test_a_folder_that_exists_is_left_as_it_is(tool, only_error, squares, tmp_path):
     (tmp_path / 'config.py').write_text('mine')
     args = [TOOL, *files(squares, 'plain')]
-    assert f'{tmp_path} exists; it is left as it is' in only_error(tool(*args, '--out', tmp_path))
+    assert f'{tmp_path} already exists' in only_error(tool(*args, '--out', tmp_path))
     assert 'no folder' in only_error(tool(*args, '--out', tmp_path / 'a' / 'b'))
     assert [path.name for path in tmp_path.iterdir()] == ['config.py']
     assert (tmp_path / 'config.py').read_text() == 'mine'

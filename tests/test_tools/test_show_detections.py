@@ -252,15 +252,15 @@ def test_image_files_have_no_ground_truth_and_need_no_data(tool, squares, drawn,
         (['--images', 0], '--images is at least 1, got 0'),
         (['--score', 1.5], '--score is between 0 and 1, got 1.5'),
         (['--score', 'nan'], '--score is between 0 and 1, got nan'),
-        (['--image-files', 'no.jpg'], 'cannot read image no.jpg: there is none'),
-        (['--image-files', 'README.md'], 'cannot read image README.md: it is no image'),
+        (['--image-files', 'no.jpg'], 'cannot read image no.jpg: file not found'),
+        (['--image-files', 'README.md'], 'cannot read image README.md: not an image'),
         (['--cfg-options', 'val_dataloader=None'], 'the config has no val_dataloader'),
-        (['--cfg-options', 'val_dataloader.dataset.ann_file=a.json'], 'no annotation file'),
+        (['--cfg-options', 'val_dataloader.dataset.ann_file=a.json'], 'annotation file not found'),
         (['--cfg-options', 'val_dataloader.dataset.metainfo.classes=[red]'],
          'trained on the classes red, blue and the data set of val_dataloader has red'),
         (['--cfg-options', 'val_dataloader.dataset.indices=0',
           'val_dataloader.dataset.serialize_data=False'], 'val_dataloader holds no image'),
-        (['--cfg-options', 'val_dataloader.dataset.data_prefix.img=nowhere'], 'there is none'),
+        (['--cfg-options', 'val_dataloader.dataset.data_prefix.img=nowhere'], 'file not found'),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_leaves_nothing(
@@ -286,9 +286,7 @@ def test_bad_files_are_one_line_and_leave_nothing(tool, only_error, squares, tmp
     assert 'no checkpoint file none.pth' in refused(plain, 'none.pth')
     assert 'is truncated or no checkpoint' in refused(plain, plain)
     assert 'holds a student alone' in refused(distilled, squares / 'plain.pth')
-    assert f'{squares} exists; it is left as it is' in refused(
-        plain, squares / 'plain.pth', squares
-    )
+    assert f'{squares} already exists' in refused(plain, squares / 'plain.pth', squares)
     assert 'no folder' in refused(plain, squares / 'plain.pth', work / 'deep' / 'out')
     classifier = ROOT / 'configs' / 'demo' / 'resnet18_digits.py'
     assert 'no detector of mmdet' in refused(classifier, squares / 'plain.pth')

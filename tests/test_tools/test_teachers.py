@@ -95,7 +95,7 @@ def test_a_run_takes_a_cache_in_place_of_the_teacher(offline, tool, only_error, 
     finished = tool(*command, '--cfg-options', SHORT[0])
     assert finished.code == 0
     assert '2 views of 128 images' in finished.out
-    assert 'is there already' in only_error(tool(*command))
+    assert 'already exists' in only_error(tool(*command))
     views = ['data_preprocessor.fixed_views=2', 'data_preprocessor.seed=0']
     options = [*SHORT, f'model.teacher_cache={cache}', 'model.teacher_checkpoint=None', *views]
     flags = ['--work-dir', tmp_path / 'run', '--cfg-options']

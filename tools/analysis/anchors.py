@@ -6,27 +6,25 @@ Boxes are read from the annotation files alone, at the size to which the images 
 
 import argparse
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 from mmmuse.analysis.anchors import (
-    DEFAULT_IMAGE_SIZE,
     AnchorFit,
     AnchorSetup,
-    Boxes,
     Levels,
     anchors_of_head,
-    annotation_files,
     fit_of_levels,
-    image_size_of,
     propose_anchors,
-    read_all_boxes,
 )
-from mmmuse.command_line.config import load_config
+from mmmuse.analysis.training_boxes import Boxes, annotation_files, image_size_of, read_boxes
+from mmmuse.command_line.config import add_config_options, check_at_least, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, print_table, write_json
 from mmmuse.errors import InputError
 
-SMALL = 3  # Pixels: a box with a shorter side is hardly to be seen.
+DEFAULT_IMAGE_SIZE = 640
+SMALL = 3  # Pixels; boxes with a shorter side are counted as small.
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,17 +44,14 @@ def parse_args() -> argparse.Namespace:
         '--threshold', type=float, default=4.0, help='factor up to which sides match'
     )
     parser.add_argument('--json', help='file for the figures')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    add_config_options(parser, 'train_dataloader.dataset.data_root=data/coco')
     return parser.parse_args()
 
 
 def check_numbers(args: argparse.Namespace) -> None:
-    if args.img_size is not None and args.img_size < 1:
-        raise InputError(f'--img-size is at least 1, got {args.img_size}')
+    check_at_least(args, img_size=1, generations=0)
     if not 1 < args.threshold < float('inf'):
         raise InputError(f'--threshold is a factor above 1, got {args.threshold}')
-    if args.generations < 0:
-        raise InputError(f'--generations is at least 0, got {args.generations}')
     if not 0 <= args.seed < 2**32:
         raise InputError(f'--seed is between 0 and 2**32 - 1, got {args.seed}')
 
@@ -81,10 +76,12 @@ def training_boxes(args: argparse.Namespace, config: Config) -> tuple[Boxes, lis
         source = 'the training pipeline'
     else:
         size, source = DEFAULT_IMAGE_SIZE, 'the default'
-    return read_all_boxes(files, size), list(files), size, source
+    return read_boxes(files, size), list(files), size, source
 
 
-def print_fits(fits: dict[str, AnchorFit], title: str) -> None:
+def print_tables(
+    title: str, fits: dict[str, AnchorFit], levels: dict[str, Levels], boxes: Boxes, strides: list
+) -> None:
     print_table(
         title,
         ['anchors', 'best possible recall %', 'fitness', 'anchors per box'],
@@ -93,25 +90,15 @@ def print_fits(fits: dict[str, AnchorFit], title: str) -> None:
             for name, fit in fits.items()
         ],
     )
-
-
-def print_levels(
-    fits: dict[str, AnchorFit], levels: dict[str, Levels], strides: list, total: int
-) -> None:
+    rows = []
+    for name, fit in fits.items():
+        for stride, sizes, matched in zip(strides, levels[name], fit.boxes_of_levels):
+            shown = ' '.join(f'{w:g}x{h:g}' for w, h in sizes)
+            rows.append([name, stride, shown, matched, f'{100 * matched / len(boxes.sizes):.1f}'])
     print_table(
         'Boxes that match an anchor of each level',
         ['anchors', 'stride', 'sizes', 'boxes', '%'],
-        [
-            [
-                name,
-                stride,
-                ' '.join(f'{w:g}x{h:g}' for w, h in sizes),
-                matched,
-                f'{100 * matched / total:.1f}',
-            ]
-            for name, fit in fits.items()
-            for stride, sizes, matched in zip(strides, levels[name], fit.boxes_of_levels)
-        ],
+        rows,
     )
 
 
@@ -127,14 +114,14 @@ def report(args: argparse.Namespace) -> None:
     fits = {
         name: fit_of_levels(boxes.sizes, sizes, args.threshold) for name, sizes in levels.items()
     }
-    total, small = len(boxes.sizes), int((boxes.sizes.amin(1) < SMALL).sum())
-    left_out = ''.join(f', {count} {reason}' for reason, count in sorted(boxes.left_out.items()))
+    small = int((boxes.sizes.amin(1) < SMALL).sum())
+    left_out = ', '.join(f'{count} {reason}' for reason, count in sorted(boxes.left_out.items()))
     print(
-        f'{", ".join(files)}: {total} boxes, {small} with a side below {SMALL} px'
-        + (f'; left out{left_out[1:]}' if left_out else '')
+        f'{", ".join(files)}: {len(boxes.sizes)} boxes, {small} with a side below {SMALL} px'
+        + (f'; left out {left_out}' if left_out else '')
     )
-    print_fits(fits, f'Images of {size} px (from {source}), threshold {args.threshold:g}')
-    print_levels(fits, levels, present.strides, total)
+    title = f'Images of {size} px (from {source}), threshold {args.threshold:g}'
+    print_tables(title, fits, levels, boxes, present.strides)
     if better:
         print(
             f"{present.key}=dict(type='mmdet.YOLOAnchorGenerator', base_sizes={better}, "
@@ -145,23 +132,19 @@ def report(args: argparse.Namespace) -> None:
             f'the present anchors are kept: no {number} were found of a fitness above '
             f'{fits["present"].fitness:.4f}'
         )
-    write_json(
-        args.json,
-        dict(
-            ann_files=files,
-            img_size=size,
-            threshold=args.threshold,
-            generations=args.generations,
-            seed=args.seed,
-            boxes=total,
-            small_boxes=small,
-            left_out=dict(boxes.left_out),
-            strides=present.strides,
-            anchors={
-                name: dict(base_sizes=levels[name], **fit._asdict()) for name, fit in fits.items()
-            },
-        ),
+    figures = dict(
+        ann_files=files,
+        img_size=size,
+        threshold=args.threshold,
+        generations=args.generations,
+        seed=args.seed,
+        boxes=len(boxes.sizes),
+        small_boxes=small,
+        left_out=dict(boxes.left_out),
+        strides=present.strides,
+        anchors={name: dict(base_sizes=levels[name], **fits[name]._asdict()) for name in levels},
     )
+    write_json(args.json, figures)
 
 
 def main() -> None:
@@ -169,6 +152,7 @@ def main() -> None:
     with explained():
         check_json(args.json)
         check_numbers(args)
+        MMLogger.get_instance('anchors', log_level='ERROR')
         report(args)
 
 

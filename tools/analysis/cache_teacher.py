@@ -9,12 +9,11 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
 from mmmuse.analysis.teacher_outputs import build_offline, cache_teacher, save_cache
 from mmmuse.checkpoints.files import refuse_code_in_checkpoints
-from mmmuse.command_line.config import load_config
+from mmmuse.command_line.config import add_config_options, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.errors import InputError
 
@@ -28,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--half', action='store_true', help='keep float16')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--trust-checkpoint', action='store_true', help='load more than weights')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    add_config_options(parser, 'train_dataloader.dataset.data_root=data/cifar100')
     return parser.parse_args()
 
 
@@ -36,7 +35,7 @@ def main() -> None:
     args = parse_args()
     with explained('interrupted; no cache was written'):
         if Path(args.out).exists():
-            raise InputError(f'{args.out} is there already; delete it or name another file')
+            raise InputError(f'{args.out} already exists; delete it or name another file')
         MMLogger.get_instance('cache_teacher', log_level='WARNING')
         refuse_code_in_checkpoints(args.trust_checkpoint)
         config = load_config(args.config, args.cfg_options)

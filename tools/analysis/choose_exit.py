@@ -13,10 +13,9 @@ import torch
 from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
 from mmmuse.analysis.exit_record import record_exits
 from mmmuse.checkpoints.files import read_checkpoint
-from mmmuse.command_line.config import add_exit_flags, load_config
+from mmmuse.command_line.config import add_exit_flags, check_at_least, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_folder, new_folder, print_table
-from mmmuse.errors import InputError
 from mmmuse.export.data import image_shape, normalised_batches
 from mmmuse.export.exit_network import check_exit
 from mmmuse.export.exit_table import exit_costs
@@ -111,8 +110,7 @@ def main() -> None:
     args = parse_args()
     with explained():
         check_new_folder(args.out)
-        if args.batch_size < 1:
-            raise InputError('--batch-size is at least 1')
+        check_at_least(args, batch_size=1)
         choose(args)
 
 

@@ -8,6 +8,7 @@ beside.
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from mmmuse.analysis.early_exit import (
 from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
 from mmmuse.analysis.exit_record import record_exits
 from mmmuse.checkpoints.files import read_checkpoint
-from mmmuse.command_line.config import add_exit_flags, load_config
+from mmmuse.command_line.config import add_exit_flags, check_at_least, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_folder, new_folder, print_table
 from mmmuse.distillers import EarlyExitClassifier, SelfDistiller
@@ -35,6 +36,8 @@ from mmmuse.export.exit_table import exit_costs
 from mmmuse.export.latency import latencies
 from mmmuse.export.trained import load_trained, model_config
 from mmmuse.registry import MODELS
+
+GAINS = ('gain_at_macs', 'gain_at_latency')
 
 
 def parse_args() -> argparse.Namespace:
@@ -84,6 +87,23 @@ def in_batches(run: Callable[[Tensor], object], size: int) -> Callable[[Tensor],
     return run_all
 
 
+def row(network: str, top1: float, macs: float, milliseconds: float, **early: object) -> dict:
+    """Return a row of the table; what only early exits have is empty by default."""
+    return {
+        'network': network,
+        'top1': round(float(top1), 4),
+        'macs': round(macs),
+        'milliseconds': round(milliseconds, 4),
+        **dict.fromkeys((*GAINS, 'thresholds', 'shares'), ''),
+        **early,
+    }
+
+
+def rounded_gain(cost: float, accuracy: float, costs: list, accuracies: np.ndarray) -> float | str:
+    gain = gain_over_fixed_exits(cost, accuracy, costs, accuracies)
+    return '' if gain is None else round(gain, 4)
+
+
 def measure(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.cfg_options)
     read_checkpoint(args.checkpoint, args.trust_checkpoint)
@@ -122,37 +142,22 @@ def measure(args: argparse.Namespace) -> None:
         early_exit_classifier(config, distiller), costs, points, images, args.batch_size
     )
 
-    fixed_accuracy = 100 * measured_on.correct.mean(0)
-    fixed_macs = [cost.real.flops for cost in costs]
-    fixed_times = [timed[f'exit {cost.number}'] for cost in costs]
-    rows = [
-        dict(
-            network=f'exit {cost.number}',
-            top1=round(float(fixed_accuracy[i]), 4),
-            macs=fixed_macs[i],
-            milliseconds=round(fixed_times[i], 4),
-            gain_at_macs='',
-            gain_at_latency='',
-            thresholds='',
-            shares='',
-        )
-        for i, cost in enumerate(costs)
-    ]
+    accuracy = 100 * measured_on.correct.mean(0)
+    macs = [cost.real.flops for cost in costs]
+    names = [f'exit {cost.number}' for cost in costs]
+    times = [timed[name] for name in names]
+    rows = [row(*figures) for figures in zip(names, accuracy, macs, times)]
     for i, point in enumerate(points):
         time = timed[f'early {i}']
-        gains = (
-            gain_over_fixed_exits(point.cost, point.accuracy, fixed_macs, fixed_accuracy),
-            gain_over_fixed_exits(time, point.accuracy, fixed_times, fixed_accuracy),
-        )
         rows.append(
-            dict(
-                network='early exit',
-                top1=round(point.accuracy, 4),
-                macs=round(point.cost),
-                milliseconds=round(time, 4),
-                gain_at_macs='' if gains[0] is None else round(gains[0], 4),
-                gain_at_latency='' if gains[1] is None else round(gains[1], 4),
-                thresholds=' '.join(repr(value) for value in point.thresholds),
+            row(
+                'early exit',
+                point.accuracy,
+                point.cost,
+                time,
+                gain_at_macs=rounded_gain(point.cost, point.accuracy, macs, accuracy),
+                gain_at_latency=rounded_gain(time, point.accuracy, times, accuracy),
+                thresholds=' '.join(map(repr, point.thresholds)),
                 shares=' '.join(f'{share:.3f}' for share in point.shares),
             )
         )
@@ -168,28 +173,22 @@ def time_all(
     """Return milliseconds per image of every exit's network and of every choice of thresholds."""
     functions = {f'exit {cost.number}': in_batches(cost.network, size) for cost in costs}
 
-    def with_thresholds(thresholds: list) -> Callable[[Tensor], None]:
-        run = in_batches(classifier, size)
+    def run_early(thresholds: list, images: Tensor) -> None:
+        classifier.set_thresholds(thresholds)
+        in_batches(classifier, size)(images)
 
-        def run_all(images: Tensor) -> None:
-            classifier.set_thresholds(thresholds)
-            run(images)
-
-        return run_all
-
-    functions |= {f'early {i}': with_thresholds(point.thresholds) for i, point in enumerate(points)}
+    functions |= {f'early {i}': partial(run_early, at.thresholds) for i, at in enumerate(points)}
     timed = latencies(functions, images, repeats=5)
     return {name: time / len(images) for name, time in timed.items()}
 
 
 def draw(rows: list[dict], path: Path) -> None:
     def curves(key: str, scale: float) -> dict:
-        fixed = [row for row in rows if row['network'] != 'early exit']
-        early = [row for row in rows if row['network'] == 'early exit']
-        return {
-            name: [(row[key] / scale, row['top1']) for row in kind]
-            for name, kind in (('fixed exits', fixed), ('early exit', early))
-        }
+        points = {'fixed exits': [], 'early exit': []}
+        for row in rows:
+            name = 'early exit' if row['network'] == 'early exit' else 'fixed exits'
+            points[name].append((row[key] / scale, row['top1']))
+        return points
 
     draw_accuracy(
         {
@@ -198,10 +197,6 @@ def draw(rows: list[dict], path: Path) -> None:
         },
         path,
     )
-
-
-def short(threshold: str) -> str:
-    return threshold if threshold == 'None' else f'{float(threshold):.3f}'
 
 
 def show(args: argparse.Namespace, rows: list[dict], num_images: int) -> None:
@@ -216,7 +211,10 @@ def show(args: argparse.Namespace, rows: list[dict], num_images: int) -> None:
                 f'{row["macs"] / 1e6:.1f}',
                 f'{row["milliseconds"]:.3f}',
                 *('' if row[key] == '' else f'{row[key]:+.2f}' for key in GAINS),
-                ' '.join(short(value) for value in row['thresholds'].split()),
+                ' '.join(
+                    value if value == 'None' else f'{float(value):.3f}'
+                    for value in row['thresholds'].split()
+                ),
                 row['shares'],
             ]
             for row in rows
@@ -228,15 +226,11 @@ def show(args: argparse.Namespace, rows: list[dict], num_images: int) -> None:
     )
 
 
-GAINS = ('gain_at_macs', 'gain_at_latency')
-
-
 def main() -> None:
     args = parse_args()
     with explained():
         check_new_folder(args.out)
-        if args.latency_images < 1 or args.batch_size < 1:
-            raise InputError('--latency-images and --batch-size are at least 1')
+        check_at_least(args, latency_images=1, batch_size=1)
         measure(args)
 
 

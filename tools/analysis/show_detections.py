@@ -7,8 +7,6 @@ first of the config's data, or files that are named, which have no ground truth.
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmmuse.analysis.detection_figure import (
     class_names,
     draw_detections,
@@ -16,7 +14,7 @@ from mmmuse.analysis.detection_figure import (
     images_of_split,
     picture_name,
 )
-from mmmuse.command_line.config import load_config
+from mmmuse.command_line.config import add_config_options, check_at_least, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_folder, new_folder
 from mmmuse.errors import InputError
@@ -38,13 +36,12 @@ def parse_args() -> argparse.Namespace:
         '--score', type=float, default=0.3, help='boxes of lower scores are left out (default 0.3)'
     )
     parser.add_argument('--trust-checkpoint', action='store_true', help='load more than weights')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    add_config_options(parser, 'val_dataloader.dataset.data_root=data/coco')
     return parser.parse_args()
 
 
 def check_numbers(args: argparse.Namespace) -> None:
-    if args.images < 1:
-        raise InputError(f'--images is at least 1, got {args.images}')
+    check_at_least(args, images=1)
     if not 0 <= args.score <= 1:
         raise InputError(f'--score is between 0 and 1, got {args.score}')
 

@@ -68,11 +68,11 @@ def measure(paths: dict[str, DataPath], args: argparse.Namespace) -> dict[str, d
     """Return the median images per second, by number of workers and path."""
     rates: dict[str, dict[str, float]] = {}
     for workers in args.workers:
-        repeats: dict[str, list[float]] = {name: [] for name in paths}
-        for _ in range(args.repeats):
-            for name, path in paths.items():
-                repeats[name].append(path.images_per_second(workers, args))
-        rates[str(workers)] = {name: statistics.median(r) for name, r in repeats.items()}
+        repeats = [
+            {name: path.images_per_second(workers, args) for name, path in paths.items()}
+            for _ in range(args.repeats)
+        ]
+        rates[str(workers)] = {name: statistics.median(r[name] for r in repeats) for name in paths}
     return rates
 
 

@@ -13,6 +13,7 @@ from mmmuse.analysis.gaussian_information import (
     estimate_gaussian_information,
     gaussian_information,
 )
+from mmmuse.command_line.config import check_at_least
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, hardware, print_table, write_json
 from mmmuse.errors import InputError
@@ -45,14 +46,7 @@ def parse_args() -> argparse.Namespace:
 
 def check(args: argparse.Namespace) -> None:
     check_json(args.json)
-    for flag, number, least in (
-        ('--dim', args.dim, 1),
-        ('--steps', args.steps, 1),
-        ('--batch-size', args.batch_size, 2),
-        ('--seed', args.seed, 0),
-    ):
-        if number < least:
-            raise InputError(f'{flag} is at least {least}, got {number}')
+    check_at_least(args, dim=1, steps=1, batch_size=2, seed=0)
     if args.seed >= 2**63:
         raise InputError(f'--seed is below 2**63, got {args.seed}')
     for rho in args.rho:

@@ -48,28 +48,14 @@ def commands(args: argparse.Namespace) -> dict[str, list[str]]:
         for split in ('train', 'val')
         for key in (f'data_root={args.data_root}', 'download=False')
     ]
-    same = [
-        'model.backbone.depth=18',
-        'model.head.in_channels=512',
-        'train_dataloader.batch_size=128',
-    ]
-    ours = {
-        Path(config).stem: [
-            str(ROOT / 'tools' / 'train.py'),
-            str(ROOT / config),
-            '--cfg-options',
-            *data,
-        ]
+    same = ['model.backbone.depth=18', 'model.head.in_channels=512']
+    same += ['train_dataloader.batch_size=128']
+    runs = {
+        Path(config).stem: [f'{ROOT}/tools/train.py', f'{ROOT}/{config}', '--cfg-options', *data]
         for config in args.configs
     }
-    theirs = [
-        str(MIM / 'tools' / 'train.py'),
-        str(MIM / 'configs' / 'resnet' / 'resnet50_8xb16_cifar100.py'),
-        '--cfg-options',
-        *same,
-        *data,
-    ]
-    return {**ours, MMPRETRAIN: theirs}
+    theirs = [f'{MIM}/tools/train.py', f'{MIM}/configs/resnet/resnet50_8xb16_cifar100.py']
+    return {**runs, MMPRETRAIN: [*theirs, '--cfg-options', *same, *data]}
 
 
 def seconds_to_first_iteration(command: list[str], device: str) -> float:
@@ -111,9 +97,8 @@ def main() -> None:
         check_json(args.json)
         runs = commands(args)
         seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(args.repeats):
-            for name, command in runs.items():
-                seconds[name].append(seconds_to_first_iteration(command, args.device))
+        for name in args.repeats * list(runs):
+            seconds[name].append(seconds_to_first_iteration(runs[name], args.device))
         median = {name: statistics.median(values) for name, values in seconds.items()}
         print_table(
             f'Seconds to the first training iteration, ResNet-18, CIFAR-100, median of '

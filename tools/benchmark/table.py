@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 
+from mmmuse.command_line.config import add_config_options
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import hardware
 from mmmuse.errors import InputError
@@ -47,14 +47,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--report', action='store_true', help='write the table from what is there; run nothing'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='override config keys of every row, e.g. '
-        'optim_wrapper.type=mmmuse.BFloat16OptimWrapper for what --amp does',
-    )
+    add_config_options(parser, 'optim_wrapper.type=mmmuse.BFloat16OptimWrapper (as --amp does)')
     return parser.parse_args()
 
 
