@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from mmmuse.checkpoints.network_config import network_config
 from mmmuse.errors import InputError
+from mmmuse.heads.variants import variant_parts
 
 # What MMEngine's runner and tools read from the config beside the runner's own arguments.
 _READ_ELSEWHERE = {
@@ -101,14 +102,15 @@ def load_config(path: str, options: dict) -> Config:
     """Read a config file and merge the command line's options into it.
 
     Raises:
-        InputError: If there is no such file, or a key is read by nothing.
+        InputError: If there is no such file, a key is read by nothing, or the head is
+            given by a name that no variant has.
     """
     if not Path(path).is_file():
         raise InputError(f'no config file {path}')
     config = Config.fromfile(path)
     refuse_unread_keys(config, path, options)
     _inline_networks(config, path, options)
-    config.merge_from_dict(options)
+    config.merge_from_dict(_inline_variant(config, options))
     _refuse_unread_keys_of_parts(config)
     return config
 
@@ -131,6 +133,22 @@ def _inline_networks(config: Config, path: str, options: dict) -> None:
         name = part.get(key)
         if isinstance(name, str) and f'model.{key}' not in options:
             part[key] = network_config(name if '::' in name else _from_its_file(name, path))
+
+
+def _inline_variant(config: Config, options: dict) -> dict:
+    """Put the head and the neck of a named variant into the config; return the other options.
+
+    Options for single keys of the head are then merged into it, and what a run dumps
+    stands on its own.
+    """
+    model = config.get('model')
+    if not isinstance(model, dict) or 'student' not in model:
+        return options
+    name = options.get('model.head', model.get('head'))
+    if not isinstance(name, str):
+        return options
+    model['head'], model['neck'] = variant_parts(name, model.get('neck'))
+    return {key: value for key, value in options.items() if key != 'model.head'}
 
 
 def _from_its_file(name: str, path: str) -> str:
