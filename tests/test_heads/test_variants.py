@@ -61,6 +61,6 @@ def test_a_head_given_by_its_name_is_the_one_of_the_variant(variant):
 
 def test_an_unknown_name_of_a_head_lists_the_variants():
     with pytest.raises(
-        InputError, match="^unknown variant 'mi_si'; available: mi_x_si, mi_plus_si"
+        InputError, match=r"^unknown variant 'mi_si'; available: mi_x_si, mi_plus_si"
     ):
         small_distiller(head='mi_si')
