@@ -11,16 +11,46 @@ from mmpretrain import get_model
 from mmpretrain.structures import DataSample
 
 from mmmuse.command_line.config import load_config, runner_keys
+from mmmuse.errors import InputError
 from mmmuse.export.data import image_shape
 from mmmuse.heads.variants import VARIANTS
+from mmmuse.tables import read_table
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 RESNET18 = sorted(CONFIGS.glob('[!_]*/resnet18_cifar100*.py'))
+MUSE = CONFIGS / 'muse' / 'resnet18_cifar100_mi_x_si.py'
 OF_VARIANT = {
-    **{name: CONFIGS / 'ablation' / f'resnet18_cifar100_{name}.py' for name in VARIANTS},
     'byot': CONFIGS / 'byot' / 'resnet18_cifar100.py',
-    'mi_x_si': CONFIGS / 'muse' / 'resnet18_cifar100_mi_x_si.py',
+    'mi_x_si': MUSE,
     'mi_plus_si': CONFIGS / 'muse' / 'resnet18_cifar100_mi_plus_si.py',
+}
+# Rows of tables 5 and 6: the discrepancy, and the weights of the exits' CE and KD.
+ROWS = {
+    5: {
+        'CE': (None, 0.9, 0.0),
+        'CE + KD': (None, 0.9, 0.1),
+        'L2': ('HintLoss', 0.0, 0.0),
+        'L2 + CE': ('HintLoss', 0.9, 0.0),
+        'L2 + CE + KD': ('HintLoss', 0.9, 0.1),
+        'MI': ('mi', 0.0, 0.0),
+        'SI': ('si', 0.0, 0.0),
+        'MI + CE': ('mi', 0.9, 0.0),
+        'MI + CE + KD': ('mi', 0.9, 0.1),
+        '(MI + SI)': ('additive', 0.0, 0.0),
+        '(MI x SI)': ('multiplicative', 0.0, 0.0),
+        '(MI + SI) + CE': ('additive', 0.9, 0.0),
+        '(MI x SI) + CE': ('multiplicative', 0.9, 0.0),
+        '(MI + SI) + CE + KD': ('additive', 0.9, 0.1),
+        '(MI x SI) + CE + KD': ('multiplicative', 0.9, 0.1),
+    },
+    6: {
+        'L2': ('HintLoss', 0.9, 0.0),
+        'MMD': ('MMDLoss', 0.9, 0.0),
+        'adversarial': ('AdversarialLoss', 0.9, 0.0),
+        'VID': ('VIDLoss', 0.9, 0.0),
+        'MI + SI': ('additive', 0.9, 0.0),
+        'MI x SI': ('multiplicative', 0.9, 0.0),
+    },
 }
 
 
@@ -31,26 +61,52 @@ def test_every_resnet18_config_builds_the_same_student(path):
     assert sum(parameter.numel() for parameter in student.parameters()) == 11_220_132
 
 
-@pytest.mark.parametrize('name', sorted(VARIANTS))
+@pytest.mark.parametrize('name', OF_VARIANT)
 def test_a_named_variant_is_what_its_config_file_says(name):
     head = Config.fromfile(OF_VARIANT[name]).model.head
-    expected = {'ce_weight': 0.9, 'kd_weight': 0.1, 'discrepancy': None, **VARIANTS[name]}
-    for key in ('ce_weight', 'kd_weight'):
-        assert head.get(key, {'ce_weight': 0.9, 'kd_weight': 0.1}[key]) == expected[key]
-    assert head.get('discrepancy') == expected['discrepancy']
+    assert head.get('ce_weight', 0.9) == 0.9
+    assert head.get('kd_weight', 0.1) == 0.1
+    assert {'discrepancy': head.discrepancy} == VARIANTS[name]
 
 
-def test_the_ablations_of_efficientnet_change_what_those_of_resnet18_change():
-    folder = CONFIGS / 'ablation'
-    of_resnet18 = sorted(folder.glob('resnet18_cifar100_*.py'))
-    of_other = sorted(folder.glob('efficientnet-b0_cifar100_*.py'))
-    assert len(of_resnet18) == len(of_other) == 16
-    whole = Config.fromfile(CONFIGS / 'muse' / 'efficientnet-b0_cifar100_mi_x_si.py').model
-    for first, other in zip(of_resnet18, of_other):
-        assert first.stem.partition('cifar100')[2] == other.stem.partition('cifar100')[2]
-        model = Config.fromfile(other).model
-        assert model.head == Config.fromfile(first).model.head
+@pytest.mark.parametrize('number', ROWS)
+def test_a_row_of_tables_5_and_6_adds_the_terms_that_it_names(number, monkeypatch):
+    monkeypatch.chdir(CONFIGS.parent)
+    rows = {row.name: row for row in read_table(f'configs/tables/table{number}.py').rows}
+    whole = load_config(str(MUSE), {}).model
+    found = {}
+    for terms in ROWS[number]:
+        row, other = rows[f'ResNet18 {terms}'], rows[f'EfficientNet-B0 {terms}']
+        assert other.options == row.options
+        assert other.config == row.config.replace('resnet18', 'efficientnet-b0')
+        model = load_config(row.config, row.options).model
         assert (model.student, model.taps) == (whole.student, whole.taps)
+        what = model.head.get('discrepancy')
+        if what is not None:
+            what = what.get('combine', what.type.removeprefix('mmmuse.'))
+        found[terms] = (what, model.head.get('ce_weight', 0.9), model.head.get('kd_weight', 0.1))
+    assert found == ROWS[number]
+
+
+def test_keys_beside_a_named_head_change_it():
+    options = {'model.head': 'mi_ce', 'model.head.discrepancy.loss_weight': 0.5}
+    for order in (options, dict(reversed(options.items()))):
+        head = load_config(str(MUSE), order).model.head
+        assert (head.type, head.kd_weight) == ('mmmuse.MUSEHead', 0.0)
+        assert (head.discrepancy.combine, head.discrepancy.loss_weight) == ('mi', 0.5)
+
+
+def test_a_head_that_a_config_file_names_is_read_as_its_variant(tmp_path):
+    own = tmp_path / 'own.py'
+    own.write_text(f"_base_ = {str(MUSE)!r}\nmodel = dict(head='vid_ce', neck=dict(reduction=2))\n")
+    model = load_config(str(own), {}).model
+    assert model.head == dict(
+        type='mmmuse.MUSEHead', discrepancy=dict(type='mmmuse.VIDLoss'), kd_weight=0.0
+    )
+    assert model.neck == dict(type='mmmuse.SelfDistillNeck', reduction=2)
+    own.write_text(f"_base_ = {str(MUSE)!r}\nmodel = dict(head='vid')\n")
+    with pytest.raises(InputError, match=r"^unknown variant 'vid'; available: mi_x_si, "):
+        load_config(str(own), {})
 
 
 def test_byot_weighs_the_last_exit_with_one_minus_alpha():
@@ -60,12 +116,10 @@ def test_byot_weighs_the_last_exit_with_one_minus_alpha():
     assert [exit.loss_module.loss_weight for exit in distiller.head.exits] == [1.0, 1.0, 1.0]
 
 
-def test_the_shipped_configs_score_64_locations_and_every_one_is_a_line_away():
-    for name, locations in (
-        ('muse/resnet18_cifar100_mi_x_si', 64),
-        ('examples/resnet18_cifar100_mi_x_si_all_locations', None),
-    ):
-        config = Config.fromfile(CONFIGS / f'{name}.py')
+def test_the_shipped_configs_score_64_locations_or_by_one_option_all():
+    option = 'model.head.discrepancy.critic.num_locations'
+    for options, locations in (({}, 64), ({option: None}, None)):
+        config = load_config(str(MUSE), options)
         assert config.model.head.discrepancy.critic.num_locations == locations
 
 

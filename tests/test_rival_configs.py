@@ -1,4 +1,4 @@
-"""Every config of a rival builds, says what its name says, and takes a step."""
+"""Every config of a rival, alone and with MI x SI, builds, says what its name says, and takes a step."""
 
 from pathlib import Path
 
@@ -18,11 +18,9 @@ TYPES = {
     'frskd': 'mmmuse.FRSKDDistiller',
 }
 NAMES = [
-    f'{network}_cifar100_{rival}{muse}'
-    for network in ('resnet18', 'densenet121')
-    for rival in TYPES
-    for muse in ('', '_mi_x_si')
+    f'{network}_cifar100_{rival}' for network in ('resnet18', 'densenet121') for rival in TYPES
 ]
+WITH_MUSE = {'model.head': 'mi_x_si'}
 PARAMETERS = {'resnet18': 11_220_132, 'densenet121': 7_048_548}
 
 
@@ -30,15 +28,15 @@ def test_no_config_is_missing_and_none_is_left_over():
     assert sorted(path.stem for path in RIVALS.glob('*.py')) == sorted(NAMES)
 
 
+@pytest.mark.parametrize('with_muse', [False, True])
 @pytest.mark.parametrize('name', NAMES)
-def test_a_config_is_its_rival_with_or_without_muse(name):
-    network, _, rival = name.removesuffix('_mi_x_si').partition('_cifar100_')
-    config = load_config(str(RIVALS / f'{name}.py'), {})
+def test_a_config_is_its_rival_with_or_without_muse(name, with_muse):
+    network, _, rival = name.partition('_cifar100_')
+    config = load_config(str(RIVALS / f'{name}.py'), WITH_MUSE if with_muse else {})
     muse = load_config(str(RIVALS.parent / 'muse' / f'{network}_cifar100_mi_x_si.py'), {})
     assert config.model.type == TYPES[rival]
     assert config.model.student == muse.model.student
     assert config.model.taps == muse.model.taps
-    with_muse = name.endswith('_mi_x_si')
     assert config.model.head == (muse.model.head if with_muse else None)
     assert config.model.neck == (muse.model.neck if with_muse else None)
     assert config.optim_wrapper == muse.optim_wrapper
@@ -49,10 +47,11 @@ def test_a_config_is_its_rival_with_or_without_muse(name):
     assert config.data_preprocessor.get('num_views', 1) == (2 if rival == 'ddgsd' else 1)
 
 
+@pytest.mark.parametrize('options', [{}, WITH_MUSE], ids=['alone', 'mi_x_si'])
 @pytest.mark.parametrize('name', NAMES)
-def test_a_config_takes_a_step_in_which_every_parameter_gets_a_gradient(name, hub):
+def test_a_config_takes_a_step_in_which_every_parameter_gets_a_gradient(name, options, hub):
     hub.update_info_dict(dict(epoch=1, max_epochs=200, iter=400, max_iters=80000))
-    distiller = get_model(load_config(str(RIVALS / f'{name}.py'), {}))
+    distiller = get_model(load_config(str(RIVALS / f'{name}.py'), options))
     student = sum(parameter.numel() for parameter in distiller.student.parameters())
     assert student == PARAMETERS[name.partition('_')[0]]
     # Pairs of a class and two views of the same labels alike.

@@ -77,7 +77,7 @@ def test_a_config_has_its_losses_and_the_recipe(cell):
             assert loss.temperature == TEMPERATURES.get(method, 4)
         if loss.type == 'mmmuse.MUSELoss':
             assert loss.combine == ('additive' if method == 'mi_plus_si' else 'multiplicative')
-            assert loss.loss_weight == 1.0
+            assert 'loss_weight' not in loss  # MUSE's default.
     optimizer = config.optim_wrapper.optimizer
     assert (optimizer.lr, optimizer.weight_decay, optimizer.momentum) == (0.05, 5e-4, 0.9)
     assert config.param_scheduler.milestones == [150, 180, 210]

@@ -1,6 +1,8 @@
 _base_ = [
-    '../_base_/models/densenet121_cifar100.py',
+    '../_base_/models/classifier_cifar100.py',
     '../_base_/datasets/cifar100.py',
     '../_base_/schedules/cifar_200e.py',
     '../_base_/default_runtime.py',
 ]
+
+model = dict(backbone=dict(type='mmmuse.DenseNetCIFAR', arch='121'), head=dict(in_channels=1024))

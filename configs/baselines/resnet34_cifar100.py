@@ -1,8 +1,3 @@
-_base_ = [
-    '../_base_/models/resnet18_cifar100.py',
-    '../_base_/datasets/cifar100.py',
-    '../_base_/schedules/cifar_200e.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = 'resnet18_cifar100.py'
 
 model = dict(backbone=dict(depth=34))

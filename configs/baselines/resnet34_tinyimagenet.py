@@ -1,8 +1,3 @@
-_base_ = [
-    '../_base_/models/resnet18_cifar100.py',
-    '../_base_/datasets/tiny_imagenet.py',
-    '../_base_/schedules/tiny_imagenet_200e.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = 'resnet18_tinyimagenet.py'
 
-model = dict(backbone=dict(depth=34), head=dict(num_classes=200))
+model = dict(backbone=dict(depth=34))

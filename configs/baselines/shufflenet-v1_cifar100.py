@@ -1,8 +1,9 @@
 _base_ = [
-    '../_base_/models/shufflenet-v1_cifar100.py',
+    '../_base_/models/classifier_cifar100.py',
     '../_base_/datasets/cifar100_64.py',
     '../_base_/schedules/cifar_240e.py',
     '../_base_/default_runtime.py',
 ]
 
+model = dict(backbone=dict(type='mmmuse.ShuffleNetV1CIFAR', groups=3), head=dict(in_channels=960))
 optim_wrapper = dict(optimizer=dict(lr=0.01))

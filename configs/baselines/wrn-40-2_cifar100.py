@@ -1,6 +1,10 @@
 _base_ = [
-    '../_base_/models/wrn-40-2_cifar100.py',
+    '../_base_/models/classifier_cifar100.py',
     '../_base_/datasets/cifar100_64.py',
     '../_base_/schedules/cifar_240e.py',
     '../_base_/default_runtime.py',
 ]
+
+model = dict(
+    backbone=dict(type='mmmuse.WideResNet', depth=40, widen_factor=2), head=dict(in_channels=128)
+)

@@ -1,8 +1,7 @@
 _base_ = ['resnet18_digits.py', '../_base_/distill/mi_x_si.py']
 
-# Sized for a demo: narrow critics, a small weight (the paper gives neither).
+# Sized for a demo: narrow critics.
 head = _base_.head
-head['discrepancy'].update(loss_weight=0.1)
 head['discrepancy']['critic'].update(hidden_channels=128)
 
 model = dict(

@@ -1,7 +1,3 @@
-_base_ = 'yolov5_s_coco.py'
+_base_ = ['yolov5_s_coco.py', '../_base_/models/yolov5_sizes.py']
 
-model = dict(
-    backbone=dict(deepen_factor=1.0, widen_factor=1.0),
-    neck=dict(in_channels=[256, 512, 1024], num_csp_blocks=3),
-    bbox_head=dict(in_channels=[256, 512, 1024]),
-)
+model = _base_.sizes.l

@@ -1,7 +1,3 @@
-_base_ = 'yolov5_s_coco.py'
+_base_ = ['yolov5_s_coco.py', '../_base_/models/yolov5_sizes.py']
 
-model = dict(
-    backbone=dict(deepen_factor=0.67, widen_factor=0.75),
-    neck=dict(in_channels=[192, 384, 768], num_csp_blocks=2),
-    bbox_head=dict(in_channels=[192, 384, 768]),
-)
+model = _base_.sizes.m

@@ -1,16 +1,3 @@
-_base_ = ['yolov5_m_coco.py', '../_base_/distill/yolov5_mi_x_si.py']
+_base_ = ['yolov5_s_coco_mi_x_si.py', '../_base_/models/yolov5_sizes.py']
 
-model = dict(
-    _delete_=True,
-    type='mmmuse.DetectionSelfDistiller',
-    student=_base_.model,
-    taps=_base_.taps,
-    exit=_base_.exit,
-    head=_base_.head,
-)
-train_dataloader = dict(drop_last=True)  # MUSE needs two images.
-val_evaluator = [
-    _base_.val_evaluator,
-    dict(type='mmmuse.ExitDetectionMetric', metric=_base_.val_evaluator),
-]
-test_evaluator = val_evaluator
+model = dict(student=_base_.sizes.m)

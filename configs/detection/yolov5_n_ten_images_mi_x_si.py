@@ -1,4 +1,3 @@
-# The weight is 0.03 for an image, times the batch of 5.
 _base_ = ['yolov5_n_ten_images.py', '../_base_/distill/yolov5_mi_x_si.py']
 
 model = dict(
@@ -14,5 +13,3 @@ val_evaluator = [
     dict(type='mmmuse.ExitDetectionMetric', metric=_base_.val_evaluator),
 ]
 test_evaluator = val_evaluator
-
-model['head']['discrepancy']['loss_weight'] = 0.15

@@ -1,12 +1,12 @@
 # mmdet's DETR, a transformer on a ResNet, distilled between the ResNet's stages.
-_base_ = ['mmdet::detr/detr_r50_8xb2-150e_coco.py', '../_base_/distill/detector_mi_x_si.py']
+_base_ = 'mmdet::detr/detr_r50_8xb2-150e_coco.py'
 
 model = dict(
     _delete_=True,
     type='mmmuse.SelfDistiller',
     student=_base_.model,
     taps=dict(modules=['backbone.layer2', 'backbone.layer3'], last='backbone.layer4'),
-    head=_base_.head,
+    head='mi_x_si_alone',
 )
 train_dataloader = dict(batch_sampler=dict(drop_last=True))
 

@@ -1,15 +1,12 @@
 # mmdet's FCOS, without anchors, distilled between the stages of its ResNet.
-_base_ = [
-    'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
-    '../_base_/distill/detector_mi_x_si.py',
-]
+_base_ = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
 
 model = dict(
     _delete_=True,
     type='mmmuse.SelfDistiller',
     student=_base_.model,
     taps=dict(modules=['backbone.layer2', 'backbone.layer3'], last='backbone.layer4'),
-    head=_base_.head,
+    head='mi_x_si_alone',
 )
 train_dataloader = dict(batch_sampler=dict(drop_last=True))
 

@@ -1,8 +1,5 @@
 # mmdet's RetinaNet with an exit, a second neck and head, behind the third stage of its ResNet.
-_base_ = [
-    'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
-    '../_base_/distill/detector_mi_x_si.py',
-]
+_base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 
 model = dict(
     _delete_=True,
@@ -10,7 +7,7 @@ model = dict(
     student=_base_.model,
     taps=dict(modules=['backbone.layer2', 'backbone.layer3'], last='backbone.layer4'),
     exit_modules=[2],
-    head=_base_.head,
+    head='mi_x_si_alone',
 )
 train_dataloader = dict(batch_sampler=dict(drop_last=True))
 

@@ -1,12 +1,12 @@
 # mmdet's RTMDet-S, distilled between the stages of its CSPNeXt.
-_base_ = ['mmdet::rtmdet/rtmdet_s_8xb32-300e_coco.py', '../_base_/distill/detector_mi_x_si.py']
+_base_ = 'mmdet::rtmdet/rtmdet_s_8xb32-300e_coco.py'
 
 model = dict(
     _delete_=True,
     type='mmmuse.SelfDistiller',
     student=_base_.model,
     taps=dict(modules=['backbone.stage2', 'backbone.stage3'], last='backbone.stage4'),
-    head=_base_.head,
+    head='mi_x_si_alone',
 )
 train_dataloader = dict(drop_last=True)
 

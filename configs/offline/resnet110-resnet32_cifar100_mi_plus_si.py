@@ -1,15 +1,10 @@
 _base_ = './resnet110-resnet32_cifar100_kd.py'
 
-# Cross-entropy, KD and MI + SI, each with weight 1.
+# Cross-entropy and KD with weight 1, and MI + SI.
 model = dict(
     student=dict(head=dict(loss=dict(loss_weight=1.0))),
     losses=[
         dict(type='mmmuse.KDLoss', temperature=4),
-        dict(
-            type='mmmuse.MUSELoss',
-            combine='additive',
-            loss_weight=1.0,
-            critic=dict(num_locations=64),
-        ),
+        dict(type='mmmuse.MUSELoss', combine='additive', critic=dict(num_locations=64)),
     ],
 )

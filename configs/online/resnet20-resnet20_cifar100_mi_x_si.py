@@ -1,14 +1,9 @@
 _base_ = './resnet20-resnet20_cifar100_kd.py'
 
-# Cross-entropy, KD and MI x SI, each with weight 1.
+# Cross-entropy and KD with weight 1, and MI x SI.
 model = dict(
     losses=[
         dict(type='mmmuse.KDLoss', temperature=4),
-        dict(
-            type='mmmuse.MUSELoss',
-            combine='multiplicative',
-            loss_weight=1.0,
-            critic=dict(num_locations=64),
-        ),
+        dict(type='mmmuse.MUSELoss', combine='multiplicative', critic=dict(num_locations=64)),
     ]
 )

@@ -1,25 +1,4 @@
-_base_ = '../_base_/online_cifar100.py'
+_base_ = './resnet20-resnet20_cifar100_kd.py'
 
 # A ResNet-20 and a ResNet-56 learn together: cross-entropy, and KD from each other.
-model = dict(
-    type='mmmuse.OnlineDistiller',
-    peers=dict(
-        a=dict(
-            model='{{ fileDirname }}/../baselines/resnet20_cifar100.py',
-            taps=dict(
-                modules=['backbone.relu', 'backbone.layer1', 'backbone.layer2'],
-                last='backbone.layer3',
-                logits='head',
-            ),
-        ),
-        b=dict(
-            model='{{ fileDirname }}/../baselines/resnet56_cifar100.py',
-            taps=dict(
-                modules=['backbone.relu', 'backbone.layer1', 'backbone.layer2'],
-                last='backbone.layer3',
-                logits='head',
-            ),
-        ),
-    ),
-    losses=[dict(type='mmmuse.KDLoss', temperature=4)],
-)
+model = dict(peers=dict(b=dict(model='{{ fileDirname }}/../baselines/resnet56_cifar100.py')))

@@ -1,14 +1,9 @@
 _base_ = './shufflenet-v1-wrn-40-2_cifar100_kd.py'
 
-# Cross-entropy, KD and MI + SI, each with weight 1.
+# Cross-entropy and KD with weight 1, and MI + SI.
 model = dict(
     losses=[
         dict(type='mmmuse.KDLoss', temperature=4),
-        dict(
-            type='mmmuse.MUSELoss',
-            combine='additive',
-            loss_weight=1.0,
-            critic=dict(num_locations=64),
-        ),
+        dict(type='mmmuse.MUSELoss', combine='additive', critic=dict(num_locations=64)),
     ]
 )

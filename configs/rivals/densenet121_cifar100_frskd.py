@@ -1,3 +1,4 @@
-_base_ = './densenet121_cifar100_frskd_mi_x_si.py'
+_base_ = '../muse/densenet121_cifar100_mi_x_si.py'
 
-model = dict(head=None, neck=None)
+# FRSKD: a feature pyramid on the network's own maps teaches it.
+model = dict(type='mmmuse.FRSKDDistiller', head=None, neck=None)

@@ -1,3 +1,12 @@
-_base_ = './densenet121_cifar100_one_mi_x_si.py'
+_base_ = '../muse/densenet121_cifar100_mi_x_si.py'
 
-model = dict(head=None, neck=None)
+# ONE: two more branches from the last stage on, and their gated mix.
+model = dict(
+    type='mmmuse.ONEDistiller',
+    branch=dict(
+        after='backbone.transitions.2',
+        modules=['backbone.stages.3', 'backbone.transitions.3', 'neck'],
+    ),
+    head=None,
+    neck=None,
+)

@@ -1,3 +1,4 @@
-_base_ = './densenet121_cifar100_ps_kd_mi_x_si.py'
+_base_ = '../muse/densenet121_cifar100_mi_x_si.py'
 
-model = dict(head=None, neck=None)
+# PS-KD: targets softened by the network of the epoch before.
+model = dict(type='mmmuse.PSKDDistiller', head=None, neck=None)

@@ -1,3 +1,6 @@
-_base_ = './resnet18_cifar100_cs_kd_mi_x_si.py'
+_base_ = '../muse/resnet18_cifar100_mi_x_si.py'
 
-model = dict(head=None, neck=None)
+# CS-KD: 128 pairs of one class, of which the first ones learn.
+model = dict(type='mmmuse.CSKDDistiller', head=None, neck=None)
+train_dataloader = dict(batch_size=256, sampler=dict(type='mmmuse.ClassPairSampler'))
+auto_scale_lr = dict(base_batch_size=256)

@@ -1,3 +1,5 @@
-_base_ = './resnet18_cifar100_ddgsd_mi_x_si.py'
+_base_ = '../muse/resnet18_cifar100_mi_x_si.py'
 
-model = dict(head=None, neck=None)
+# DDGSD: two augmentations of each image.
+data_preprocessor = dict(num_views=2)
+model = dict(type='mmmuse.DDGSDDistiller', head=None, neck=None)

@@ -1,3 +1,9 @@
-_base_ = './resnet18_cifar100_one_mi_x_si.py'
+_base_ = '../muse/resnet18_cifar100_mi_x_si.py'
 
-model = dict(head=None, neck=None)
+# ONE: two more branches from the last stage on, and their gated mix.
+model = dict(
+    type='mmmuse.ONEDistiller',
+    branch=dict(after='backbone.layer3', modules=['backbone.layer4', 'neck']),
+    head=None,
+    neck=None,
+)

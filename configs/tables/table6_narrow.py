@@ -15,6 +15,7 @@ options = {
     'default_hooks.logger.interval': 39,
     'default_hooks.information.interval': 39,
 }
+_muse = 'configs/muse/resnet18_cifar100_mi_x_si.py'
 _student = {
     'model.student.backbone.stem_channels': 8,
     'model.student.backbone.base_channels': 8,
@@ -39,9 +40,9 @@ rows = [
     *(
         dict(
             name=name,
-            config=f'configs/ablation/resnet18_cifar100_{variant}.py',
+            config=_muse,
             paper=paper,
-            options=_student,
+            options={'model.head': variant, **_student},
         )
         for name, variant, paper in (
             ('CE alone', 'ce', '77.66 ± 0.27'),
@@ -53,16 +54,25 @@ rows = [
     ),
     dict(
         name='MMD, weight 1',
-        config='configs/ablation/resnet18_cifar100_mmd_ce.py',
+        config=_muse,
         paper='76.22 ± 0.19',
-        options={**_student, 'model.head.discrepancy.loss_weight': 1.0},
+        options={
+            'model.head': 'mmd_ce',
+            **_student,
+            'model.head.discrepancy.loss_weight': 1.0,
+        },
     ),
     *(
         dict(
             name=f'{name}, weight {weight}',
-            config=f'configs/ablation/resnet18_cifar100_{variant}.py',
+            config=_muse,
             paper=paper,
-            options={**_student, **_critic, 'model.head.discrepancy.loss_weight': weight},
+            options={
+                'model.head': variant,
+                **_student,
+                **_critic,
+                'model.head.discrepancy.loss_weight': weight,
+            },
         )
         for weight in (1.0, 0.3, 0.1, 0.03, 0.01)
         for name, variant, paper in (
@@ -73,9 +83,10 @@ rows = [
     *(
         dict(
             name=f'MI x SI, weight {weight}, warm-up over half',
-            config='configs/ablation/resnet18_cifar100_mi_x_si_ce.py',
+            config=_muse,
             paper='78.35 ± 0.24',
             options={
+                'model.head': 'mi_x_si_ce',
                 **_student,
                 **_critic,
                 'model.head.discrepancy.loss_weight': weight,

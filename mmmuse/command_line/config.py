@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from mmmuse.checkpoints.network_config import network_config
 from mmmuse.errors import InputError
+from mmmuse.heads.variants import variant_parts
 
 # Keys that MMEngine's runner and tools read, besides the runner's arguments.
 _OTHER_KEYS = {
@@ -116,14 +117,15 @@ def load_config(path: str, options: dict) -> Config:
     """Read a config file and merge the command line's options into it.
 
     Raises:
-        InputError: If the file is missing, or a key is unknown.
+        InputError: If the file is missing, or a key or the variant that the head names is
+            unknown.
     """
     if not Path(path).is_file():
         raise InputError(f'no config file {path}')
     config = Config.fromfile(path)
     refuse_unknown_keys(config, path, options)
     _inline_networks(config, path, options)
-    config.merge_from_dict(options)
+    config.merge_from_dict(_inline_variant(config, options))
     _refuse_unknown_keys_of_parts(config)
     return config
 
@@ -144,6 +146,22 @@ def _inline_networks(config: Config, path: str, options: dict) -> None:
         name = part.get(key)
         if isinstance(name, str) and f'model.{key}' not in options:
             part[key] = network_config(name if '::' in name else _from_its_file(name, path))
+
+
+def _inline_variant(config: Config, options: dict) -> dict:
+    """Put the head and the neck of a named variant into the config; return the other options.
+
+    Options for single keys of the head are then merged into it, and what a run dumps
+    stands on its own.
+    """
+    model = config.get('model')
+    if not isinstance(model, dict) or 'student' not in model:
+        return options
+    name = options.get('model.head', model.get('head'))
+    if not isinstance(name, str):
+        return options
+    model['head'], model['neck'] = variant_parts(name, model.get('neck'))
+    return {key: value for key, value in options.items() if key != 'model.head'}
 
 
 def _from_its_file(name: str, path: str) -> str:

@@ -8,7 +8,7 @@ from mmengine.registry import init_default_scope
 
 from mmmuse.checkpoints.network_config import packaged_config
 from mmmuse.errors import InputError
-from mmmuse.heads.variants import variant_head
+from mmmuse.heads.variants import variant_parts
 from mmmuse.registry import MODELS
 from mmmuse.tapping.proposal import TapProposal, propose_taps
 
@@ -64,7 +64,7 @@ def distilled_config(
     Raises:
         InputError: If the variant needs logits and none were found.
     """
-    head = variant_head(variant)
+    head, neck = variant_parts(variant)
     has_exits = head.get('ce_weight', 1) or head.get('kd_weight', 1)
     if has_exits and proposal.logits is None:
         raise InputError(
@@ -84,7 +84,7 @@ def distilled_config(
         f'        last={proposal.last!r},',
         *([f'        logits={proposal.logits!r},'] if has_exits else []),
         '    ),',
-        *(["    neck=dict(type='mmmuse.SelfDistillNeck'),"] if has_exits else []),
+        *([f'    neck={_code(neck)},'] if neck else []),
         '    head=dict(',
         *(f'        {name}={_code(value)},' for name, value in head.items()),
         '    ),',

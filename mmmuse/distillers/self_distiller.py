@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
+from mmmuse.heads.variants import variant_parts
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec
 from mmmuse.tapping.tapped_network import check_logits, check_order, features_of, read_taps
@@ -30,8 +31,9 @@ class SelfDistiller(BaseDistiller):
             module that puts out class logits (None without exits). Or
             ``'auto'``, or ``dict(num_modules=T)``, for the proposal that
             ``tools/wrap.py`` prints (T = 4 by default).
-        head: Config of the added losses, ``mmmuse.MUSEHead``. A subclass that has
-            losses of its own goes without one.
+        head: Config of the added losses, ``mmmuse.MUSEHead``, or the name of one of
+            :data:`mmmuse.heads.variants.VARIANTS`. A subclass that has losses of its
+            own goes without one.
         neck: Config of the exits' bottlenecks, ``mmmuse.SelfDistillNeck``; None
             where the head has no exits.
         input_shape: ``(C, H, W)`` of the dry run that infers shapes.
@@ -57,7 +59,7 @@ class SelfDistiller(BaseDistiller):
         self,
         student: dict | nn.Module,
         taps: dict | str,
-        head: dict | None = None,
+        head: dict | str | None = None,
         neck: dict | None = None,
         input_shape: Sequence[int] | None = None,
         data_preprocessor: dict | None = None,
@@ -67,6 +69,8 @@ class SelfDistiller(BaseDistiller):
         student = build_student(student, data_preprocessor)
         if head is None and not self.has_own_losses:
             raise InputError(f'{type(self).__name__} needs a head, the losses that it adds')
+        if isinstance(head, str):
+            head, neck = variant_parts(head, neck)
         paths = read_taps(taps, student, input_shape, needs_features=head is not None)
         more = [path for path in extra_taps if path not in paths.all]
         super().__init__(student, [*paths.all, *more], input_shape, init_cfg=init_cfg)

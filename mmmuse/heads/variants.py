@@ -1,7 +1,8 @@
 """The named variants of self-distillation: the rows of the paper's tables 5 and 6, and BYOT.
 
-They say what is added to a network. BYOT's own total also weighs the network's cross-entropy with
-1 - alpha, which stands in the network's config (``configs/byot/``), not here.
+They say what is added to a network. Row "L2 + CE + KD" of table 5 is ``'byot'``. BYOT's own total also
+weighs the network's cross-entropy with 1 - alpha, which stands in the network's config
+(``configs/byot/``), not here.
 """
 
 from copy import deepcopy
@@ -48,5 +49,27 @@ def variant_head(name: str) -> dict[str, Any]:
         InputError: If there is no such variant.
     """
     if name not in VARIANTS:
-        raise InputError(f'no variant {name!r}; there are {", ".join(VARIANTS)}')
+        raise InputError(f'unknown variant {name!r}; available: {", ".join(VARIANTS)}')
     return dict(type='mmmuse.MUSEHead', **deepcopy(VARIANTS[name]))
+
+
+def variant_parts(
+    name: str, neck: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the configs of a named variant's head and neck.
+
+    Args:
+        name: A key of :data:`VARIANTS`.
+        neck: Config of the neck, ``dict(type='mmmuse.SelfDistillNeck')`` if None.
+
+    Returns:
+        The head's config, and the neck's, or None if the variant does not read the exits' maps.
+
+    Raises:
+        InputError: If there is no such variant.
+    """
+    head = variant_head(name)
+    has_exits = head.get('ce_weight', 1) or head.get('kd_weight', 1)
+    if has_exits or head['discrepancy'] == _L2['discrepancy']:
+        return head, neck or dict(type='mmmuse.SelfDistillNeck')
+    return head, None

@@ -70,6 +70,7 @@ def trained(tmp_path_factory) -> Path:
      "mmmuse.AttentionTransferLoss, mmmuse.FitNetLoss, mmmuse.HintLoss"),
     (["model.head.discrepancy.type=mmmuse.KDLoss"], "'mmmuse.KDLoss' is no discrepancy"),
     (["model.taps.depth=4"], 'taps has keys that nothing reads: depth'),
+    (["model.head=mi_si"], "unknown variant 'mi_si'; available: mi_x_si, mi_plus_si, byot, ce, "),
 ])  # yapf: disable
 def test_bad_config_is_refused_and_nothing_is_written(tool, only_error, tmp_path, options, said):
     line = only_error(train(tool, tmp_path / 'deep' / 'run', *options))

@@ -30,7 +30,8 @@ def test_a_resnet_config_gets_the_papers_own_cut(tool, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('variant', 'exits', 'discrepancies'), [('ce_kd', 3, 0), ('mi', 0, 1), ('byot', 3, 1)]
+    ('variant', 'exits', 'discrepancies'),
+    [('ce_kd', 3, 0), ('mi', 0, 1), ('l2', 0, 1), ('byot', 3, 1)],
 )
 def test_a_config_of_ones_own_is_wrapped_by_relative_path(
     tool, tmp_path, variant, exits, discrepancies

@@ -1,5 +1,5 @@
-# Two modules: up to the stage of stride 16, and the last stage; an exit with a second neck and head behind the first.
-# The weight is 0.03 for an image, times the batch of 64 by which YOLOv5's own losses are multiplied.
+# Two modules: up to the stage of stride 16, and the last stage; an exit with a second neck and head after the first.
+# MI x SI (equation 6) between them: without class logits, no CE and KD.
 taps = dict(modules=['backbone.stage3'], last='backbone.stage4')
 exit = dict(
     type='mmmuse.DetectionExit',
@@ -10,9 +10,6 @@ head = dict(
     ce_weight=0,
     kd_weight=0,
     discrepancy=dict(
-        type='mmmuse.MUSELoss',
-        combine='multiplicative',
-        loss_weight=2.0,
-        critic=dict(num_locations=64),
+        type='mmmuse.MUSELoss', combine='multiplicative', critic=dict(num_locations=64)
     ),
 )

@@ -1,11 +1,3 @@
-model = dict(
-    type='ImageClassifier',
-    backbone=dict(type='EfficientNet', arch='b0'),
-    neck=dict(type='GlobalAveragePooling'),
-    head=dict(
-        type='LinearClsHead',
-        num_classes=100,
-        in_channels=1280,
-        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
-    ),
-)
+_base_ = 'classifier_cifar100.py'
+
+model = dict(backbone=dict(type='EfficientNet', arch='b0'), head=dict(in_channels=1280))

@@ -1,11 +1,6 @@
+_base_ = 'classifier_cifar100.py'
+
 model = dict(
-    type='ImageClassifier',
     backbone=dict(type='ResNet_CIFAR', depth=18, num_stages=4, out_indices=(3,), style='pytorch'),
-    neck=dict(type='GlobalAveragePooling'),
-    head=dict(
-        type='LinearClsHead',
-        num_classes=100,
-        in_channels=512,
-        loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
-    ),
+    head=dict(in_channels=512),
 )

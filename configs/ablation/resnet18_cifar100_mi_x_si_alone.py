@@ -1,4 +1,0 @@
-# Table 5, row (MI x SI).
-_base_ = '../muse/resnet18_cifar100_mi_x_si.py'
-
-model = dict(head=dict(ce_weight=0.0, kd_weight=0.0))

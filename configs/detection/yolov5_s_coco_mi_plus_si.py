@@ -1,3 +1,0 @@
-_base_ = 'yolov5_s_coco_mi_x_si.py'
-
-model = dict(head=dict(discrepancy=dict(combine='additive')))

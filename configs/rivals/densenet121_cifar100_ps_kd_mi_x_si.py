@@ -1,4 +1,0 @@
-_base_ = '../muse/densenet121_cifar100_mi_x_si.py'
-
-# PS-KD and MUSE: targets softened by the network of the epoch before.
-model = dict(type='mmmuse.PSKDDistiller')
