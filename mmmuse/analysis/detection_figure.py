@@ -69,7 +69,7 @@ def images_of_split(
     Args:
         config: With ``val_dataloader`` or ``test_dataloader``.
         split: ``'val'`` or ``'test'``.
-        detector: Of :func:`mmmuse.export.trained_detector.load_trained_detector`.
+        detector: From :func:`mmmuse.export.trained.load_trained_detector`.
         limit: How many images, if there are as many.
         score: Boxes of lower scores are left out.
 
@@ -94,7 +94,7 @@ def images_of_files(
     Args:
         config: With ``val_dataloader`` or ``test_dataloader``; its data need not be there.
         split: ``'val'`` or ``'test'``, whose pipeline is taken.
-        detector: Of :func:`mmmuse.export.trained_detector.load_trained_detector`.
+        detector: From :func:`mmmuse.export.trained.load_trained_detector`.
         files: Paths.
         score: Boxes of lower scores are left out.
 

@@ -1,4 +1,4 @@
-"""Read off what every exit of a trained network says of a set of images."""
+"""Confidence and correctness of every exit of a trained network on a set of images."""
 
 from collections.abc import Iterable
 

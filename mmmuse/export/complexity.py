@@ -1,15 +1,11 @@
-"""Parameters and multiply-adds: as they are, and as the paper counts them."""
+"""Parameters and multiply-adds: the real numbers, and those of the paper's convention."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import ceil
 from typing import NamedTuple
 
 import torch
 from mmcv.cnn.bricks import Conv2dAdaptivePadding
-from mmengine.analysis import get_model_complexity_info
-from mmengine.logging import MMLogger
+from mmengine.analysis import FlopAnalyzer
 from torch import nn
 
 from mmmuse.errors import InputError
@@ -21,7 +17,7 @@ class Complexity(NamedTuple):
 
     Attributes:
         params: Parameters.
-        flops: Multiply-adds, or what the paper calls FLOPs.
+        flops: Multiply-adds, which the paper calls FLOPs.
     """
 
     params: int
@@ -39,44 +35,31 @@ def real_complexity(network: nn.Module, image_shape: tuple[int, int, int]) -> Co
         InputError: If the network does not take such images.
     """
     if min(image_shape) < 1:
-        raise InputError(f'an image has no shape {tuple(image_shape)}')
+        raise InputError(f'the shape of an image has positive sizes, got {tuple(image_shape)}')
     parameter = next(network.parameters())
     image = torch.zeros(1, *image_shape, device=parameter.device, dtype=parameter.dtype)
-    with frozen_in_eval(network), _quiet():
+    with frozen_in_eval(network):
         try:
             network(image)
         except RuntimeError as error:
             raise InputError(
                 f'the network does not take images of shape {tuple(image_shape)}: {error}'
             ) from error
-        info = get_model_complexity_info(
-            network, inputs=(image,), show_table=False, show_arch=False
-        )
-    return Complexity(sum(p.numel() for p in network.parameters()), int(info['flops']))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back the warnings of the analysis: additions and norms are not multiply-adds."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+        # Additions and norms are not multiply-adds.
+        analyzer = FlopAnalyzer(network, (image,)).unsupported_ops_warnings(False)
+        flops = analyzer.uncalled_modules_warnings(False).total()
+    return Complexity(sum(p.numel() for p in network.parameters()), int(flops))
 
 
 def paper_complexity(network: nn.Module, image_size: tuple[int, int]) -> Complexity:
-    r"""Count as table 3 of the paper does; neither figure is what a network really costs.
+    r"""Count as table 3 of the paper does; neither figure is the real cost of a network.
 
     .. math::
         \sum_{conv} |W| + |b|, \qquad \sum_{conv} |W| \, h_{conv} w_{conv}
 
     over the 2D convolutions in the order in which they are registered.
-    :math:`(h_{conv}, w_{conv})` starts as the image's size and goes through each
-    convolution's output formula in turn, whatever that convolution really
-    reads: pooling and branches are ignored.
+    :math:`(h_{conv}, w_{conv})` is the output size of a convolution whose input has the output
+    size of the convolution before it; pooling and branches are ignored.
 
     Args:
         network: A backbone, or a part of one.

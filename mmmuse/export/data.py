@@ -1,9 +1,11 @@
-"""The images of a config, as its network sees them."""
+"""The normalized images of a config, as the network gets them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
+from itertools import islice
 
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS
@@ -14,39 +16,98 @@ from torch import Tensor
 from mmmuse.errors import InputError
 
 
-def normalised_batches(
-    config: Config, split: str, model: BaseModel, data_root: str | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Go through the images of a config's data, normalised and without the batched augmentation.
+class NormalizedTestSet:
+    """The images of a config's data, normalized: ``inputs`` and ``data_samples`` of each batch.
 
     Args:
-        config: With ``train_dataloader``, ``val_dataloader`` or ``test_dataloader``.
-        split: ``'train'``, ``'val'`` or ``'test'``.
-        model: Whose preprocessor normalises.
+        config: With ``test_dataloader``.
+        model: Its preprocessor normalizes the images, without the batched augmentation.
+        limit: Number of images after which to stop, each a batch of its own; None for all.
+        shape: ``(C, H, W)`` to pad all images to; None for what the preprocessor gives.
         data_root: In place of the config's, if given.
-
-    Returns:
-        Batches of images ``(N, C, H, W)`` and labels ``(N, )``.
+        split: ``'test'``, or ``'train'`` or ``'val'`` for other data of the config.
 
     Raises:
-        InputError: If the config has no such data, or it is not there.
+        InputError: If the config has no such data, there are no images, or one is larger than
+            ``shape``.
     """
-    loader = config.get(f'{split}_dataloader')
-    if loader is None:
-        raise InputError(f'the config has no {split}_dataloader')
-    loader = deepcopy(loader)
-    if data_root is not None:
-        dataset = loader.dataset
-        while 'dataset' in dataset:
-            dataset = dataset.dataset
-        dataset.data_root = data_root
-    for batch in Runner.build_dataloader(loader, seed=0):
-        data = model.data_preprocessor(batch, training=False)
+
+    def __init__(
+        self,
+        config: Config,
+        model: BaseModel,
+        limit: int | None = None,
+        shape: Sequence[int] | None = None,
+        data_root: str | None = None,
+        split: str = 'test',
+    ) -> None:
+        loader = deepcopy(config.get(f'{split}_dataloader'))
+        if loader is None:
+            raise InputError(f'the config has no {split}_dataloader')
+        if data_root is not None:
+            dataset = loader.dataset
+            while 'dataset' in dataset:
+                dataset = dataset.dataset
+            dataset.data_root = data_root
+        if limit is not None:
+            loader.update(batch_size=1, num_workers=0, persistent_workers=False)
+        self._loader = Runner.build_dataloader(loader, seed=0)
+        if not len(self._loader):
+            raise InputError(f'there are no {split} images')
+        self._preprocessor = model.data_preprocessor
+        self._limit = limit
+        self._shape = shape
+
+    @property
+    def metainfo(self) -> dict | None:
+        """Class names of the data set."""
+        return getattr(self._loader.dataset, 'metainfo', None)
+
+    def __iter__(self) -> Iterator[dict]:
+        for data in islice(self._loader, self._limit):
+            batch = self._preprocessor(data, training=False)
+            value = getattr(self._preprocessor, 'pad_value', 0)
+            yield batch if self._shape is None else padded(batch, self._shape, value)
+
+
+def normalized_batches(
+    config: Config, split: str, model: BaseModel, data_root: str | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Iterate over images ``(N, C, H, W)`` and labels ``(N, )`` of a classifier's data.
+
+    The arguments and errors are those of :class:`NormalizedTestSet`.
+    """
+    for data in NormalizedTestSet(config, model, data_root=data_root, split=split):
         yield data['inputs'], torch.cat([sample.gt_label for sample in data['data_samples']])
 
 
+def common_shape(batches: Iterable[dict]) -> tuple[int, ...]:
+    """Return the smallest shape ``(C, H, W)`` that images of all batches fit into."""
+    return tuple(map(max, zip(*(batch['inputs'].shape[1:] for batch in batches))))
+
+
+def padded(batch: dict, shape: Sequence[int], value: float) -> dict:
+    """Return a batch whose images are padded to a shape, below and on the right.
+
+    Args:
+        batch: ``inputs (N, C, H, W)`` and ``data_samples``.
+        shape: ``(C, H, W)``.
+        value: Of the padding, normalized.
+
+    Raises:
+        InputError: If an image is larger.
+    """
+    height, width = batch['inputs'].shape[2:]
+    below, right = shape[1] - height, shape[2] - width
+    if below < 0 or right < 0:
+        raise InputError(
+            f'images of {height}x{width} pixels do not fit into --input-shape {tuple(shape)}'
+        )
+    return {**batch, 'inputs': F.pad(batch['inputs'], (0, right, 0, below), value=value)}
+
+
 def first_images(batches: Iterable[tuple[Tensor, Tensor]], limit: int) -> Iterator[Tensor]:
-    """Hand on the images of batches until ``limit`` have been seen; the last batch is cut."""
+    """Yield the first ``limit`` images, batch by batch; the last batch is cut."""
     for images, _ in batches:
         yield images[:limit]
         limit -= len(images)
@@ -55,13 +116,13 @@ def first_images(batches: Iterable[tuple[Tensor, Tensor]], limit: int) -> Iterat
 
 
 def image_shape(config: Config) -> tuple[int, int, int]:
-    """Return the shape ``(C, H, W)`` of the images that a config's network sees, data unread.
+    """Return the shape ``(C, H, W)`` of the images of a config, without reading the data.
 
-    It is read from the preprocessor's ``resize``, the last transform of the
-    test pipeline that sets a size, or the data set's class.
+    It is that of the preprocessor's ``resize``, of the last transform of the test pipeline
+    that sets a size, or of the data set's class.
 
     Raises:
-        InputError: If none of them says it.
+        InputError: If none of them gives a size.
     """
     loader = config.get('test_dataloader') or config.get('val_dataloader') or {}
     dataset = loader.get('dataset') or {}
@@ -76,7 +137,7 @@ def image_shape(config: Config) -> tuple[int, int, int]:
     for size in filter(None, sizes):
         height, width = (size, size) if isinstance(size, int) else size
         return channels, height, width
-    raise InputError('the config does not say how large its images are: pass --input-shape C H W')
+    raise InputError('the size of the images is not in the config: pass --input-shape C H W')
 
 
 def _shape_of(kind: type | None) -> tuple[int, int, int] | None:

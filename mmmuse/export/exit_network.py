@@ -1,38 +1,62 @@
-"""An exit of a distilled network as a network of its own."""
+"""An exit of a distilled network as a plain classifier or detector."""
 
 from copy import deepcopy
 
 import torch
 from mmengine.model import BaseModel
 from mmpretrain.models import ImageClassifier
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
+from mmmuse.tapping.dry_run import is_detector
 
 _BACKBONE = 'backbone.'
 
 
+def exits_of(distiller: SelfDistiller) -> dict[int, nn.Module]:
+    """Return the exits, without the full network, by the number of the module that each follows."""
+    if hasattr(distiller, 'exit_modules'):  # A DetectionSelfDistiller.
+        return dict(zip(distiller.exit_modules, distiller.exits))
+    return dict(enumerate(distiller.head.exits, 1))
+
+
 def num_exits(distiller: SelfDistiller) -> int:
-    """Return T: the exits of a distilled network, the last being the network itself."""
-    return len(distiller.head.exits) + 1
+    """Return T, the number of the full network as the last exit."""
+    return len(distiller.tap_paths.shallow) + 1
+
+
+def check_exit(distiller: SelfDistiller, number: int) -> None:
+    """Check that a distiller has an exit, the full network included.
+
+    Raises:
+        InputError: If it has not; the message lists the exits.
+    """
+    exits, last = exits_of(distiller), num_exits(distiller)
+    if not exits:
+        raise InputError('this config distils without exits (ce_weight=0, kd_weight=0)')
+    if number not in exits and number != last:
+        raise InputError(
+            f'there is no exit {number}: exits are {", ".join(map(str, exits))}, and {last} is '
+            'the full network'
+        )
 
 
 def exit_network_config(model: dict, distiller: SelfDistiller, number: int) -> dict:
-    """Return the config of a plain classifier that is one exit of a distilled network.
+    """Return the config of a plain model that is one exit of a distilled network.
 
     Args:
-        model: Config of the distiller, as in ``config.model``.
+        model: Config of the distiller.
         distiller: The distiller that was built from it.
-        number: Of the exit, 1 to T; T is the network itself.
+        number: Of the exit, 1 to T; T is the full network.
 
     Returns:
-        Config of the student's class: ``TruncatedBackbone``, the exit's
-        bottleneck with global average pooling, the exit's classifier.
+        Config of the student's class with a ``TruncatedBackbone`` and the exit's neck and head.
 
     Raises:
-        InputError: If there is no such exit, or it cannot stand alone.
+        InputError: If there is no such exit, or it is not in the backbone of a classifier or a
+            detector.
     """
     check_exit(distiller, number)
     student = deepcopy(dict(model['student']))
@@ -41,85 +65,76 @@ def exit_network_config(model: dict, distiller: SelfDistiller, number: int) -> d
     if number == num_exits(distiller):
         return student
     path = distiller.tap_paths.shallow[number - 1]
-    if not isinstance(distiller.student, ImageClassifier) or not path.startswith(_BACKBONE):
+    known = isinstance(distiller.student, ImageClassifier) or is_detector(distiller.student)
+    if not known or not path.startswith(_BACKBONE):
         raise InputError(
-            f'exit {number} cannot stand alone: it is at {path!r} of a '
-            f"{type(distiller.student).__name__}, not below 'backbone.' of an ImageClassifier"
+            f'exit {number} cannot be exported: it is at {path!r} of a '
+            f"{type(distiller.student).__name__}, not below 'backbone.' of a classifier or detector"
         )
-    exit = distiller.head.exits[number - 1]
+    backbone = dict(
+        type='mmmuse.TruncatedBackbone',
+        backbone=student['backbone'],
+        end=path.removeprefix(_BACKBONE),
+        input_shape=model.get('input_shape'),
+    )
+    if is_detector(distiller.student):
+        reached = distiller.reached_outputs(path)
+        backbone['outs'] = [name.removeprefix(_BACKBONE) for name in reached]
+        parts = _detector_parts(distiller, number)
+    else:
+        parts = _classifier_parts(model, distiller, number)
+    return {**student, 'backbone': backbone, **parts}
+
+
+def _detector_parts(distiller: SelfDistiller, number: int) -> dict:
+    """Return neck and head; in mmdet, the detector gives ``train_cfg`` and ``test_cfg`` to the head."""
+    exit = exits_of(distiller)[number]
+    head = deepcopy(exit.head_config)
+    cfgs = {name: head.pop(name, None) for name in ('train_cfg', 'test_cfg')}
+    return {**cfgs, 'neck': deepcopy(exit.neck_config), 'bbox_head': head}
+
+
+def _classifier_parts(model: dict, distiller: SelfDistiller, number: int) -> dict:
+    """Return the bottleneck with global average pooling, and the head, with the student's loss."""
+    exit = exits_of(distiller)[number]
     head = {'type': 'LinearClsHead', **deepcopy(dict(model['head'].get('exit') or {}))}
-    if 'loss' not in head and 'loss' in (student.get('head') or {}):
-        head['loss'] = student['head']['loss']
+    of_student = model['student'].get('head') or {}
+    if 'loss' not in head and 'loss' in of_student:
+        head['loss'] = deepcopy(of_student['loss'])
     head.update(num_classes=exit.num_classes, in_channels=exit.in_channels)
-    return {
-        **student,
-        'backbone': dict(
-            type='mmmuse.TruncatedBackbone',
-            backbone=student['backbone'],
-            end=path.removeprefix(_BACKBONE),
-            input_shape=model.get('input_shape'),
-        ),
-        'neck': [
-            distiller.neck.config_of(number - 1),
-            dict(type='GlobalAveragePooling'),
-        ],
-        'head': head,
-    }
+    pooling = dict(type='GlobalAveragePooling')
+    return dict(neck=[distiller.neck.config_of(number - 1), pooling], head=head)
 
 
 def exit_network(model: dict, distiller: SelfDistiller, number: int) -> BaseModel:
-    """Return one exit of a distilled network as a plain classifier with the same weights.
-
-    Args:
-        model: Config of the distiller.
-        distiller: The distiller; its weights are copied.
-        number: Of the exit, 1 to T.
-
-    Raises:
-        InputError: See :func:`exit_network_config`.
-    """
+    """Build the model of :func:`exit_network_config` with a copy of the distiller's weights."""
     network = MODELS.build(exit_network_config(model, distiller, number))
     if number == num_exits(distiller):
         network.load_state_dict(distiller.student.state_dict())
+        return network.train(distiller.training)
+    trunk = distiller.student.backbone.state_dict()
+    body = network.backbone.body
+    body.load_state_dict({name: trunk[name] for name in body.state_dict()})
+    exit = exits_of(distiller)[number]
+    if is_detector(network):
+        copies = [(network.neck, exit.neck), (network.bbox_head, exit.bbox_head)]
     else:
-        trunk = distiller.student.backbone.state_dict()
-        network.backbone.body.load_state_dict(
-            {name: trunk[name] for name in network.backbone.body.state_dict()}
-        )
         bottleneck = distiller.neck.bottlenecks[number - 1]
-        network.neck[0].bottlenecks[0].load_state_dict(bottleneck.state_dict())
-        network.head.load_state_dict(distiller.head.exits[number - 1].state_dict())
-    network.train(distiller.training)
-    return network
+        copies = [(network.neck[0].bottlenecks[0], bottleneck), (network.head, exit)]
+    for part, trained in copies:
+        part.load_state_dict(trained.state_dict())
+    return network.train(distiller.training)
 
 
 @torch.no_grad()
 def exit_logits(distiller: SelfDistiller, images: Tensor) -> list[Tensor]:
-    """Return the logits of every exit, the network's own last.
+    """Return the logits ``(N, K)`` of all T exits of a classifier, the full network last.
 
     Args:
-        distiller: With exits, and in the mode in which it is to run.
-        images: ``(N, C, H, W)``, normalised.
-
-    Returns:
-        T tensors ``(N, K)``.
+        distiller: With exits; in eval mode for evaluation.
+        images: ``(N, C, H, W)``, normalized.
     """
     with distiller.taps:
         distiller.student(images, mode='tensor')
         features = distiller.collect()
     return [*distiller.head.exit_logits(features), features.logits]
-
-
-def check_exit(distiller: SelfDistiller, number: int) -> None:
-    """Refuse the number of an exit that is not there.
-
-    Raises:
-        InputError: Saying which there are.
-    """
-    total = num_exits(distiller)
-    if total == 1:
-        raise InputError('this config distils without exits (ce_weight=0, kd_weight=0)')
-    if not 1 <= number <= total:
-        raise InputError(
-            f'there is no exit {number}: exits are 1 to {total}, {total} being the whole network'
-        )

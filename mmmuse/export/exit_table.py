@@ -1,4 +1,4 @@
-"""What each exit of a distilled network costs."""
+"""The cost of each exit of a distilled network."""
 
 from typing import NamedTuple
 
@@ -11,15 +11,15 @@ from .exit_network import exit_network, num_exits
 
 
 class ExitCost(NamedTuple):
-    """One exit as a network of its own.
+    """One exit as a plain network.
 
     Attributes:
-        number: 1 to T; T is the whole network.
-        module: Path of the module where it ends.
+        number: 1 to T; T is the full network.
+        module: Path of the module that the exit follows.
         network: The network.
-        real: Parameters and multiply-adds, as they are.
+        real: Its parameters and multiply-adds.
         trunk_macs: Multiply-adds of its backbone.
-        paper: Its backbone, as table 3 of the paper counts.
+        paper: Parameters and multiply-adds of its backbone as counted in table 3 of the paper.
     """
 
     number: int
@@ -33,7 +33,7 @@ class ExitCost(NamedTuple):
 def exit_costs(
     model: dict, distiller: SelfDistiller, image_shape: tuple[int, int, int]
 ) -> list[ExitCost]:
-    """Return the cost of every exit, the whole network last.
+    """Return the cost of every exit, the full network last.
 
     Args:
         model: Config of the distiller.

@@ -3,46 +3,39 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
-from mmengine.model import BaseModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmmuse.errors import InputError
 
-Function = Callable[[Tensor], Tensor]
-_INPUT, _OUTPUT = 'images', 'logits'
+from .onnx_modules import DecodedBoxes, Logits, add_suppression
+
+Function = Callable[[Tensor], Any]
+_OPSET = 18  # Of the nodes that add_suppression adds.
+_INPUT = 'images'
 
 
-class _Logits(nn.Module):
-    """What is exported: normalised images in, logits out."""
-
-    def __init__(self, network: BaseModel) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network(images, mode='tensor')
-
-
-def to_program(network: BaseModel, images: Tensor) -> torch.export.ExportedProgram:
-    """Export a network with ``torch.export``, for batches of any size.
+def to_program(module: Logits | DecodedBoxes, images: Tensor) -> torch.export.ExportedProgram:
+    """Export a module with ``torch.export``, for batches of any size.
 
     Args:
-        network: In eval mode.
+        module: Its network in eval mode.
         images: ``(N, C, H, W)``.
 
     Raises:
-        InputError: If the network's code holds for one batch size alone.
+        InputError: If the network's code is specific to one batch size.
     """
     images = images.repeat(2, 1, 1, 1)  # A batch of one would be taken for a constant.
     batch = torch.export.Dim('batch', min=1)
     try:
-        return torch.export.export(_Logits(network), (images,), dynamic_shapes=({0: batch},))
+        return torch.export.export(module, (images,), dynamic_shapes=({0: batch},))
     except torch._dynamo.exc.UserError as error:
         raise InputError(
-            f'torch.export, which ONNX goes through, does not take {type(network.backbone).__name__} '
-            f'for batches of any size ({str(error).strip().splitlines()[0]}); leave these forms out'
+            f'torch.export, which the ONNX export uses, does not support '
+            f'{type(module.network.backbone).__name__} for batches of any size '
+            f'({str(error).strip().splitlines()[0]}); leave these forms out'
         ) from error
 
 
@@ -53,14 +46,20 @@ def save_program(program: torch.export.ExportedProgram, path: Path) -> Function:
 
 
 def save_onnx(
-    program: torch.export.ExportedProgram, path: Path, metadata: dict[str, str]
+    program: torch.export.ExportedProgram,
+    path: Path,
+    metadata: dict[str, str],
+    outputs: tuple[str, ...] = Logits.outputs,
+    nms: dict | None = None,
 ) -> Function:
-    """Write a program as ONNX and return onnxruntime's reading of it.
+    """Write a program as ONNX and return a function that runs the file with onnxruntime.
 
     Args:
         program: From :func:`to_program`.
         path: The file.
-        metadata: Kept in the file: normalisation, class names, ...
+        metadata: Kept in the file: normalization, class names, ...
+        outputs: Names of the program's outputs.
+        nms: Of a detector: ``test_cfg`` of its head, to suppress boxes inside the file.
 
     Raises:
         InputError: If the packages for ONNX are not installed.
@@ -69,12 +68,15 @@ def save_onnx(
     exported = torch.onnx.export(
         program,
         input_names=[_INPUT],
-        output_names=[_OUTPUT],
+        output_names=outputs,
         dynamic_shapes=({0: torch.export.Dim('batch', min=1)},),
+        opset_version=_OPSET,
         dynamo=True,
         verbose=False,
     )
     model = exported.model_proto
+    if nms is not None:
+        add_suppression(model, nms)
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
@@ -82,56 +84,43 @@ def save_onnx(
 
 
 def save_int8(onnx_path: Path, path: Path, batches: Iterable[Tensor]) -> Function:
-    """Write a statically quantised int8 form of an ONNX file (QDQ, weights per channel).
+    """Write a statically quantized int8 form of an ONNX file (QDQ, weights per channel).
 
     Args:
         onnx_path: The float32 network.
         path: The file to write.
-        batches: Normalised training images ``(N, C, H, W)``, to calibrate the
+        batches: Normalized training images ``(N, C, H, W)``, at least one, to calibrate the
             ranges of the activations.
-
-    Raises:
-        InputError: If there are no images.
     """
     import_onnx()
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    inputs = iter([{_INPUT: batch.numpy()} for batch in batches])
+
     class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.batches = iter(batches)
-            self.read = 0
-
         def get_next(self) -> dict | None:
-            batch = next(self.batches, None)
-            if batch is None:
-                return None
-            self.read += len(batch)
-            return {_INPUT: batch.numpy()}
+            return next(inputs, None)
 
-    reader = Reader()
     with TemporaryDirectory() as folder:
         prepared = Path(folder) / 'prepared.onnx'
         quant_pre_process(onnx_path, prepared, skip_symbolic_shape=True)
-        try:
-            quantize_static(prepared, path, reader, per_channel=True)
-        except ValueError as error:
-            if reader.read:
-                raise
-            raise InputError('there are no training images to calibrate int8 with') from error
+        quantize_static(prepared, path, Reader(), per_channel=True)
     return onnx_function(path)
 
 
 def onnx_function(path: Path) -> Function:
-    """Return an ONNX file as a function of tensors, run by onnxruntime on the CPU."""
+    """Return a function that runs an ONNX file on the CPU: a tensor, or a tuple of several."""
     _, onnxruntime = import_onnx()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
 
-    def run(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run([_OUTPUT], {_INPUT: images.numpy()})[0])
+    def run(images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        outputs = session.run(None, {_INPUT: images.numpy()})
+        tensors = tuple(map(torch.from_numpy, outputs))
+        return tensors if len(tensors) > 1 else tensors[0]
 
     return run
 

@@ -1,4 +1,4 @@
-"""How long something takes, measured."""
+"""Measured latency."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -15,14 +15,14 @@ Name = TypeVar('Name')
 def interleaved_seconds(
     calls: Mapping[Name, Callable[[], object]], repeats: int, warmup: int
 ) -> dict[Name, float]:
-    """Time calls by turns, and return the median of each in seconds.
+    """Time calls in alternation, and return the median of each in seconds.
 
-    Turns, so that whatever else the machine does meets all of them alike.
+    The alternation distributes other load of the machine evenly over the calls.
 
     Args:
-        calls: Each waits for its device by itself.
-        repeats: Calls of each that are counted.
-        warmup: Calls of each before that.
+        calls: Each returns after its device has finished.
+        repeats: Number of timed calls of each.
+        warmup: Number of calls of each before that.
     """
     times: dict[Name, list[float]] = {name: [] for name in calls}
     for turn in range(warmup + repeats):
@@ -38,14 +38,14 @@ def interleaved_seconds(
 def latencies(
     functions: Mapping[Name, Callable[[Tensor], object]], images: Tensor, repeats: int = 30
 ) -> dict[Name, float]:
-    """Time functions of the same images by turns, and return the median of each in milliseconds.
+    """Time functions of the same images in alternation; return the medians in milliseconds.
 
-    The first three calls of each are not counted.
+    The first three calls of each are not timed.
 
     Args:
         functions: Each maps images ``(N, C, H, W)`` to anything.
         images: For every call, on the CPU or a GPU.
-        repeats: Calls that are counted.
+        repeats: Number of timed calls of each.
     """
 
     def call(function: Callable[[Tensor], object]) -> None:

@@ -1,4 +1,4 @@
-"""The batched data path of a config as mmpretrain's per-sample one."""
+"""Conversion of a config's batched data to mmpretrain's per-sample data."""
 
 from copy import deepcopy
 
@@ -11,14 +11,14 @@ _CIFAR_SIZE = 32
 
 
 def per_sample(config: dict) -> dict:
-    """Return a config whose data goes through mmpretrain's transforms, one image at a time.
+    """Return a config whose data passes through mmpretrain's transforms, one image at a time.
 
-    Batched CIFAR becomes mmpretrain's own class, and what
-    ``BatchedDataPreprocessor`` does to a batch becomes a pipeline, which
-    mmpretrain's inferencer also reads. Other sets stay what they are.
+    Batched CIFAR becomes mmpretrain's data set, and the augmentation of
+    ``BatchedDataPreprocessor`` a pipeline, which mmpretrain's inferencer also reads. Other data
+    sets are not changed.
 
     Args:
-        config: A whole config; it is not changed.
+        config: A complete config; it is not changed.
     """
     config = deepcopy(config)
     preprocessor = dict(config.get('data_preprocessor') or {})

@@ -1,12 +1,11 @@
-"""A config and a checkpoint that mmpretrain reads without mmmuse."""
+"""A config and a checkpoint that mmpretrain or mmdet reads without mmmuse."""
 
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+import re
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -18,7 +17,7 @@ from mmmuse.version import __version__
 CONFIG = 'config.py'
 CHECKPOINT = 'checkpoint.pth'
 
-# What the distiller alone needs.
+# Only a distiller needs these.
 _DISTILLER_HOOKS = {
     'mmmuse.ClassCountHook',
     'mmmuse.InformationLoggerHook',
@@ -27,7 +26,6 @@ _DISTILLER_HOOKS = {
     'mmmuse.TrainingLabelsHook',
 }
 _DISTILLER_METRICS = {'mmmuse.ExitAccuracy', 'mmmuse.ExitDetectionMetric'}
-_NAMING_KEYS = ('type', 'constructor')  # Of a part, and of what builds an optimizer.
 _REGISTRIES = {name: getattr(mmmuse.registry, name) for name in mmmuse.registry.__all__}
 
 
@@ -40,12 +38,11 @@ def write_standalone(
     title: str,
     dataset_meta: dict | None = None,
 ) -> None:
-    """Write ``config.py``, ``checkpoint.pth`` and the parts of mmmuse that they need.
+    """Write ``config.py``, ``checkpoint.pth`` and the modules of mmmuse that they need.
 
-    Code of mmmuse that the config names (a truncated backbone, a dataset) is
-    copied, with what it imports from mmmuse, into a package beside the config.
-    Its name is a hash of its content, so that several exports can be loaded in
-    one process.
+    Modules of mmmuse that the config names (a truncated backbone, a data set) and those that
+    they import are copied into a package in the same folder. Its name has a hash of its content,
+    so that several exports can be loaded in one process.
 
     Args:
         folder: Where to write; it exists.
@@ -54,26 +51,27 @@ def write_standalone(
         weights: Its state dict.
         keys: The top-level keys of a config that a runner reads.
         title: First line of the config.
-        dataset_meta: Class names, for mmpretrain's inferencer.
+        dataset_meta: Class names, for the library's inferencer.
     """
     plain = {key: deepcopy(config[key]) for key in config if key in keys}
     plain.update(model=deepcopy(model), load_from=None, work_dir=None, resume=False)
-    plain = Config(per_sample(_without_distilling(plain))).to_dict()
-    files = _copies({name for name in _names(plain) if name.startswith('mmmuse.')})
+    plain = Config(per_sample(_without_distilling(plain)))
+    plain.pop('load_from')
+    plain.pop('work_dir')
+    text = plain.pretty_text
+    files = _copies(set(re.findall(r"'(mmmuse\.\w+)'", text)))
     package = None
     if files:
         digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:8]
         package = f'exit_parts_{digest}'
-        for name, text in files.items():
+        for name, code in files.items():
             path = folder / package / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(
-                text.replace('mmmuse.', f'{package}.').replace("'mmmuse'", f"'{package}'")
+                code.replace('mmmuse.', f'{package}.').replace("'mmmuse'", f"'{package}'")
             )
-        plain = _renamed(plain, package)
-    plain.pop('load_from')
-    plain.pop('work_dir')
-    (folder / CONFIG).write_text(_config_text(plain, package, title))
+        text = text.replace("'mmmuse.", f"'{package}.")
+    (folder / CONFIG).write_text(_header(package, title) + text)
     meta = dict(mmmuse_version=__version__)
     if dataset_meta is not None:
         meta['dataset_meta'] = dataset_meta
@@ -81,7 +79,7 @@ def write_standalone(
 
 
 def _without_distilling(config: dict) -> dict:
-    """Leave out the hooks and metrics that only a distiller needs."""
+    """Remove the hooks and metrics that only a distiller needs."""
     for key in ('default_hooks', 'custom_hooks'):
         hooks = config.get(key)
         if isinstance(hooks, dict):
@@ -102,38 +100,14 @@ def _without_distilling(config: dict) -> dict:
 
 
 def _of_one_network(metric: dict) -> list[dict]:
-    """Return the metrics that a metric of peers gives each of them; any other as it is."""
+    """Return the metrics that a ``PeerMetric`` gives to each peer; any other metric unchanged."""
     if metric.get('type') != 'mmmuse.PeerMetric':
         return [metric]
     return [metric['metric']] if isinstance(metric['metric'], dict) else list(metric['metric'])
 
 
-def _names(node: Any) -> Iterator[str]:
-    """Go through the types named in a config, at any depth."""
-    if isinstance(node, dict):
-        yield from (node[key] for key in _NAMING_KEYS if isinstance(node.get(key), str))
-        for value in node.values():
-            yield from _names(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from _names(value)
-
-
-def _renamed(node: Any, package: str) -> Any:
-    """Return a config whose types of mmmuse are those of the package."""
-    if isinstance(node, dict):
-        renamed = {key: _renamed(value, package) for key, value in node.items()}
-        for key in _NAMING_KEYS:
-            if str(node.get(key)).startswith('mmmuse.'):
-                renamed[key] = package + node[key].removeprefix('mmmuse')
-        return renamed
-    if isinstance(node, (list, tuple)):
-        return type(node)(_renamed(value, package) for value in node)
-    return node
-
-
 def _copies(types: set[str]) -> dict[str, str]:
-    """Return the files of a package with everything that the types of mmmuse need, by path."""
+    """Return, by path, the files of a package with all modules that the types of mmmuse need."""
     if not types:
         return {}
     named = {_module_of(name) for name in types}
@@ -190,13 +164,8 @@ def _registry_text(modules: list[str]) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def _config_text(config: dict, package: str | None, title: str) -> str:
-    lines = [f'# {title}']
+def _header(package: str | None, title: str) -> str:
+    text = f'# {title}\n'
     if package:
-        lines += [
-            'import sys',
-            '',
-            f'sys.path.insert(0, r"{{{{ fileDirname }}}}")  # {package} lies beside this file.',
-        ]
-    lines += ['', f'load_from = r"{{{{ fileDirname }}}}/{CHECKPOINT}"']
-    return '\n'.join(lines) + '\n' + Config(config).pretty_text
+        text += f'import sys\n\nsys.path.insert(0, r"{{{{ fileDirname }}}}")  # For {package}.\n'
+    return f'{text}\nload_from = r"{{{{ fileDirname }}}}/{CHECKPOINT}"\n'

@@ -1,13 +1,14 @@
-"""A distilled network with its trained weights."""
+"""Distilled networks and detectors with their trained weights."""
 
 import inspect
 from copy import deepcopy
 
-import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
-from mmengine.runner.checkpoint import get_torch_safe_globals
 
+from mmmuse import detection
+from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.checkpoints.state_dicts import (
     REST,
     check_same,
@@ -15,39 +16,74 @@ from mmmuse.checkpoints.state_dicts import (
     with_current_names,
     with_distiller_names,
 )
-from mmmuse.distillers import SelfDistiller
+from mmmuse.distillers import BaseDistiller, SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
+from mmmuse.tapping.dry_run import is_detector
 
-
-def build_distiller(config: Config) -> SelfDistiller:
-    """Build the plain distiller of a config: what a subclass adds for training is left out.
-
-    Raises:
-        InputError: If its model is no ``SelfDistiller``, or has no head.
-    """
-    return MODELS.build(model_config(config))
+_DETECTOR_WITH_EXITS = getattr(detection, 'DetectionSelfDistiller', ())  # Absent without mmdet.
 
 
 def model_config(config: Config) -> dict:
-    """Return a copy of a config's model, which building may change, as a ``SelfDistiller``.
+    """Return a copy of a config's model as a plain ``SelfDistiller``.
 
     Raises:
-        InputError: If it is none, or has no head and so no exits.
+        InputError: If it is not one, or has no head and so no exits.
     """
-    init_default_scope(config.get('default_scope') or 'mmpretrain')
-    model = deepcopy(dict(config.model))
-    kind = MODELS.get(str(model.get('type')))
-    if not (isinstance(kind, type) and issubclass(kind, SelfDistiller)) or not model.get('head'):
+    model = _copy(config.get('model'), config, 'mmpretrain')
+    if not issubclass(_class_of(model), SelfDistiller) or not model.get('head'):
         raise InputError(
             f'the config has no exits: its model is {model.get("type")}, not mmmuse.SelfDistiller '
             'or another distiller with a head'
         )
-    if config.get('data_preprocessor') is not None:
-        model.setdefault('data_preprocessor', deepcopy(config.data_preprocessor))
     read = {'_scope_', *inspect.signature(SelfDistiller).parameters}
     model = {key: value for key, value in model.items() if key in read}
     return {**model, 'type': 'mmmuse.SelfDistiller'}
+
+
+def detector_config(config: Config) -> dict:
+    """Return a copy of a detector's config; of a distiller without exits that of its student.
+
+    Raises:
+        InputError: If the config has no model.
+    """
+    model = _copy(config.get('model'), config, 'mmdet')
+    if issubclass(_class_of(model), _DETECTOR_WITH_EXITS):
+        model.pop('neck', None)
+        model['head'] = None  # The losses between features are for training.
+    elif issubclass(_class_of(model), BaseDistiller):
+        model = _copy(model.get('student'), config, 'mmdet')
+    if not model.get('type'):
+        raise InputError('the config has no model')
+    return model
+
+
+def trains_detector(config: Config) -> bool:
+    """Return whether a config's model, or the student of its distiller, is a detector of mmdet."""
+    model = _copy(config.get('model'), config, 'mmpretrain')
+    if issubclass(_class_of(model), BaseDistiller):
+        model = model.get('student') or {}
+    kinds = _class_of(model).__mro__
+    return any(kind.__module__.startswith('mmdet.models.detectors') for kind in kinds)
+
+
+def _copy(model: dict | None, config: Config, scope: str) -> dict:
+    init_default_scope(config.get('default_scope') or scope)
+    model = deepcopy(dict(model or {}))
+    if config.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', deepcopy(config.data_preprocessor))
+    return model
+
+
+def _class_of(model: dict) -> type:
+    with MODELS.switch_scope_and_registry(model.get('_scope_')) as registry:
+        kind = registry.get(str(model.get('type')))
+    return kind if isinstance(kind, type) else object
+
+
+def build_distiller(config: Config) -> SelfDistiller:
+    """Build the distiller of :func:`model_config`, without what a subclass adds for training."""
+    return MODELS.build(model_config(config))
 
 
 def load_trained(config: Config, checkpoint: str, trust: bool = False) -> SelfDistiller:
@@ -62,28 +98,58 @@ def load_trained(config: Config, checkpoint: str, trust: bool = False) -> SelfDi
         The distiller; ``dataset_meta`` of the checkpoint (class names) as an attribute.
 
     Raises:
-        InputError: If the checkpoint is of another network (the tensors that
-            differ are named) or holds a student alone.
+        InputError: If the checkpoint is of another network (the message names the tensors
+            that differ), or has no exits.
     """
     distiller = build_distiller(config)
-    with torch.serialization.safe_globals(get_torch_safe_globals()):
-        content = torch.load(checkpoint, map_location='cpu', weights_only=not trust)
-    student, rest = halves(with_distiller_names(content.get('state_dict', content)))
-    own_student, own_rest = halves(distiller.state_dict())
-    check_same('network', own_student, student)
-    rest = with_current_names(content.get(REST, rest))
-    if not rest and own_rest:
-        raise InputError(f'{checkpoint} holds a student alone: its exits have not been trained')
-    # The critics are not needed, so they may be others.
-    check_same('exit', _exits(own_rest), _exits(rest))
-    distiller.load_state_dict({**own_rest, **student, **_exits(rest)})
-    distiller.dataset_meta = content.get('meta', {}).get('dataset_meta')
-    return distiller.eval()
+    return load_content(distiller, read_checkpoint(checkpoint, trust), checkpoint)
 
 
-def _exits(weights: dict) -> dict:
-    return {
-        name: value
-        for name, value in weights.items()
-        if name.startswith(('adapters.', 'muse.exits.'))
-    }
+def load_trained_detector(config: Config, checkpoint: str, trust: bool = False) -> BaseModel:
+    """Build a detector, a ``DetectionSelfDistiller`` where the config has exits.
+
+    See :func:`load_trained`; an ``InputError`` also if the config has no detector of mmdet.
+    """
+    model = detector_config(config)
+    detector = MODELS.build(deepcopy(model))
+    if not is_detector(getattr(detector, 'student', detector)):
+        raise InputError(f'the config has no detector of mmdet: its model is {model["type"]}')
+    return load_content(detector, read_checkpoint(checkpoint, trust), checkpoint)
+
+
+def load_content(network: BaseModel, content: dict, path: str) -> BaseModel:
+    """Load the content of a checkpoint into a plain network or a distiller; set it to eval mode.
+
+    Raises:
+        InputError: If the checkpoint is of another network, or has no exits.
+    """
+    weights = content.get('state_dict', content)
+    if isinstance(network, SelfDistiller):
+        weights = _distiller_weights(network, weights, content.get(REST), path)
+    else:
+        check_same('network', network.state_dict(), weights)
+    network.load_state_dict(weights)
+    network.dataset_meta = content.get('meta', {}).get('dataset_meta')
+    return network.eval()
+
+
+def _distiller_weights(
+    distiller: SelfDistiller, weights: dict, rest: dict | None, path: str
+) -> dict:
+    """Return the trained weights of student and exits; critics keep those of the distiller."""
+    own = distiller.state_dict()
+    student, others = halves(with_distiller_names(weights))
+    check_same('network', halves(own)[0], student)
+    with_exits = isinstance(distiller, _DETECTOR_WITH_EXITS)
+    parts = [distiller.exits] if with_exits else [distiller.neck, distiller.head.exits]
+    prefixes = tuple(
+        f'{name}.' for name, module in distiller.named_modules() if any(module is p for p in parts)
+    )
+    own_exits, exits = (
+        {name: value for name, value in each.items() if name.startswith(prefixes)}
+        for each in (own, with_current_names(others if rest is None else rest))
+    )
+    if own_exits and not exits:
+        raise InputError(f'{path} holds a student alone: its exits have not been trained')
+    check_same('exit', own_exits, exits)
+    return {**own, **student, **exits}

@@ -18,7 +18,7 @@ from mmmuse.analysis.detection_figure import (
     predictions,
 )
 from mmmuse.errors import InputError
-from mmmuse.export.trained_detector import load_trained_detector
+from mmmuse.export.trained import load_trained_detector
 
 CLASSES = ['cat', 'do$g$']
 

@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 
 from mmmuse.detection import DetectionSelfDistiller
 from mmmuse.errors import InputError
-from mmmuse.export.exit_detector import exit_detector, exit_detector_config
+from mmmuse.export.exit_network import exit_network, exit_network_config
 
 from ..test_detection.test_detection_exit import EXITS, config_of, exit_of, with_exits
 from ..test_detection.test_detectors import (
@@ -50,7 +50,7 @@ def parameters_of(*modules: BaseModel) -> int:
 @pytest.mark.parametrize(('name', 'number'), EXITS)
 def test_an_exit_alone_finds_the_boxes_of_the_exit(name, number):
     distiller = settled(name)
-    alone = exit_detector(config_of(name), distiller, number)
+    alone = exit_network(config_of(name), distiller, number)
     assert not alone.training
     found, wanted = predictions_of(alone), predictions_of(distiller)
     for sample, expected in zip(found, wanted, strict=True):
@@ -61,7 +61,7 @@ def test_an_exit_alone_finds_the_boxes_of_the_exit(name, number):
 @pytest.mark.parametrize(('name', 'number'), EXITS)
 def test_an_exit_alone_has_its_own_parameters_and_the_backbones_before_it(name, number):
     distiller = with_exits(name)
-    alone = exit_detector(config_of(name), distiller, number)
+    alone = exit_network(config_of(name), distiller, number)
     assert {child for child, _ in alone.backbone.body.named_children()} == LEFT[name, number]
     trunk = distiller.student.backbone
     before = [getattr(trunk, child) for child in LEFT[name, number]]
@@ -72,7 +72,7 @@ def test_an_exit_alone_has_its_own_parameters_and_the_backbones_before_it(name, 
 @pytest.mark.parametrize(('name', 'number'), EXITS)
 def test_an_exit_alone_learns_with_the_losses_of_the_exit(name, number):
     distiller = with_exits(name)
-    alone = exit_detector(config_of(name), distiller, number)
+    alone = exit_network(config_of(name), distiller, number)
     assert alone.training
     _, of_distiller = losses_of(distiller)
     prefix = f'exit{number}.'
@@ -87,7 +87,7 @@ def test_an_exit_alone_learns_with_the_losses_of_the_exit(name, number):
 
 def test_an_exit_alone_shares_no_weight_with_the_distiller():
     distiller = with_exits('yolov5_s')
-    alone = exit_detector(config_of('yolov5_s'), distiller, 1)
+    alone = exit_network(config_of('yolov5_s'), distiller, 1)
     before = deepcopy(distiller.state_dict())
     with torch.no_grad():
         for parameter in alone.parameters():
@@ -100,7 +100,7 @@ def test_an_exit_alone_shares_no_weight_with_the_distiller():
 )
 def test_the_number_behind_the_last_module_is_the_whole_detector(name, kind):
     distiller = settled(name)
-    whole = exit_detector(config_of(name), distiller, LAST[name])
+    whole = exit_network(config_of(name), distiller, LAST[name])
     assert type(whole) is kind
     assert whole.state_dict().keys() == distiller.student.state_dict().keys()
     for sample, expected in zip(predictions_of(whole), predictions_of(distiller), strict=True):
@@ -112,10 +112,10 @@ def test_a_head_of_the_exits_own_goes_with_it():
     own.bbox_head.test_cfg = dict(score_thr=0.0, nms=dict(iou_threshold=0.5), max_per_img=3)
     distiller = settled('yolov5_s', exit=own)
     model = {**config_of('yolov5_s'), 'exit': own}
-    config = exit_detector_config(model, distiller, 1)
+    config = exit_network_config(model, distiller, 1)
     assert config['test_cfg']['max_per_img'] == 3
     assert not {'train_cfg', 'test_cfg'} & set(config['bbox_head'])
-    found = predictions_of(exit_detector(model, distiller, 1))[0]
+    found = predictions_of(exit_network(model, distiller, 1))[0]
     expected = predictions_of(distiller)[0]
     assert len(found.pred_instances) == 3
     assert_same_boxes(found.pred_instances, expected.exit1_instances)
@@ -129,35 +129,35 @@ def test_the_distillers_preprocessor_and_input_shape_go_with_an_exit():
     model['input_shape'] = (3, 96, 96)
     of_student = deepcopy(model['student'].pop('data_preprocessor'))
     for number in (1, LAST['retinanet_r50']):
-        config = exit_detector_config(model, distiller, number)
+        config = exit_network_config(model, distiller, number)
         assert config['data_preprocessor'] == model['data_preprocessor']
-    assert exit_detector_config(model, distiller, 1)['backbone']['input_shape'] == (3, 96, 96)
+    assert exit_network_config(model, distiller, 1)['backbone']['input_shape'] == (3, 96, 96)
     model['student']['data_preprocessor'] = of_student
-    assert exit_detector_config(model, distiller, 1)['data_preprocessor'] == of_student
+    assert exit_network_config(model, distiller, 1)['data_preprocessor'] == of_student
 
 
 def test_a_config_is_not_changed_by_reading_it():
     model = config_of('yolov5_s')
     before = deepcopy(model)
     distiller = with_exits('yolov5_s')
-    exit_detector_config(model, distiller, 1)['neck']['neck']['in_channels'].clear()
-    exit_detector_config(model, distiller, 2)['neck']['in_channels'].clear()
+    exit_network_config(model, distiller, 1)['neck']['neck']['in_channels'].clear()
+    exit_network_config(model, distiller, 2)['neck']['in_channels'].clear()
     assert model == before
-    assert exit_detector_config(model, distiller, 1)['neck']['neck']['in_channels'] == [32, 64, 128]
+    assert exit_network_config(model, distiller, 1)['neck']['neck']['in_channels'] == [32, 64, 128]
 
 
 @pytest.mark.parametrize('number', [0, 4, -1])
 def test_an_exit_that_is_not_there_is_refused_with_those_that_are(number):
-    message = f'no exit {number}: exits are 1, 2, and 3 is the whole detector'
+    message = f'no exit {number}: exits are 1, 2, and 3 is the full network'
     with pytest.raises(InputError, match=message):
-        exit_detector_config(config_of('retinanet_r50'), with_exits(), number)
+        exit_network_config(config_of('retinanet_r50'), with_exits(), number)
 
 
 def test_a_module_that_was_given_no_exit_has_none():
     distiller = with_exits(exit_modules=[2])
-    with pytest.raises(InputError, match='no exit 1: exits are 2, and 3 is the whole detector'):
-        exit_detector(config_of('retinanet_r50'), distiller, 1)
-    config = exit_detector_config(config_of('retinanet_r50'), distiller, 2)
+    with pytest.raises(InputError, match='no exit 1: exits are 2, and 3 is the full network'):
+        exit_network(config_of('retinanet_r50'), distiller, 1)
+    config = exit_network_config(config_of('retinanet_r50'), distiller, 2)
     assert config['backbone']['end'] == 'layer3'
 
 
@@ -165,7 +165,9 @@ def test_an_exit_in_the_neck_cannot_stand_alone():
     taps = dict(modules=['backbone.layer3', 'neck.fpn_convs.0.conv'], last='neck.fpn_convs.2.conv')
     distiller = with_exits(taps=taps, head=None)
     model = {**config_of('retinanet_r50'), 'taps': taps}
-    message = "exit 2 cannot stand alone: it is at 'neck.fpn_convs.0.conv', not below 'backbone.'"
+    message = (
+        "exit 2 cannot be exported: it is at 'neck.fpn_convs.0.conv' of a RetinaNet, not below"
+    )
     with pytest.raises(InputError, match=message):
-        exit_detector_config(model, distiller, 2)
-    assert exit_detector_config(model, distiller, 1)['backbone']['end'] == 'layer3'
+        exit_network_config(model, distiller, 2)
+    assert exit_network_config(model, distiller, 1)['backbone']['end'] == 'layer3'

@@ -91,7 +91,9 @@ def test_a_config_is_not_changed_by_reading_it():
 @pytest.mark.parametrize('number', [0, 5, -1])
 def test_an_exit_that_is_not_there_is_refused(number):
     config = small_config()
-    with pytest.raises(InputError, match=f'no exit {number}: exits are 1 to 4'):
+    with pytest.raises(
+        InputError, match=f'no exit {number}: exits are 1, 2, 3, and 4 is the full network'
+    ):
         exit_network_config(config.model, build_distiller(config), number)
 
 

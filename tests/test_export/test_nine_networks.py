@@ -14,6 +14,7 @@ from mmmuse.command_line.config import runner_keys
 from mmmuse.export.data import image_shape
 from mmmuse.export.exit_network import exit_logits, exit_network, exit_network_config
 from mmmuse.export.formats import save_onnx, save_program, to_program
+from mmmuse.export.onnx_modules import Logits
 from mmmuse.export.standalone import write_standalone
 
 from .conftest import CONFIGS, settled
@@ -65,7 +66,7 @@ def exported(tmp_path_factory) -> dict[str, Exported]:
         write_standalone(folder, config, model, network.state_dict(), runner_keys(config), name)
         torch.save(images, folder / 'images.pt')
         logits = exit_logits(distiller, images)[2]
-        exports[name] = Exported(folder, images, logits, to_program(network, images))
+        exports[name] = Exported(folder, images, logits, to_program(Logits(network), images))
     return exports
 
 

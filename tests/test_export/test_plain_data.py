@@ -8,7 +8,7 @@ from mmpretrain import ImageClassificationInferencer, get_model
 
 from mmmuse.command_line.config import runner_keys
 from mmmuse.errors import InputError
-from mmmuse.export.data import image_shape, normalised_batches
+from mmmuse.export.data import image_shape, normalized_batches
 from mmmuse.export.exit_network import exit_network, exit_network_config
 from mmmuse.export.plain_data import per_sample
 from mmmuse.export.standalone import write_standalone
@@ -43,7 +43,7 @@ def test_the_plain_test_images_are_the_batched_ones(cifar100_root):
             'test_dataloader.dataset.indices': 20,
         }
     )
-    images, labels = next(normalised_batches(config, 'test', get_model(config)))
+    images, labels = next(normalized_batches(config, 'test', get_model(config)))
     plain = Config(per_sample(config.to_dict()))
     batch = next(iter(Runner.build_dataloader(plain.test_dataloader)))
     preprocessor = MODELS.build(

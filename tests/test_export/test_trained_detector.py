@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from mmmuse.checkpoints.state_dicts import REST, halves, with_plain_names
 from mmmuse.detection import DetectionSelfDistiller
 from mmmuse.errors import InputError
-from mmmuse.export.trained_detector import detector_config, load_trained_detector
+from mmmuse.export.trained import detector_config, load_trained_detector
 from mmmuse.registry import MODELS
 
 from ..conftest import small_classifier_config

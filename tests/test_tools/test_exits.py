@@ -117,7 +117,7 @@ def test_exports_that_cannot_be_made_leave_nothing(tool, only_error, checkpoint,
         assert sorted(tmp_path.iterdir()) == before
         return line
 
-    assert 'no exit 5: exits are 1 to 4' in refused(
+    assert 'no exit 5: exits are 1, 2, 3, and 4 is the full network' in refused(
         DISTILLED, checkpoint, '--exit', 5, '--out', out
     )
     assert 'of another network; these tensors differ: backbone.' in refused(
@@ -133,14 +133,18 @@ def test_exports_that_cannot_be_made_leave_nothing(tool, only_error, checkpoint,
     assert 'no folder' in refused(
         DISTILLED, checkpoint, '--exit', 3, '--out', tmp_path / 'nowhere' / 'out'
     )
+    assert 'with --exit or --peer' in refused(DISTILLED, checkpoint, '--out', out)
+    assert '--nms is not supported for a classifier' in refused(
+        DISTILLED, checkpoint, '--exit', 3, '--nms', '--out', out
+    )
 
 
 def test_an_export_that_differs_is_not_kept(tool, only_error, checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr('mmmuse.export.report.TOLERANCE', -1.0)
+    monkeypatch.setattr('mmmuse.export.classifier_target.TOLERANCE', -1.0)
     before = sorted(tmp_path.iterdir())
     out = tmp_path / 'out'
     line = only_error(tool('export.py', DISTILLED, checkpoint, '--exit', 3, '--out', out))
-    assert 'the export is not good and is not kept' in line
+    assert 'verification failed; the export was discarded' in line
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -230,7 +234,7 @@ def test_an_early_exit_that_is_not_there_is_refused(tool, only_error, checkpoint
     args = [DISTILLED, checkpoint, '--exits', 7, '--out', tmp_path / 'early']
     assert 'no exit 7' in only_error(tool('analysis/early_exit.py', *args))
     args = [DISTILLED, checkpoint, '--exits', 4, '--out', tmp_path / 'early']
-    assert 'exit 4 is the whole network' in only_error(tool('analysis/early_exit.py', *args))
+    assert 'exit 4 is the full network' in only_error(tool('analysis/early_exit.py', *args))
     args = [DISTILLED, checkpoint, '--costs', 0.01, '--out', tmp_path / 'early']
     assert 'cannot be had' in only_error(tool('analysis/early_exit.py', *args))
     assert not (tmp_path / 'early').exists()

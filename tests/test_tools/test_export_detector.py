@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
@@ -22,8 +23,8 @@ from torch import nn
 
 from mmmuse.checkpoints.state_dicts import REST, halves, with_plain_names
 from mmmuse.command_line.config import load_config
-from mmmuse.export.detector_report import TestImages
-from mmmuse.export.trained_detector import load_trained_detector
+from mmmuse.export.data import NormalizedTestSet
+from mmmuse.export.trained import load_trained_detector
 from mmmuse.registry import MODELS
 
 from .conftest import ROOT, _forget_runs
@@ -170,7 +171,7 @@ def test_an_exit_is_written_and_measured_beside_the_whole(squares, exit1):
     assert names[:3] + names[4:] == ['checkpoint.pth', 'config.py', 'detector.onnx', 'report.json']
     assert names[3].startswith('exit_parts_')
     assert f'written to {exit1.out}: {", ".join(names)}' in exit1.printed
-    assert 'Exit 1 beside the whole; one image of (3, 128, 128)' in exit1.printed
+    assert 'Exit 1 and the full network; batch 1 of (3, 128, 128)' in exit1.printed
     assert exit1.report['image_shape'] == [3, 128, 128]
     forms = exit1.report['forms']
     assert list(forms) == ['whole', 'mmdet', 'ONNX']
@@ -246,7 +247,7 @@ def boxes_of_exit1(squares: Path) -> list[InstanceData]:
         distiller = load_trained_detector(config, str(checkpoint))
         return [
             distiller.predict(**batch)[0].exit1_instances
-            for batch in TestImages(config, distiller, len(SIZES))
+            for batch in NormalizedTestSet(config, distiller, len(SIZES))
         ]
 
 
@@ -297,7 +298,7 @@ def test_a_plain_detector_is_exported_whole(tool, squares, tmp_path):
     config, checkpoint = files(squares, 'plain')
     finished = tool(TOOL, config, checkpoint, '--out', export.out)
     assert finished.code == 0, finished.err
-    assert 'The detector beside the whole' in finished.out
+    assert 'The detector and the full network' in finished.out
     forms = export.report['forms']
     assert list(forms) == ['whole', 'mmdet']
     assert forms['whole']['metrics'] is forms['mmdet']['metrics'] is None
@@ -308,20 +309,22 @@ def test_a_plain_detector_is_exported_whole(tool, squares, tmp_path):
     assert all(torch.equal(weights[name], trained[name]) for name in trained)
 
 
-def save_for_one_shape(detector, shape, path, metadata, with_nms):
+def save_for_one_shape(program, path, *more):
     """Stand in for the slow export: what is returned takes images of one shape, as ONNX does."""
     path.write_bytes(b'onnx')
+    module, example = program
 
     def run(images):
-        assert images.shape[1:] == shape
-        return detector.bbox_head.decode(*detector(images, mode='tensor'))
+        assert images.shape[1:] == example.shape[1:]
+        return module(images)
 
     return torch.no_grad()(run)
 
 
 def test_all_forms_are_evaluated_on_batches_of_any_shape(tool, squares, tmp_path, monkeypatch):
     pytest.importorskip('onnxruntime')
-    monkeypatch.setattr('mmmuse.export.onnx_detector.save_onnx_detector', save_for_one_shape)
+    monkeypatch.setattr('mmmuse.export.formats.to_program', lambda *program: program)
+    monkeypatch.setattr('mmmuse.export.formats.save_onnx', save_for_one_shape)
     export = Export(tmp_path / 'whole', '')
     args = [TOOL, *files(squares, 'distilled'), '--onnx', '--evaluate', '--out', export.out]
     finished = tool(*args, '--cfg-options', 'test_dataloader.batch_size=1')
@@ -340,11 +343,11 @@ def test_an_exit_of_a_detector_that_onnx_does_not_take_is_exported_without(
     args = [TOOL, *files(squares, 'retinanet'), '--exit', 2, '--out', out]
     if pytest.importorskip('onnxruntime'):
         line = only_error(tool(*args, '--onnx'))
-        assert 'RetinaHead does not: leave --onnx out' in line
+        assert 'RetinaHead has none: leave --onnx out' in line
         assert not list(tmp_path.iterdir())
     finished = tool(*args)
     assert finished.code == 0, finished.err
-    assert 'Exit 2 beside the whole' in finished.out
+    assert 'Exit 2 and the full network' in finished.out
     assert not (out / 'detector.onnx').exists()
 
 
@@ -357,7 +360,7 @@ def test_exports_that_cannot_be_made_leave_nothing(tool, only_error, squares, tm
         assert not list(tmp_path.iterdir())
         return line
 
-    assert 'no exit 5: exits are 1, and 2 is the whole detector' in refused(*distilled, '--exit', 5)
+    assert 'no exit 5: exits are 1, and 2 is the full network' in refused(*distilled, '--exit', 5)
     assert 'the config has no exits: its model is SingleStageDetector' in refused(
         *plain, '--exit', 1
     )
@@ -374,13 +377,58 @@ def test_exports_that_cannot_be_made_leave_nothing(tool, only_error, squares, tm
     )
 
 
+def test_a_suppression_that_onnx_lacks_is_refused_before_the_export(
+    tool, only_error, squares, tmp_path, monkeypatch
+):
+    pytest.importorskip('onnxruntime')
+    calls = []
+    monkeypatch.setattr('mmmuse.export.formats.to_program', lambda *args: calls.append(args))
+    monkeypatch.setattr('mmmuse.export.data.NormalizedTestSet.__iter__', calls.append)
+    args = [TOOL, *files(squares, 'plain'), '--nms', '--out', tmp_path / 'out']
+    line = only_error(tool(*args, '--cfg-options', 'model.test_cfg.nms.type=soft_nms'))
+    assert '--nms supports plain NMS only, not' in line
+    assert 'soft_nms' in line
+    assert calls == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_could_run_code_is_exported_only_on_request(
+    tool, only_error, squares, tmp_path, monkeypatch
+):
+    config, checkpoint = files(squares, 'plain')
+    content = torch.load(checkpoint)
+    torch.save({**content, 'options': Config()}, tmp_path / 'code.pth')
+    out = tmp_path / 'out'
+    args = [TOOL, config, tmp_path / 'code.pth', '--input-shape', 3, 128, 128, '--out', out]
+    # With --input-shape the images are not read to find their largest shape.
+    monkeypatch.delattr('mmmuse.export.detector_target.common_shape')
+    assert 'pass --trust-checkpoint' in only_error(tool(*args))
+    assert not out.exists()
+    finished = tool(*args, '--trust-checkpoint')
+    assert finished.code == 0, finished.err
+    assert Export(out, '').report['image_shape'] == [3, 128, 128]
+    weights = torch.load(out / 'checkpoint.pth')['state_dict']
+    assert all(torch.equal(weights[name], content['state_dict'][name]) for name in weights)
+
+
+@pytest.mark.parametrize(
+    'flags', [['--int8'], ['--torch-export'], ['--peer', 'a'], ['--data', '.']]
+)
+def test_the_common_command_finds_the_kind_of_network(tool, only_error, squares, tmp_path, flags):
+    args = ['export.py', *files(squares, 'distilled'), *flags, '--out', tmp_path / 'out']
+    line = only_error(tool(*args))
+    assert f'{flags[0]}' in line
+    assert 'is not supported for a detector' in line
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_export_whose_boxes_are_others_is_not_kept(
     tool, only_error, squares, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr('mmmuse.export.detector_report.PIXELS', -1.0)
+    monkeypatch.setattr('mmmuse.export.detector_target.PIXELS', -1.0)
     line = only_error(tool(TOOL, *files(squares, 'plain'), '--out', tmp_path / 'out'))
-    assert 'the export is not good and is not kept' in line
-    assert 'boxes of mmdet are not those of the detector, of 20 in an image' in line
+    assert 'verification failed; the export was discarded' in line
+    assert 'boxes differ between mmdet and the detector, which finds 20 in this image' in line
     assert not list(tmp_path.iterdir())
 
 

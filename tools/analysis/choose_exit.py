@@ -1,7 +1,7 @@
 """Choose the smallest exit that is good enough: ``choose_exit.py CONFIG CHECKPOINT --baseline 77.43``.
 
-Good enough is what table 3 of the paper asks, at least the accuracy of a given baseline, or at most a
-given loss against the whole network. Writes ``exits.csv`` and ``exits.png``: accuracy against
+Good enough means at least the accuracy of a given baseline, as in table 3 of the paper, or at most
+a given loss against the full network. Writes ``exits.csv`` and ``exits.png``: accuracy against
 multiply-adds and against measured latency.
 """
 
@@ -12,11 +12,10 @@ import torch
 
 from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
 from mmmuse.analysis.exit_record import record_exits
-from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.command_line.config import add_exit_flags, check_at_least, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_folder, new_folder, print_table
-from mmmuse.export.data import image_shape, normalised_batches
+from mmmuse.export.data import image_shape, normalized_batches
 from mmmuse.export.exit_network import check_exit
 from mmmuse.export.exit_table import exit_costs
 from mmmuse.export.latency import latencies
@@ -35,7 +34,7 @@ def parse_args() -> argparse.Namespace:
         '--max-loss',
         type=float,
         metavar='POINTS',
-        help='at most so many points less than the whole network',
+        help='at most so many points less than the full network',
     )
     parser.add_argument('--out', type=Path, required=True, help='folder for CSV and PNG')
     parser.add_argument('--data', metavar='ROOT', help="in place of the config's data_root")
@@ -47,11 +46,10 @@ def parse_args() -> argparse.Namespace:
 
 def choose(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.cfg_options)
-    read_checkpoint(args.checkpoint, args.trust_checkpoint)
     distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
     check_exit(distiller, 1)
     shape = tuple(args.input_shape or image_shape(config))
-    record = record_exits(distiller, normalised_batches(config, 'test', distiller, args.data))
+    record = record_exits(distiller, normalized_batches(config, 'test', distiller, args.data))
     accuracy = 100 * record.correct.mean(0)
     costs = exit_costs(config.model, distiller, shape)
     timed = latencies(
@@ -100,7 +98,7 @@ def choose(args: argparse.Namespace) -> None:
         ],
     )
     if chosen is None:
-        print(f'no exit reaches {needed:.2f} %, nor does the whole network')
+        print(f'no exit reaches {needed:.2f} %, the full network included')
     else:
         print(f'exit {chosen["exit"]} is the smallest that reaches {needed:.2f} %')
     print(f'written to {args.out}: exits.csv, exits.png')

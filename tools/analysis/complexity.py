@@ -1,7 +1,7 @@
-"""What each exit of a distilled network costs: ``complexity.py CONFIG``.
+"""The cost of each exit of a distilled network: ``complexity.py CONFIG``.
 
-A row per exit: parameters and multiply-adds as they are (MMEngine's analysis), and as the paper's table
-3 counts them: convolutions of the backbone alone, through one spatial size.
+A row per exit: parameters and multiply-adds by MMEngine's analysis, and as counted in table 3 of
+the paper: of the convolutions of the backbone only, as if they were in one sequence.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main() -> None:
             for cost in costs
         ]
         print_table(
-            f'{args.config}, input {" x ".join(map(str, shape))}; exit {whole.number} is the whole network',
+            f'{args.config}, input {" x ".join(map(str, shape))}; exit {whole.number} is the full network',
             [
                 'exit',
                 'module',

@@ -2,8 +2,8 @@
 
 For several average costs, thresholds are chosen on every other image of the test set and measured
 on the rest: accuracy, multiply-adds, and milliseconds per image with ``EarlyExitClassifier`` run in
-batches of ``--batch-size`` (one image by default). CSV holds the thresholds in full. Writes ``early_exit.csv`` and ``early_exit.png``, where the exits as networks of their own stand
-beside.
+batches of ``--batch-size`` (one image by default). Writes ``early_exit.csv``, with unrounded
+thresholds, and ``early_exit.png``, for comparison also with each exit as a plain network.
 """
 
 import argparse
@@ -24,13 +24,12 @@ from mmmuse.analysis.early_exit import (
 )
 from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
 from mmmuse.analysis.exit_record import record_exits
-from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.command_line.config import add_exit_flags, check_at_least, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_folder, new_folder, print_table
 from mmmuse.distillers import EarlyExitClassifier, SelfDistiller
 from mmmuse.errors import InputError
-from mmmuse.export.data import first_images, image_shape, normalised_batches
+from mmmuse.export.data import first_images, image_shape, normalized_batches
 from mmmuse.export.exit_network import check_exit, num_exits
 from mmmuse.export.exit_table import exit_costs
 from mmmuse.export.latency import latencies
@@ -50,11 +49,11 @@ def parse_args() -> argparse.Namespace:
         type=float,
         nargs='+',
         metavar='SHARE',
-        help="wanted average costs as shares of the whole network's multiply-adds; "
+        help="wanted average costs as shares of the full network's multiply-adds; "
         'nine between the first and the last exit by default',
     )
     parser.add_argument(
-        '--exits', type=int, nargs='+', help='exits to look at on the way; all by default'
+        '--exits', type=int, nargs='+', help='exits that images may leave at; all by default'
     )
     parser.add_argument('--data', metavar='ROOT', help="in place of the config's data_root")
     parser.add_argument(
@@ -69,7 +68,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def early_exit_classifier(config: Config, distiller: SelfDistiller) -> EarlyExitClassifier:
-    """Return the same network, weights included, as a classifier that leaves early."""
+    """Return the same network, weights included, as an ``EarlyExitClassifier``."""
     thresholds = [None] * len(distiller.tap_paths.shallow)
     model = {**model_config(config), 'type': 'mmmuse.EarlyExitClassifier'}
     classifier = MODELS.build({**model, 'thresholds': thresholds})
@@ -106,12 +105,11 @@ def rounded_gain(cost: float, accuracy: float, costs: list, accuracies: np.ndarr
 
 def measure(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.cfg_options)
-    read_checkpoint(args.checkpoint, args.trust_checkpoint)
     distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
     for number in args.exits or [1]:
         check_exit(distiller, number)
         if number == num_exits(distiller):
-            raise InputError(f'exit {number} is the whole network, where every image leaves')
+            raise InputError(f'exit {number} is the full network, which has no threshold')
     shape = tuple(args.input_shape or image_shape(config))
     costs = exit_costs(config.model, distiller, shape)
     looked_at = [cost.number in args.exits if args.exits else True for cost in costs[:-1]]
@@ -124,7 +122,7 @@ def measure(args: argparse.Namespace) -> None:
     first = leaving[looked_at.index(True)] / whole
     wanted = args.costs or np.linspace(first, leaving[-1] / whole, 11)[1:-1].tolist()
 
-    record = record_exits(distiller, normalised_batches(config, 'test', distiller, args.data))
+    record = record_exits(distiller, normalized_batches(config, 'test', distiller, args.data))
     if len(record.correct) < 2:
         raise InputError('early exit needs at least 2 images: half choose the thresholds')
     chosen_on, measured_on = record.take(slice(0, None, 2)), record.take(slice(1, None, 2))
@@ -136,7 +134,7 @@ def measure(args: argparse.Namespace) -> None:
         )
         for share in wanted
     ]
-    batches = normalised_batches(config, 'test', distiller, args.data)
+    batches = normalized_batches(config, 'test', distiller, args.data)
     images = torch.cat(list(first_images(batches, 2 * args.latency_images)))[1::2]
     timed = time_all(
         early_exit_classifier(config, distiller), costs, points, images, args.batch_size

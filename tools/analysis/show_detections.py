@@ -18,7 +18,7 @@ from mmmuse.command_line.config import add_config_options, check_at_least, load_
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_folder, new_folder
 from mmmuse.errors import InputError
-from mmmuse.export.trained_detector import load_trained_detector
+from mmmuse.export.trained import load_trained_detector
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""What an exported detector is worth: boxes compared, images padded, mAP."""
+"""Verify and benchmark an exported detector: boxes compared, images padded, mAP."""
 
 from copy import deepcopy
 
@@ -13,14 +13,9 @@ from mmengine.structures import InstanceData
 
 from mmmuse.command_line.config import load_config
 from mmmuse.errors import InputError
-from mmmuse.export.detector_report import (
-    TestImages,
-    common_shape,
-    count_other_boxes,
-    evaluate,
-    padded,
-    refuse_other_boxes,
-)
+from mmmuse.export.data import NormalizedTestSet, common_shape, padded
+from mmmuse.export.detector_target import check_boxes_match, count_other_boxes
+from mmmuse.export.target import evaluate
 from mmmuse.registry import MODELS
 
 from ..test_tools.test_show_detections import CLASSES, SMALL, SQUARES, write_config, write_squares
@@ -115,16 +110,18 @@ def test_boxes_of_all_images_are_compared():
     def lowest_missing(batch):
         return [instances([0, 1, 2]), instances([0])]
 
-    assert refuse_other_boxes('ONNX', all_of_them, all_of_them, batches) == 12
-    message = 'is not kept: 2 boxes of ONNX are not those of the detector, of 4 in an image'
+    assert check_boxes_match('ONNX', all_of_them, all_of_them, batches) == 12
+    message = 'discarded: 2 boxes differ between ONNX and the detector, which finds 4 in this image'
     with pytest.raises(InputError, match=message):
-        refuse_other_boxes('ONNX', another_in_the_second_batch, all_of_them, batches)
-    with pytest.raises(InputError, match='2 boxes of mmdet are not those of the detector, of 2'):
-        refuse_other_boxes('mmdet', two_too_many, all_of_them, batches)
+        check_boxes_match('ONNX', another_in_the_second_batch, all_of_them, batches)
+    with pytest.raises(
+        InputError, match='2 boxes differ between mmdet and the detector, which finds 2'
+    ):
+        check_boxes_match('mmdet', two_too_many, all_of_them, batches)
     # The lowest of as many as are kept at most is there by chance.
-    assert refuse_other_boxes('ONNX', lowest_missing, all_of_them, batches, dict(max_per_img=2))
-    with pytest.raises(InputError, match='1 boxes of ONNX'):
-        refuse_other_boxes('ONNX', lowest_missing, all_of_them, batches, dict(max_per_img=9))
+    assert check_boxes_match('ONNX', lowest_missing, all_of_them, batches, dict(max_per_img=2))
+    with pytest.raises(InputError, match='1 boxes differ between ONNX'):
+        check_boxes_match('ONNX', lowest_missing, all_of_them, batches, dict(max_per_img=9))
 
 
 def test_images_are_padded_below_and_on_the_right():
@@ -167,7 +164,7 @@ def detector(config) -> BaseModel:
 
 
 def test_images_are_read_and_normalised_batch_by_batch(config, detector):
-    images = TestImages(config, detector)
+    images = NormalizedTestSet(config, detector)
     batches = list(images)
     assert [len(batch['data_samples']) for batch in batches] == [2, 1]
     assert list(images.metainfo['classes']) == CLASSES
@@ -180,15 +177,15 @@ def test_images_are_read_and_normalised_batch_by_batch(config, detector):
 
 
 def test_a_few_images_come_one_by_one(config, detector):
-    batches = list(TestImages(config, detector, limit=2))
+    batches = list(NormalizedTestSet(config, detector, limit=2))
     assert [len(batch['data_samples']) for batch in batches] == [1, 1]
     assert config.test_dataloader.batch_size == 2
 
 
 def test_images_are_padded_to_a_shape_with_the_preprocessors_value(config, detector):
     for own, batch in zip(
-        TestImages(config, detector),
-        TestImages(config, detector, shape=(3, 160, 192)),
+        NormalizedTestSet(config, detector),
+        NormalizedTestSet(config, detector, shape=(3, 160, 192)),
         strict=True,
     ):
         assert batch['inputs'].shape[1:] == (3, 160, 192)
@@ -196,17 +193,17 @@ def test_images_are_padded_to_a_shape_with_the_preprocessors_value(config, detec
         assert torch.all(batch['inputs'][:, :, 128:] == 114 / 255)
         assert torch.all(batch['inputs'][:, :, :, 128:] == 114 / 255)
     with pytest.raises(InputError, match='images of 128x128 pixels do not fit'):
-        list(TestImages(config, detector, shape=(3, 96, 192)))
+        list(NormalizedTestSet(config, detector, shape=(3, 96, 192)))
 
 
 def test_no_data_and_no_images_are_said_so(config, detector):
     without = deepcopy(config)
     without.test_dataloader.update(batch_size=4, drop_last=True)
     with pytest.raises(InputError, match='there are no test images'):
-        TestImages(without, detector)
+        NormalizedTestSet(without, detector)
     without.pop('test_dataloader')
     with pytest.raises(InputError, match='the config has no test_dataloader'):
-        TestImages(without, detector)
+        NormalizedTestSet(without, detector)
 
 
 def squares_of(name: str, sample: DetDataSample) -> InstanceData:
@@ -226,7 +223,7 @@ def test_figures_are_those_of_the_metric_by_hand(config, detector):
         name: lambda batch, name=name: [squares_of(name, s) for s in batch['data_samples']]
         for name in ('all', 'red', 'beside')
     }
-    figures = evaluate(config, forms, TestImages(config, detector))
+    figures = evaluate(config.test_evaluator, forms, NormalizedTestSet(config, detector))
     assert figures['all']['coco/bbox_mAP'] == 1.0
     assert figures['red']['coco/bbox_mAP'] == 0.5
     assert figures['beside']['coco/bbox_mAP_50'] == 1.0
@@ -242,7 +239,5 @@ def test_figures_are_those_of_the_metric_by_hand(config, detector):
 
 
 def test_without_a_metric_there_is_nothing_to_evaluate(config, detector):
-    without = deepcopy(config)
-    without.test_evaluator = None
     with pytest.raises(InputError, match='the config has no test_evaluator'):
-        evaluate(without, {}, TestImages(config, detector))
+        evaluate(None, {}, NormalizedTestSet(config, detector))
