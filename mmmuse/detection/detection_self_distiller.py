@@ -108,7 +108,7 @@ class DetectionSelfDistiller(SelfDistiller):
 
     def reached_outputs(self, path: str) -> list[str]:
         """Return the paths of the backbone's outputs that exist when a module is done."""
-        order = self.tap_order
+        order = self.tapped.order
         reached = [order.index(output) <= order.index(path) for output in self._outputs]
         if reached != sorted(reached, reverse=True):
             raise InputError(

@@ -1,7 +1,7 @@
-from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
@@ -9,43 +9,33 @@ from mmmuse.checkpoints.state_dicts import with_current_names
 from mmmuse.errors import InputError, NonFiniteLossError
 from mmmuse.losses import INFORMATION_TERM
 from mmmuse.registry import MODELS
-from mmmuse.tapping.tapped_network import infer_specs
-from mmmuse.tapping.taps import FeatureTaps
 
 
 class BaseDistiller(BaseModel):
-    """Wrap an untouched OpenMMLab model, the student, and tap its features.
+    """Wrap an untouched OpenMMLab model, the student.
 
-    A subclass owns the losses. This class owns the student, its taps, the dry
-    run that infers their shapes, and the check for non-finite losses. In
-    ``tensor`` mode the distiller is the student. Weights saved under the
-    student's own names (any plain checkpoint) load into it.
+    A subclass owns the taps and the losses. This class owns the student and the
+    check for non-finite losses. In ``tensor`` mode the distiller is the student.
+    Weights saved under the student's own names (any plain checkpoint) load into it.
 
     Args:
         student: Config of the student, or the built model.
-        tap_paths: Module paths to tap in the student.
-        input_shape: ``(C, H, W)`` of the dry run; by default chosen by
-            :func:`mmmuse.tapping.dry_run.blank_image_shapes`.
         data_preprocessor: For the student, if its config has none.
         init_cfg: MMEngine's, for what is added to the student.
 
     Raises:
-        InputError: If a tap is unusable; see :class:`mmmuse.tapping.taps.FeatureTaps`.
+        InputError: If the student is not an OpenMMLab model.
     """
 
     def __init__(
         self,
         student: dict | nn.Module,
-        tap_paths: Sequence[str],
-        input_shape: Sequence[int] | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         student = build_student(student, data_preprocessor)
         super().__init__(student.data_preprocessor, init_cfg)
         self.student = student
-        self.taps = FeatureTaps(student, tap_paths)
-        self.tap_specs, self.tap_order = infer_specs(student, self.taps, input_shape)
         self.measures_gradients = False  # Set by InformationLoggerHook for a step.
         self._unchecked: tuple[list[str], Tensor] | None = None
         self._register_load_state_dict_pre_hook(_accept_other_names)
@@ -149,14 +139,16 @@ class BaseDistiller(BaseModel):
             raise NonFiniteLossError(f'the loss is not finite: {", ".join(bad) or "the sum"}')
 
 
-def add_terms(terms: dict[str, Tensor], more: dict[str, Tensor]) -> None:
-    """Add terms to those of a step; a name that is taken already gets a number behind it."""
-    for name, value in more.items():
-        free, number = name, 1
-        while free in terms:
-            number += 1
-            free = f'{name}_{number}'
-        terms[free] = value
+def task_scale(network: nn.Module, data_samples: list) -> float:
+    """Return the factor of a network's own losses against means over images; 1 for most.
+
+    Args:
+        network: An OpenMMLab model. A detector's head with ``scale_by_batch`` multiplies its
+            losses by the batch size of all processes.
+        data_samples: N samples.
+    """
+    head = getattr(network, 'bbox_head', None)
+    return len(data_samples) * get_world_size() if getattr(head, 'scale_by_batch', False) else 1.0
 
 
 def build_student(student: dict | nn.Module, data_preprocessor: dict | None) -> BaseModel:

@@ -3,7 +3,7 @@ from torch import Tensor, nn
 from mmmuse.errors import InputError
 from mmmuse.losses.class_labels import class_labels
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.features import DistillFeatures, Step
 
 from .logits_distiller import LogitsDistiller
 
@@ -46,11 +46,8 @@ class CSKDDistiller(LogitsDistiller):
         **kwargs,
     ) -> None:
         super().__init__(student, *args, **kwargs)
-        self.kd = MODELS.build(
-            dict(type='mmmuse.KDLoss', temperature=temperature, loss_weight=loss_weight)
-        )
+        self.kd = self.build_kd(temperature, loss_weight)
         self._pairs_seen = False
-        self._partners: Tensor | None = None  # Of the step that is running.
 
     @property
     def min_batch_size(self) -> int:
@@ -58,16 +55,12 @@ class CSKDDistiller(LogitsDistiller):
         return 2 * super().min_batch_size
 
     def step_losses(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """Return the losses of N / 2 pairs, side by side in N images."""
-        self._partners = inputs[1::2]
-        try:
-            return super().step_losses(inputs[::2], data_samples[::2])
-        finally:
-            self._partners = None
-
-    def own_losses(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
-        """Return ``loss_class_kd``, of the first ones' logits towards their partners'."""
-        return {'loss_class_kd': self.kd(features.logits, self.predict_logits(self._partners))}
+        """Return the losses of N / 2 pairs, side by side in N images; ``loss_class_kd`` is added."""
+        data_samples = data_samples[::2]
+        losses, features = self.run_student(inputs[::2], data_samples)
+        partners = DistillFeatures(logits=self.predict_logits(inputs[1::2]))
+        own = {'loss_class_kd': self.kd(Step(features, partners))['loss_kd']}
+        return self.with_added_losses(losses, features, data_samples, own)
 
     def check_batch(self, data_samples: list) -> None:
         """Refuse a batch that is too small, odd, or, if it is the first, of other pairs."""

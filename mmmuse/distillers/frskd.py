@@ -3,7 +3,7 @@ from torch import Tensor, nn
 from mmmuse.errors import InputError
 from mmmuse.functional import attention_transfer_loss, global_view, map_view
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.features import DistillFeatures, Step
 
 from .logits_distiller import LogitsDistiller, classifier_losses
 
@@ -56,9 +56,7 @@ class FRSKDDistiller(LogitsDistiller):
         **kwargs,
     ) -> None:
         super().__init__(student, *args, **kwargs)
-        self.kd = MODELS.build(
-            dict(type='mmmuse.KDLoss', temperature=temperature, loss_weight=kd_weight)
-        )
+        self.kd = self.build_kd(temperature, kd_weight)
         self.attention_weight = attention_weight
         self.detach_features = detach_features
         pyramid = {'type': 'mmmuse.BiFPN', 'in_channels': self._map_channels(), **(pyramid or {})}
@@ -87,6 +85,6 @@ class FRSKDDistiller(LogitsDistiller):
         attention = sum(attention_transfer_loss(map, target) for map, target in zip(maps, refined))
         return {
             **classifier_losses('self_teacher', self.classifier, logits, data_samples),
-            'loss_kd': self.kd(features.logits, logits),
+            **self.kd(Step(features, DistillFeatures(logits=logits))),
             'loss_attention': self.attention_weight * attention,
         }

@@ -2,6 +2,7 @@ import torch
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
+from mmmuse.losses import KDLoss
 from mmmuse.registry import MODELS
 
 from .self_distiller import SelfDistiller
@@ -36,6 +37,11 @@ class LogitsDistiller(SelfDistiller):
     def num_classes(self) -> int:
         """Classes of the tapped logits."""
         return self.tap_specs[self.tap_paths.logits].channels
+
+    def build_kd(self, temperature: float, loss_weight: float) -> KDLoss:
+        """Return the KD of logits of these classes."""
+        specs = self.tapped.specs
+        return KDLoss(specs, specs, temperature, loss_weight)
 
     def build_classifier(self, in_channels: int) -> nn.Module:
         """Return a linear classifier with the student's own loss, as MUSE's exits have it."""

@@ -5,12 +5,11 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.losses import TransferLoss, build_transfer_loss
+from mmmuse.losses import Edge
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import DistillFeatures, TransferFeatures
-from mmmuse.tapping.tapped_network import network_specs
+from mmmuse.tapping.features import Step
 
-from .base import add_terms, build_student
+from .base import build_student, task_scale
 from .input_conversion import InputConversion
 from .self_distiller import SelfDistiller
 from .teacher import Teacher, build_teacher_network
@@ -40,9 +39,9 @@ class OfflineDistiller(SelfDistiller):
             or ``dict(num_modules=T)``; see :class:`SelfDistiller`. What no loss reads
             may be left out.
         losses: Configs of the losses between the two: any
-            :class:`mmmuse.losses.TransferLoss` (CRD, DKD, ReviewKD, ...), ``mmmuse.KDLoss``,
-            or a discrepancy that reads no exits (MUSE, VID, AT, FitNets, MMD). One that
-            compares module by module takes ``modules=[2, 3, 4]``, tap 1 being the first.
+            :class:`mmmuse.losses.DistillLoss` that does not read exits (KD, CRD, DKD, MUSE, VID,
+            AT, ...). A loss that compares modules takes ``modules=[2, 3, 4]``, tap 1 being
+            the first.
         teacher_checkpoint: File of the teacher's weights: saved by a distiller or
             plain; None for a built teacher.
         teacher_taps: Of the teacher; the paths of ``taps`` by default.
@@ -114,24 +113,20 @@ class OfflineDistiller(SelfDistiller):
                 teacher_input_shape,
             )
             self.teacher.convert(lambda tensor: tensor.to(next(student.parameters()).device))
-        self.losses = nn.ModuleList(map(self._build_loss, losses))
-        self.losses.to(next(student.parameters()))
-
-    def _build_loss(self, config: dict) -> TransferLoss:
-        specs = network_specs(self.tap_paths, self.tap_specs)
         try:
-            return build_transfer_loss(config, specs, self.teacher.specs)
+            self.losses = Edge(losses, self.tapped.specs, self.teacher.specs)
         except InputError as error:
-            if not isinstance(self.teacher, TeacherCache):
+            if teacher_cache is None:
                 raise
             raise InputError(
-                f'{error} (teacher_cache holds logits and the last pooled feature alone)'
+                f'{error} (teacher_cache holds only logits and the last pooled feature)'
             ) from error
+        self.losses.to(next(student.parameters()))
 
     @property
     def min_batch_size(self) -> int:
         """Images that the losses need in a batch."""
-        return max(super().min_batch_size, *(loss.min_batch_size for loss in self.losses))
+        return max(super().min_batch_size, self.losses.min_batch_size)
 
     @property
     def needs_labels(self) -> str:
@@ -146,19 +141,11 @@ class OfflineDistiller(SelfDistiller):
 
     def step_losses(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Return the losses of N images that have been checked."""
-        self._taught = self.teacher(inputs, data_samples)
-        try:
-            return super().step_losses(inputs, data_samples)
-        finally:
-            self._taught = None
-
-    def own_losses(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
-        """Return the terms of the losses between student and teacher."""
-        transfer = TransferFeatures(features, self._taught, data_samples)
-        terms: dict[str, Tensor] = {}
-        for loss in self.losses:
-            add_terms(terms, loss(transfer))
-        return terms
+        source = self.teacher(inputs, data_samples)
+        losses, features = self.run_student(inputs, data_samples)
+        scale = task_scale(self.student, data_samples)
+        own = self.losses(Step(features, source, data_samples, task_scale=scale))
+        return self.with_added_losses(losses, features, data_samples, own)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> 'OfflineDistiller':
         self.teacher.convert(fn)

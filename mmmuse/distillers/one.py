@@ -10,7 +10,7 @@ from mmmuse.functional import global_view, sigmoid_ramp
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dry_run import dry_run, frozen_in_eval
-from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.features import DistillFeatures, Step
 from mmmuse.tapping.progress import training_progress
 from mmmuse.tapping.taps import resolve_module, resolve_tap
 
@@ -93,9 +93,7 @@ class ONEDistiller(LogitsDistiller):
         )
         channels = self._check_tail(modules, input_shape)
         self.ramp = ramp
-        self.kd = MODELS.build(
-            dict(type='mmmuse.KDLoss', temperature=temperature, loss_weight=kd_weight)
-        )
+        self.kd = self.build_kd(temperature, kd_weight)
         # Plain lists: a runner's init_weights() leaves the tails as they have been initialised.
         self.branches = nn.ModuleList(tails)
         self.classifiers = ModuleList(self.build_classifier(channels) for _ in tails)
@@ -106,7 +104,7 @@ class ONEDistiller(LogitsDistiller):
     def _check_tail(self, modules: Sequence[str], input_shape: Sequence[int] | None) -> int:
         """Compare the tail's output with what the student classifies; return its channels."""
         tail = nn.Sequential(*(resolve_module(self.student, path) for path in modules))
-        (after,), logits = self.extra_taps, self.tap_paths.logits
+        (after,), logits = self.tapped.extra, self.tap_paths.logits
 
         def observe(forward: Callable[[], object], shape: tuple[int, ...]) -> tuple[Tensor, ...]:
             # A blank image could give zeros everywhere, whatever the tail is.
@@ -147,7 +145,8 @@ class ONEDistiller(LogitsDistiller):
             losses.update(classifier_losses(f'branch{b}', classifier, own, data_samples))
         ramp = sigmoid_ramp(training_progress() / self.ramp) if self.ramp else 1.0
         for b, own in enumerate(logits, 1):
-            losses[f'branch{b}.loss_kd'] = ramp * self.kd(own, mix)
+            step = Step(DistillFeatures(logits=own), DistillFeatures(logits=mix))
+            losses[f'branch{b}.loss_kd'] = ramp * self.kd(step)['loss_kd']
         return losses
 
     def _branch_logits(self, shared: Tensor) -> list[Tensor]:

@@ -6,20 +6,18 @@ from mmengine.model import BaseModel, ModuleDict
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from mmmuse.checkpoints.network_config import network_config
 from mmmuse.errors import InputError
 from mmmuse.functional.precision import at_least_float32
-from mmmuse.losses import build_transfer_loss
+from mmmuse.losses import Edge, add_terms
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import DistillFeatures, TransferFeatures
+from mmmuse.tapping.features import DistillFeatures, Step
 from mmmuse.tapping.tapped_network import TappedNetwork
 
-from .base import BaseDistiller, add_terms, build_student
+from .base import BaseDistiller, build_student, task_scale
 from .gradient_ratio import gradient_ratio
 from .input_conversion import InputConversion
 from .offline import names_that_need_labels
-
-_PEER_KEYS = {'name', 'model', 'taps', 'losses', 'input_size', 'channel_order', 'input_shape'}
+from .peers import peer_network, read_peers
 
 
 @MODELS.register_module()
@@ -77,7 +75,7 @@ class OnlineDistiller(BaseDistiller):
     ) -> None:
         peers = read_peers(peers)
         networks = {
-            name: build_student(_network(peer['model']), data_preprocessor)
+            name: build_student(peer_network(peer['model']), data_preprocessor)
             for name, peer in peers.items()
         }
         first, *others = peers
@@ -94,7 +92,7 @@ class OnlineDistiller(BaseDistiller):
             for name, peer in peers.items()
         }
         networks[first].data_preprocessor = preprocessor
-        super().__init__(networks[first], [], peers[first].get('input_shape'), init_cfg=init_cfg)
+        super().__init__(networks[first], init_cfg=init_cfg)
         self.peers = ModuleDict({name: networks[name] for name in others})
         self.conversions = nn.ModuleDict(conversions)
         self.own_weight = own_weight
@@ -120,16 +118,13 @@ class OnlineDistiller(BaseDistiller):
         )
         self.transfers.to(next(self.student.parameters()))
 
-    def _build_losses(self, name: str, other: str, losses: Sequence[dict]) -> nn.ModuleList:
+    def _build_losses(self, name: str, other: str, losses: Sequence[dict]) -> Edge:
         if not losses or isinstance(losses, (str, Mapping)):
             raise InputError(
                 "OnlineDistiller needs losses, a list such as [dict(type='mmmuse.KDLoss')]"
             )
         try:
-            return nn.ModuleList(
-                build_transfer_loss(loss, self.tapped[name].specs, self.tapped[other].specs)
-                for loss in losses
-            )
+            return Edge(losses, self.tapped[name].specs, self.tapped[other].specs)
         except InputError as error:
             raise InputError(f'peer {name!r} learning from {other!r}: {error}') from error
 
@@ -193,11 +188,10 @@ class OnlineDistiller(BaseDistiller):
             learned: dict[str, Tensor] = {}
             for other, losses in pairs.items():
                 taught = features[other].detached() if self.detach_features else features[other]
-                transfer = TransferFeatures(features[name], taught, batches[name][1], ensemble)
-                of_pair: dict[str, Tensor] = {}
-                for loss in losses:
-                    add_terms(of_pair, loss(transfer))
-                for term, value in of_pair.items():
+                samples = batches[name][1]
+                scale = task_scale(self.tapped[name].network, samples)
+                step = Step(features[name], taught, samples, ensemble, scale)
+                for term, value in losses(step).items():
                     learned[term] = learned.get(term, 0.0) + value / len(pairs)
             if self.measures_gradients and not torch.compiler.is_compiling():
                 learned.update(gradient_ratio(features[name], own[name], learned))
@@ -266,58 +260,6 @@ class OnlineDistiller(BaseDistiller):
             name, _, rest = rest.partition('.')
             return self.peers[name].get_layer_depth(rest)
         return super().get_layer_depth(param_name)
-
-
-def read_peers(peers: Mapping[str, dict] | Sequence[dict]) -> dict[str, dict]:
-    """Return the peers by name.
-
-    Raises:
-        InputError: If there are fewer than two, two have one name, or a key is missing or
-            read by nothing.
-    """
-    described = list(peers.values()) if isinstance(peers, Mapping) else peers
-    if not isinstance(described, Sequence) or not all(isinstance(x, Mapping) for x in described):
-        raise InputError(f'peers is dict(a=dict(model=..., taps=...), b=...), got {peers!r}')
-    if isinstance(peers, Mapping):
-        described = [dict(peer, name=name) for name, peer in peers.items()]
-    named: dict[str, dict] = {}
-    for peer in described:
-        name = peer.get('name')
-        # MMEngine sums what has "loss" in its name; "average" is where the mean of all stands.
-        if (
-            not isinstance(name, str)
-            or not name.isidentifier()
-            or hasattr(ModuleDict(), name)
-            or 'loss' in name
-            or name == 'average'
-        ):
-            raise InputError(
-                'a peer is named by a word such as a, b or small, not "average" nor with "loss" in '
-                f'it, got {name!r}'
-            )
-        if name in named:
-            raise InputError(f'two peers are named {name!r}')
-        unknown = set(peer) - _PEER_KEYS
-        if unknown or not {'model', 'taps'} <= set(peer):
-            raise InputError(
-                f'peer {name!r} is dict(model=..., taps=...), and may have '
-                f'{", ".join(sorted(_PEER_KEYS - {"name", "model", "taps"}))}'
-                + (f'; nothing reads {", ".join(sorted(unknown))}' if unknown else '')
-            )
-        named[name] = dict(peer)
-    models = [id(peer['model']) for peer in named.values() if isinstance(peer['model'], nn.Module)]
-    if len(set(models)) < len(models):
-        raise InputError('two peers are one built model; copy it, or give its config')
-    if len(named) < 2:
-        raise InputError(
-            f'OnlineDistiller needs at least two peers, got {", ".join(named) or "none"}; one network '
-            'alone is distilled by mmmuse.SelfDistiller'
-        )
-    return named
-
-
-def _network(model: Mapping | str | BaseModel) -> dict | nn.Module:
-    return model if isinstance(model, nn.Module) else network_config(model)
 
 
 def _mean_logits(features: Sequence[DistillFeatures]) -> Tensor | None:

@@ -6,11 +6,13 @@ from torch import Tensor, nn
 
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
+from mmmuse.losses import add_terms
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec
-from mmmuse.tapping.tapped_network import check_logits, check_order, features_of, read_taps
+from mmmuse.tapping.tapped_network import TapPaths, TappedNetwork
+from mmmuse.tapping.taps import FeatureTaps
 
-from .base import BaseDistiller, add_terms, build_student
+from .base import BaseDistiller, build_student, task_scale
 from .gradient_ratio import gradient_ratio
 
 
@@ -71,20 +73,15 @@ class SelfDistiller(BaseDistiller):
             raise InputError(f'{type(self).__name__} needs a head, the losses that it adds')
         if isinstance(head, str):
             head, neck = variant_parts(head, neck)
-        paths = read_taps(taps, student, input_shape, needs_features=head is not None)
-        more = [path for path in extra_taps if path not in paths.all]
-        super().__init__(student, [*paths.all, *more], input_shape, init_cfg=init_cfg)
-        self.tap_paths = paths
-        self.extra_taps = tuple(extra_taps)
-        check_order(paths, self.tap_order)
-        check_logits(student, paths, self.tap_specs)
+        super().__init__(student, init_cfg=init_cfg)
+        self.tapped = TappedNetwork(
+            student, taps, input_shape, needs_features=head is not None, extra=extra_taps
+        )
         # Not "head" and "neck": paramwise_cfg.custom_keys of these names mean the student's.
         self.muse = self.adapters = None
         if head is not None:
-            specs = [self.tap_specs[path] for path in paths.shallow]
-            last = self.tap_specs[paths.last]
-            self.muse = self._build_head(head, specs, last)
-            self.adapters = self._build_neck(neck, specs, last)
+            self.muse = self._build_head(head)
+            self.adapters = self._build_neck(neck)
         elif neck is not None:
             raise InputError('the neck goes with a head: without one, set neck=None')
         for part in filter(None, (self.muse, self.adapters)):
@@ -100,34 +97,37 @@ class SelfDistiller(BaseDistiller):
         """The exits' bottlenecks; their parameters are named ``adapters``."""
         return self.adapters
 
-    def _build_head(self, head: dict, specs: Sequence[FeatureSpec], last: FeatureSpec) -> nn.Module:
+    @property
+    def taps(self) -> FeatureTaps:
+        """The hooks on the student."""
+        return self.tapped.taps
+
+    @property
+    def tap_paths(self) -> TapPaths:
+        """The tapped module paths by role."""
+        return self.tapped.paths
+
+    @property
+    def tap_specs(self) -> dict[str, FeatureSpec]:
+        """The shape of each tapped module's output, by path."""
+        return self.tapped.path_specs
+
+    def _build_head(self, head: dict) -> nn.Module:
+        specs = self.tapped.specs
+        head = _without_inferred(
+            head,
+            'head',
+            local_channels=[spec.channels for spec in specs.shallow],
+            last_channels=specs.last.channels,
+            num_classes=specs.num_classes,
+        )
         exit = dict(head.get('exit') or {})
         loss = getattr(getattr(self.student, 'head', None), 'loss_module', None)
         if loss is not None:  # The exits learn with the student's own loss.
             exit.setdefault('loss', loss)
-        logits = self.tap_specs.get(self.tap_paths.logits)
-        head = MODELS.build(
-            _with_inferred(
-                {**head, 'exit': exit},
-                'head',
-                local_channels=[spec.channels for spec in specs],
-                last_channels=last.channels,
-                num_classes=logits and logits.channels,
-            )
-        )
-        if head.kd is not None and logits is None:
-            raise InputError('distilling logits needs taps.logits, the module that puts them out')
-        for path, spec in zip([*self.tap_paths.shallow, self.tap_paths.last], [*specs, last]):
-            if spec.grid is None and head.reads_maps:
-                raise InputError(
-                    f'{path!r} puts out a vector, and {head.reads_maps} compares maps: tap a '
-                    'module before the pooling, or take another discrepancy'
-                )
-        return head
+        return MODELS.build({**head, 'exit': exit}, default_args=dict(specs=specs))
 
-    def _build_neck(
-        self, neck: dict | None, specs: Sequence[FeatureSpec], last: FeatureSpec
-    ) -> nn.Module | None:
+    def _build_neck(self, neck: dict | None) -> nn.Module | None:
         if neck is None:
             if not self.head.reads_exits:
                 return None
@@ -136,19 +136,17 @@ class SelfDistiller(BaseDistiller):
                 "neck=dict(type='mmmuse.SelfDistillNeck'), or ce_weight=0 and "
                 'kd_weight=0 in the head'
             )
-        neck = {
-            'strides': exit_strides(specs, last),
-            'num_prefix_tokens': [spec.num_prefix_tokens for spec in specs],
-            **neck,
-        }
-        neck = MODELS.build(
-            _with_inferred(
-                neck,
-                'neck',
-                in_channels=[spec.channels for spec in specs],
-                out_channels=last.channels,
-            )
+        specs = self.tapped.specs
+        inferred = dict(
+            in_channels=[spec.channels for spec in specs.shallow],
+            out_channels=specs.last.channels,
         )
+        defaults = dict(
+            strides=exit_strides(specs.shallow, specs.last),
+            num_prefix_tokens=[spec.num_prefix_tokens for spec in specs.shallow],
+        )
+        neck = _without_inferred(neck, 'neck', **inferred)
+        neck = MODELS.build({**defaults, **neck, **inferred})
         # A neck that nothing reads has been checked, but its parameters would get no gradient.
         return neck if self.head.reads_exits else None
 
@@ -176,12 +174,40 @@ class SelfDistiller(BaseDistiller):
 
     def step_losses(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Return the losses of N images that have been checked."""
+        losses, features = self.run_student(inputs, data_samples)
+        own = self.own_losses(features, data_samples)
+        return self.with_added_losses(losses, features, data_samples, own)
+
+    def run_student(
+        self, inputs: Tensor, data_samples: list
+    ) -> tuple[dict[str, Tensor], DistillFeatures]:
+        """Return the student's losses of N images, and the features of that forward."""
         with self.taps:
-            losses = super().loss(inputs, data_samples)
-            features = self.collect()
-        added = dict(self.own_losses(features, data_samples))
+            return super().loss(inputs, data_samples), self.collect()
+
+    def own_losses(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
+        """Return what a subclass adds beside the head's losses: named scalars."""
+        return {}
+
+    def with_added_losses(
+        self,
+        losses: dict[str, Tensor],
+        features: DistillFeatures,
+        data_samples: list,
+        own: dict[str, Tensor],
+    ) -> dict[str, Tensor]:
+        """Return all losses of a step.
+
+        Args:
+            losses: The student's.
+            features: Of its forward.
+            data_samples: N samples.
+            own: What a subclass adds; the head's losses are added here.
+        """
+        added = dict(own)
         if self.head is not None:
-            add_terms(added, self.head.loss(features, data_samples))
+            scale = task_scale(self.student, data_samples)
+            add_terms(added, self.head.loss(features, data_samples, scale))
         if self.measures_gradients and not torch.compiler.is_compiling():
             added.update(gradient_ratio(features, losses, added))
         add_terms(losses, added)
@@ -191,10 +217,6 @@ class SelfDistiller(BaseDistiller):
     def min_batch_size(self) -> int:
         """Images that the losses need in a batch, as the data set gives it."""
         return 1 if self.head is None else self.head.min_batch_size
-
-    def own_losses(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
-        """Return what a subclass adds beside the head's losses: named scalars."""
-        return {}
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
         """Return the student's predictions, with ``exit_scores`` where there are exits."""
@@ -207,11 +229,9 @@ class SelfDistiller(BaseDistiller):
 
     def collect(self) -> DistillFeatures:
         """Return the features of the forward just run inside ``with self.taps:``."""
-        tapped = self.taps.pop()
-        features = features_of(self.tap_paths, tapped)
+        features = self.tapped.collect()
         if self.neck is not None:
             features.exits = self.neck(features.shallow)
-        features.extra = {path: tapped[path] for path in self.extra_taps}
         return features
 
 
@@ -222,8 +242,8 @@ def exit_strides(specs: Sequence[FeatureSpec], last: FeatureSpec) -> list[int]:
     return [max(round(spec.grid[0] / target[0]), 1) if spec.grid else 1 for spec in specs]
 
 
-def _with_inferred(config: dict, part: str, **inferred: object) -> dict:
-    """Add inferred arguments to a part's config; those it gives have to agree with them."""
+def _without_inferred(config: dict, part: str, **inferred: object) -> dict:
+    """Return a part's config without what is inferred; what it gives of it has to agree."""
     for name, value in inferred.items():
         given = config.get(name)
         if isinstance(given, Sequence):
@@ -233,4 +253,4 @@ def _with_inferred(config: dict, part: str, **inferred: object) -> dict:
                 f'{part}.{name} is {given} in the config and {value} in the tapped '
                 'features; leave it out to have it inferred'
             )
-    return {**config, **{name: value for name, value in inferred.items() if value is not None}}
+    return {name: value for name, value in config.items() if inferred.get(name) is None}

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 
 import torch
 from mmengine.model import BaseModule, ModuleList
@@ -7,9 +8,9 @@ from torch import Tensor
 
 from mmmuse.errors import InputError
 from mmmuse.functional import global_view
-from mmmuse.losses import build_discrepancy
+from mmmuse.losses import Edge, build_loss
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
 
 
 @MODELS.register_module()
@@ -24,14 +25,13 @@ class MUSEHead(BaseModule):
     map of the neck. Any part can be left out; what is left out is not built.
 
     Args:
-        local_channels: Channels of each shallow feature; inferred.
-        last_channels: Channels of the last feature; inferred.
+        specs: Shapes of the network's tapped features; inferred.
         num_classes: Classes of the exits; inferred from the tapped logits.
         exit: Config of the exits' classifier, a head of mmpretrain's; by
             default ``LinearClsHead`` with the student's own loss, so label
             smoothing and mixed targets work as in the student.
-        kd: Config of the distillation loss, by default ``dict(type='mmmuse.KDLoss')``
-            (temperature 3).
+        kd: Config of the loss with which an exit's logits learn from the last ones, by default
+            ``dict(type='mmmuse.KDLoss')`` (temperature 3).
         discrepancy: Config, or a list of them, of the losses between features,
             e.g. ``dict(type='mmmuse.MUSELoss')``; None for none.
         ce_weight: :math:`w_{CE}`, 1 - alpha in BYOT's notation; 0 leaves it out.
@@ -41,7 +41,7 @@ class MUSEHead(BaseModule):
 
     Raises:
         InputError: If nothing at all is left to compute, the exits need class
-            logits and none are tapped, or there is no such discrepancy.
+            logits and none are tapped, or a discrepancy is unknown.
 
     Source: MUSE (Gong et al., BMVC 2021), sections 3.2 and 4.1; tables 5 and 6
     for the parts left out.
@@ -49,8 +49,7 @@ class MUSEHead(BaseModule):
 
     def __init__(
         self,
-        local_channels: Sequence[int],
-        last_channels: int,
+        specs: NetworkSpecs,
         num_classes: int | None = None,
         exit: dict | None = None,
         kd: dict | None = None,
@@ -67,54 +66,54 @@ class MUSEHead(BaseModule):
             )
         self.ce_weight = ce_weight
         self.kd_weight = kd_weight
-        kd = MODELS.build({'type': 'mmmuse.KDLoss', **(kd or {})})  # Left out, it is still checked.
+        classes = specs.num_classes if num_classes is None else num_classes
+        logits = NetworkSpecs(logits=FeatureSpec(1 if classes is None else classes))
+        # Where it is not used, its config is still checked.
+        kd = build_loss({'type': 'mmmuse.KDLoss', **(kd or {})}, logits, replace(logits))
         self.kd = kd if kd_weight else None
+        if self.kd is not None and classes is not None and specs.logits is None:
+            raise InputError(
+                'distilling logits needs taps.logits, the module whose output they are'
+            )
         self.exits = ModuleList()
         if ce_weight or kd_weight:
-            if num_classes is None:
+            if classes is None:
                 raise InputError(
                     'exits need class logits: tap them (taps.logits) or leave the '
                     'exits out with ce_weight=0, kd_weight=0'
                 )
             exit = {'type': 'mmpretrain.LinearClsHead', '_scope_': 'mmpretrain', **(exit or {})}
-            for _ in local_channels:
+            for _ in specs.shallow:
                 self.exits.append(
                     MODELS.build(
                         deepcopy(exit),
-                        default_args=dict(num_classes=num_classes, in_channels=last_channels),
+                        default_args=dict(num_classes=classes, in_channels=specs.last.channels),
                     )
                 )
-        if discrepancy is None:
-            discrepancy = []
-        elif isinstance(discrepancy, dict):
-            discrepancy = [discrepancy]
-        self.discrepancies = ModuleList(
-            build_discrepancy(config, local_channels, last_channels) for config in discrepancy
-        )
+        configs = [discrepancy] if isinstance(discrepancy, dict) else discrepancy or []
+        self.discrepancies = Edge(configs, specs, specs)
         if not self.exits and not self.discrepancies:
             raise InputError('MUSEHead has nothing to compute: no exits and no discrepancy')
 
     @property
     def reads_exits(self) -> bool:
         """Whether anything here reads the neck's maps."""
-        return bool(self.exits) or any(loss.reads_exits for loss in self.discrepancies)
-
-    @property
-    def reads_maps(self) -> str:
-        """Names of the discrepancies that cannot read a vector."""
-        return ', '.join(type(loss).__name__ for loss in self.discrepancies if loss.reads_maps)
+        return bool(self.exits) or self.discrepancies.reads_exits
 
     @property
     def min_batch_size(self) -> int:
         """Images that the losses need in a batch."""
-        return max((loss.min_batch_size for loss in self.discrepancies), default=1)
+        return self.discrepancies.min_batch_size
 
-    def loss(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
+    def loss(
+        self, features: DistillFeatures, data_samples: list, task_scale: float = 1.0
+    ) -> dict[str, Tensor]:
         """Return the losses of one step by name.
 
         Args:
             features: The step's features, with the neck's maps if there are exits.
             data_samples: N samples with ``gt_label`` or ``gt_score``.
+            task_scale: Of the network's own loss; see :class:`mmmuse.tapping.features.Step`.
 
         Returns:
             ``exit{i}.loss_ce``, ``exit{i}.loss_kd`` and the discrepancies'
@@ -130,9 +129,11 @@ class MUSEHead(BaseModule):
                 losses[f'exit{i}.loss_ce'] = self.ce_weight * task.pop('loss')
                 losses.update({f'exit{i}.{name}': value for name, value in task.items()})
             if self.kd is not None:
-                losses[f'exit{i}.loss_kd'] = self.kd_weight * self.kd(logits, features.logits)
-        for discrepancy in self.discrepancies:
-            losses.update(discrepancy(features))
+                step = Step(DistillFeatures(logits=logits), features, data_samples)
+                for name, value in self.kd(step).items():
+                    losses[f'exit{i}.{name}'] = self.kd_weight * value
+        step = Step.within(features, data_samples, task_scale=task_scale)
+        losses.update(self.discrepancies(step))
         return losses
 
     def exit_logits(self, features: DistillFeatures) -> list[Tensor]:

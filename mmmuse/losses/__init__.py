@@ -2,8 +2,10 @@ from .adversarial_loss import AdversarialLoss
 from .afd_loss import AFDLoss
 from .attention_transfer_loss import AttentionTransferLoss
 from .crd_loss import CRDLoss
-from .discrepancy import Discrepancy, build_discrepancy
+from .distill_loss import DistillLoss, build_loss
 from .dkd_loss import DKDLoss
+from .edge import Edge, add_terms
+from .feature_loss import FeatureLoss
 from .fitnet_loss import FitNetLoss
 from .hint_loss import HintLoss
 from .kd_loss import KDLoss
@@ -11,7 +13,6 @@ from .kdcl_loss import KDCLLoss
 from .mmd_loss import MMDLoss
 from .muse_loss import INFORMATION_TERM, MUSELoss
 from .review_kd_loss import ReviewKDLoss
-from .transfer_loss import TransferLoss, build_transfer_loss
 from .vid_loss import VIDLoss
 
 __all__ = [
@@ -21,7 +22,9 @@ __all__ = [
     'AttentionTransferLoss',
     'CRDLoss',
     'DKDLoss',
-    'Discrepancy',
+    'DistillLoss',
+    'Edge',
+    'FeatureLoss',
     'FitNetLoss',
     'HintLoss',
     'KDCLLoss',
@@ -29,8 +32,7 @@ __all__ = [
     'MMDLoss',
     'MUSELoss',
     'ReviewKDLoss',
-    'TransferLoss',
     'VIDLoss',
-    'build_discrepancy',
-    'build_transfer_loss',
+    'add_terms',
+    'build_loss',
 ]

@@ -5,28 +5,30 @@ from mmmuse.errors import InputError
 from mmmuse.functional import discriminator_loss, map_view, reverse_gradient
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import NetworkSpecs, TransferFeatures
+from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .transfer_loss import TransferLoss
+from .distill_loss import DistillLoss
 
 
 @MODELS.register_module()
-class AFDLoss(TransferLoss):
+class AFDLoss(DistillLoss):
     r"""AFD: a discriminator tells the other network's last map from this one's.
 
     This network is trained against it through a reversed gradient; the other's map is
     detached. The logits' part of the method is ``mmmuse.KDLoss`` at temperature 3.
 
     Args:
-        student: Shapes of the network that learns; inferred.
-        teacher: Shapes of the network that it learns from; inferred.
-        loss_weight: Factor on the loss. The paper does not give this: it trains
+        learner: Shapes of the network that learns; inferred.
+        source: Shapes of the network that it learns from; inferred.
+        loss_weight: Factor on the reversed gradient that the learner receives, its adapting
+            convolution included. The paper does not give this: it trains
             networks and discriminators in turns, with optimizers of their own; one step
             with a reversed gradient is assumed.
-        reversal_scale: Factor on the gradient that reaches the features, 0 or more.
+        reversal_scale: A further factor on that gradient, 0 or more.
         normalize: Whether the features of each location are brought to the length
             :math:`\sqrt{C}` first, so that they cannot escape by growing. Assumed.
         hidden_channels: Width of the discriminator; that of the other's map by default.
+        critic_weight: Factor on the loss that the discriminator minimises.
 
     Returns:
         ``loss_afd``: :math:`2 \log 2` where the two cannot be told apart.
@@ -39,32 +41,34 @@ class AFDLoss(TransferLoss):
     """
 
     reads = frozenset({'maps'})
+    needs_two_networks = True
 
     def __init__(
         self,
-        student: NetworkSpecs,
-        teacher: NetworkSpecs,
+        learner: NetworkSpecs,
+        source: NetworkSpecs,
         loss_weight: float = 0.1,
         reversal_scale: float = 1.0,
         normalize: bool = True,
         hidden_channels: int | None = None,
+        critic_weight: float = 1.0,
     ) -> None:
-        super().__init__(student, teacher, loss_weight)
+        super().__init__(learner, source, loss_weight, critic_weight)
         if reversal_scale < 0:
             raise InputError(f'AFDLoss needs a reversal_scale >= 0, got {reversal_scale}')
-        if any(specs.last is None or specs.last.grid is None for specs in (student, teacher)):
+        if any(specs.last is None or specs.last.grid is None for specs in (learner, source)):
             raise InputError(
                 'AFDLoss compares last maps, and a last feature is a vector or not tapped: tap a '
                 'module before the pooling'
             )
         self.reversal_scale = reversal_scale
         self.normalize = normalize
-        channels = teacher.last.channels
+        channels = source.last.channels
         hidden = hidden_channels or channels
         self.adapt = None
-        if student.last.channels != channels:
+        if learner.last.channels != channels:
             self.adapt = nn.Sequential(
-                nn.Conv2d(student.last.channels, channels, 1, bias=False),
+                nn.Conv2d(learner.last.channels, channels, 1, bias=False),
                 nn.BatchNorm2d(channels),
                 nn.ReLU(),
             )
@@ -78,14 +82,14 @@ class AFDLoss(TransferLoss):
             nn.Linear(hidden, 1),
         )
 
-    def forward(self, features: TransferFeatures) -> dict[str, Tensor]:
-        """Return ``loss_afd``."""
-        own = map_view(features.student.last)
-        other = map_view(features.teacher.last.detach())
+    def forward(self, step: Step) -> dict[str, Tensor]:
+        """Return ``loss_afd``: ``critic_weight`` times the discriminator's loss."""
+        own = map_view(step.learner.last)
+        other = map_view(step.source.last.detach())
         own = own if self.adapt is None else self.adapt(own)
-        own = reverse_gradient(own, self.reversal_scale)
+        own = reverse_gradient(own, self.reversal_scale * self.feature_scale(step))
         loss = discriminator_loss(self._score(other), self._score(own))
-        return {'loss_afd': self.loss_weight * loss}
+        return {'loss_afd': self.critic_weight * loss}
 
     def _score(self, maps: Tensor) -> Tensor:
         if self.normalize:

@@ -1,27 +1,27 @@
-from typing import ClassVar
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from mmmuse.functional import attention_transfer_loss
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .discrepancy import Discrepancy
+from .feature_loss import FeatureLoss
 
 
 @MODELS.register_module()
-class AttentionTransferLoss(Discrepancy):
+class AttentionTransferLoss(FeatureLoss):
     """Attention transfer (AT): each map is to be large where its target is.
 
     See :func:`mmmuse.functional.attention_transfer_loss` for the formula. The
     targets give no gradient.
 
     Args:
-        local_channels: Channels of each shallow feature; inferred.
-        last_channels: Channels of the last feature; inferred.
+        learner: Shapes of the network that learns; inferred.
+        source: Shapes of the network that it learns from; inferred.
         loss_weight: Factor on the sum over the modules; 1000 in RepDistiller's
             public comparison.
-        target_channels: Not read: the channels are averaged away.
+        modules: Modules that are compared, from 1; see :class:`mmmuse.losses.FeatureLoss`.
 
     Returns:
         ``loss_at``.
@@ -29,22 +29,16 @@ class AttentionTransferLoss(Discrepancy):
     Source: "Paying More Attention to Attention" (Zagoruyko and Komodakis, ICLR 2017).
     """
 
-    reads_maps: ClassVar[bool] = True
-    compares_modules: ClassVar[bool] = True
-
     def __init__(
         self,
-        local_channels: list[int],
-        last_channels: int,
+        learner: NetworkSpecs,
+        source: NetworkSpecs,
         loss_weight: float = 1000.0,
-        target_channels: list[int] | None = None,
+        modules: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(local_channels, last_channels, loss_weight)
+        super().__init__(learner, source, loss_weight, modules)
 
-    def forward(self, features: DistillFeatures) -> dict[str, Tensor]:
+    def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_at``."""
-        total = sum(
-            attention_transfer_loss(local, features.target(i))
-            for i, local in enumerate(features.shallow)
-        )
-        return {'loss_at': self.loss_weight * total}
+        total = sum(attention_transfer_loss(*pair) for pair in self.pairs(step))
+        return {'loss_at': self.weight(step) * total}

@@ -9,15 +9,15 @@ from mmmuse.errors import InputError
 from mmmuse.functional import crd_loss
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import NetworkSpecs, TransferFeatures
+from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .transfer_loss import TransferLoss
+from .distill_loss import DistillLoss
 
 _UNSET = -1.0
 
 
 @MODELS.register_module()
-class CRDLoss(TransferLoss):
+class CRDLoss(DistillLoss):
     r"""CRD: the same image's features of both networks agree, other classes' do not.
 
     Both last vectors are embedded linearly and brought to length 1. A memory holds the
@@ -31,15 +31,16 @@ class CRDLoss(TransferLoss):
     processes, and is saved and resumed with the distiller.
 
     Args:
-        student: Shapes of the network that learns; inferred.
-        teacher: Shapes of the network that it learns from; inferred. Its side gives it no
+        learner: Shapes of the network that learns; inferred.
+        source: Shapes of the network that it learns from; inferred. Its side gives it no
             gradient, also where it is a peer.
         embed_channels: Channels of the embeddings.
         num_negatives: K, drawn with replacement. The public code draws without where
             there are enough.
         temperature: :math:`\tau`, above 0.012.
         momentum: With which a row keeps what it was, 0 to 1.
-        loss_weight: Factor on the loss; 0.8 in the public code.
+        loss_weight: Factor on the loss, for embeddings and features alike, since the learner's
+            embedding is the way of its gradient; 0.8 in the public code.
 
     Returns:
         ``loss_crd``.
@@ -52,19 +53,20 @@ class CRDLoss(TransferLoss):
     """
 
     reads = frozenset({'vector'})
+    needs_two_networks = True
     needs_labels = True
 
     def __init__(
         self,
-        student: NetworkSpecs,
-        teacher: NetworkSpecs,
+        learner: NetworkSpecs,
+        source: NetworkSpecs,
         embed_channels: int = 128,
         num_negatives: int = 16384,
         temperature: float = 0.07,
         momentum: float = 0.5,
         loss_weight: float = 0.8,
     ) -> None:
-        super().__init__(student, teacher, loss_weight)
+        super().__init__(learner, source, loss_weight)
         # Below, e^(1 / temperature) of equal embeddings is no float32 any more.
         if (
             not temperature > 0.012
@@ -79,8 +81,8 @@ class CRDLoss(TransferLoss):
         self.num_negatives = num_negatives
         self.temperature = temperature
         self.momentum = momentum
-        self.embed_student = nn.Linear(student.last.channels, embed_channels)
-        self.embed_teacher = nn.Linear(teacher.last.channels, embed_channels)
+        self.embed_student = nn.Linear(learner.last.channels, embed_channels)
+        self.embed_teacher = nn.Linear(source.last.channels, embed_channels)
         self.num_images = 0
 
     def prepare(self, labels: Tensor) -> None:
@@ -115,26 +117,26 @@ class CRDLoss(TransferLoss):
         ):
             self.register_buffer(name, value.to(device), persistent=False)
 
-    def forward(self, features: TransferFeatures) -> dict[str, Tensor]:
+    def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_crd``, and remember the batch."""
-        images = self._images(features)
+        images = self._images(step)
         with torch.autocast(images.device.type, enabled=False):
-            own = self._embed(self.embed_student, features.student.last_vector)
-            other = self._embed(self.embed_teacher, features.teacher.last_vector.detach())
+            own = self._embed(self.embed_student, step.learner.last_vector)
+            other = self._embed(self.embed_teacher, step.source.last_vector.detach())
             negatives = self.draw_negatives(images)
             loss = self._one_side(own, 'teacher', images, negatives) + self._one_side(
                 other, 'student', images, negatives
             )
             self._remember(images, own, other)
-        return {'loss_crd': self.loss_weight * loss}
+        return {'loss_crd': self.weight(step) * loss}
 
-    def _images(self, features: TransferFeatures) -> Tensor:
+    def _images(self, step: Step) -> Tensor:
         if not self.num_images:
             raise InputError(
                 'CRDLoss has not seen the training set: tools/train.py shows it, elsewhere call '
                 'distiller.prepare(labels)'
             )
-        indices = [sample.get('sample_idx') for sample in features.data_samples]
+        indices = [sample.get('sample_idx') for sample in step.data_samples]
         if not all(isinstance(i, Integral) and 0 <= i < self.num_images for i in indices):
             wrong = next(
                 i for i in indices if not isinstance(i, Integral) or not 0 <= i < self.num_images

@@ -2,23 +2,22 @@ from torch import Tensor
 
 from mmmuse.errors import InputError
 from mmmuse.functional import dkd_loss
-from mmmuse.losses.class_labels import class_labels
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import NetworkSpecs, TransferFeatures
-from mmmuse.tapping.progress import warmed_up
+from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .transfer_loss import TransferLoss
+from .class_labels import class_labels
+from .distill_loss import DistillLoss
 
 
 @MODELS.register_module()
-class DKDLoss(TransferLoss):
+class DKDLoss(DistillLoss):
     """Decoupled KD: the label's probability and the other classes' are imitated apart.
 
     See :func:`mmmuse.functional.dkd_loss` for the formula.
 
     Args:
-        student: Shapes of the network that learns; inferred.
-        teacher: Shapes of the network that it learns from; inferred.
+        learner: Shapes of the network that learns; inferred.
+        source: Shapes of the network that it learns from; inferred.
         target_weight: Of the label's part.
         other_weight: Of the other classes' part; 2 in the public code for ResNet-56 to
             ResNet-20 on CIFAR-100, up to 8 for other networks.
@@ -37,37 +36,34 @@ class DKDLoss(TransferLoss):
     Source: "Decoupled Knowledge Distillation" (Zhao et al., CVPR 2022).
     """
 
-    reads = frozenset({'logits'})
+    reads = frozenset({'logits', 'labels'})
+    needs_two_networks = True
 
     def __init__(
         self,
-        student: NetworkSpecs,
-        teacher: NetworkSpecs,
+        learner: NetworkSpecs,
+        source: NetworkSpecs,
         target_weight: float = 1.0,
         other_weight: float = 2.0,
         temperature: float = 4.0,
         loss_weight: float = 1.0,
         warmup: float = 20 / 240,
     ) -> None:
-        super().__init__(student, teacher, loss_weight)
-        if not temperature > 0 or not 0 <= warmup <= 1:
-            raise InputError(
-                'DKDLoss needs a temperature above 0 and a warmup in [0, 1], got '
-                f'{temperature} and {warmup}'
-            )
+        super().__init__(learner, source, loss_weight, warmup=warmup)
+        if not temperature > 0:
+            raise InputError(f'DKDLoss needs a temperature above 0, got {temperature}')
         self.target_weight = target_weight
         self.other_weight = other_weight
         self.temperature = temperature
-        self.warmup = warmup
 
-    def forward(self, features: TransferFeatures) -> dict[str, Tensor]:
+    def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_dkd``."""
         loss = dkd_loss(
-            features.student.logits,
-            features.teacher.logits,
-            class_labels(features.data_samples, 'DKDLoss'),
+            step.learner.logits,
+            step.source.logits,
+            class_labels(step.data_samples, 'DKDLoss'),
             self.temperature,
             self.target_weight,
             self.other_weight,
         )
-        return {'loss_dkd': warmed_up(self.loss_weight, self.warmup) * loss}
+        return {'loss_dkd': self.weight(step) * loss}

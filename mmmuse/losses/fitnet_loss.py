@@ -1,4 +1,4 @@
-from typing import ClassVar
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -6,13 +6,13 @@ from torch import Tensor, nn
 from mmmuse.functional import same_grid
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .discrepancy import Discrepancy
+from .feature_loss import FeatureLoss
 
 
 @MODELS.register_module()
-class FitNetLoss(Discrepancy):
+class FitNetLoss(FeatureLoss):
     r"""FitNets: a regressor on each map is to give its target.
 
     .. math::
@@ -22,12 +22,13 @@ class FitNetLoss(Discrepancy):
     smaller grid. The targets give no gradient; the mean is taken in float32.
 
     Args:
-        local_channels: Channels of each shallow feature; inferred.
-        last_channels: Channels of the last feature; inferred.
-        loss_weight: Factor on the sum over the modules; 100 in RepDistiller's public
+        learner: Shapes of the network that learns; inferred.
+        source: Shapes of the network that it learns from; inferred.
+        loss_weight: Factor on the sum over the modules, for regressors and features alike: the
+            regressors are the way from the features to the targets, not an estimate beside
+            them. 100 in RepDistiller's public
             comparison, for one module in the middle.
-        target_channels: Channels of each module's target, where it is not the last
-            map but the same module of another network; inferred.
+        modules: Modules that are compared, from 1; see :class:`mmmuse.losses.FeatureLoss`.
 
     Returns:
         ``loss_fitnet``.
@@ -36,27 +37,26 @@ class FitNetLoss(Discrepancy):
     trained together with the task, as in RepDistiller, not in a stage of its own.
     """
 
-    reads_maps: ClassVar[bool] = True
-    compares_modules: ClassVar[bool] = True
-
     def __init__(
         self,
-        local_channels: list[int],
-        last_channels: int,
+        learner: NetworkSpecs,
+        source: NetworkSpecs,
         loss_weight: float = 100.0,
-        target_channels: list[int] | None = None,
+        modules: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(local_channels, last_channels, loss_weight)
-        targets = target_channels or [last_channels] * len(local_channels)
+        super().__init__(learner, source, loss_weight, modules)
         self.regressors = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, target, 1, bias=False), nn.BatchNorm2d(target))
-            for channels, target in zip(local_channels, targets)
+            nn.Sequential(
+                nn.Conv2d(local.channels, target.channels, 1, bias=False),
+                nn.BatchNorm2d(target.channels),
+            )
+            for local, target in zip(self.local_specs, self.target_specs)
         )
 
-    def forward(self, features: DistillFeatures) -> dict[str, Tensor]:
+    def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_fitnet``."""
         total = 0.0
-        for i, (regressor, local) in enumerate(zip(self.regressors, features.shallow)):
-            local, target = same_grid(local, features.target(i).detach())
+        for regressor, (local, target) in zip(self.regressors, self.pairs(step)):
+            local, target = same_grid(local, target.detach())
             total = total + F.mse_loss(at_least_float32(regressor(local)), at_least_float32(target))
-        return {'loss_fitnet': self.loss_weight * total}
+        return {'loss_fitnet': self.weight(step) * total}

@@ -1,23 +1,21 @@
-from typing import ClassVar
-
 from torch import Tensor
 
 from mmmuse.functional import global_view, hint_loss
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .discrepancy import Discrepancy
+from .distill_loss import DistillLoss
 
 
 @MODELS.register_module()
-class HintLoss(Discrepancy):
+class HintLoss(DistillLoss):
     """BYOT's L2: each exit's pooled feature imitates the pooled last feature.
 
     See :func:`mmmuse.functional.hint_loss` for the formula.
 
     Args:
-        local_channels: Channels of each shallow feature; inferred.
-        last_channels: Channels of the last feature; inferred.
+        learner: Shapes of the network that learns; inferred.
+        source: Shapes of the network that it learns from; inferred.
         loss_weight: Factor on the sum over images, channels and exits; 1e-6 in
             BYOT's public code.
 
@@ -28,16 +26,17 @@ class HintLoss(Discrepancy):
     L2 rows of MUSE's table 5.
     """
 
-    reads_exits: ClassVar[bool] = True
+    reads = frozenset({'exits', 'vector'})
 
     def __init__(
-        self, local_channels: list[int], last_channels: int, loss_weight: float = 1e-6
+        self, learner: NetworkSpecs, source: NetworkSpecs, loss_weight: float = 1e-6
     ) -> None:
-        super().__init__(local_channels, last_channels, loss_weight)
+        super().__init__(learner, source, loss_weight)
 
-    def forward(self, features: DistillFeatures) -> dict[str, Tensor]:
+    def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_l2``."""
         distance = sum(
-            hint_loss(global_view(exit_map), features.last_vector) for exit_map in features.exits
+            hint_loss(global_view(exit_map), step.source.last_vector)
+            for exit_map in step.learner.exits
         )
-        return {'loss_l2': self.loss_weight * distance}
+        return {'loss_l2': self.weight(step) * distance}

@@ -1,29 +1,46 @@
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmmuse.errors import InputError
 from mmmuse.functional import kd_loss
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import NetworkSpecs, Step
+
+from .distill_loss import DistillLoss
 
 
 @MODELS.register_module()
-class KDLoss(nn.Module):
+class KDLoss(DistillLoss):
     """Distillation of logits at a temperature; see :func:`mmmuse.functional.kd_loss`.
 
     Args:
+        learner: Shapes of the network that learns; inferred.
+        source: Shapes of the network that it learns from; inferred. Its logits are detached.
         temperature: Above 0. The paper does not give this; 3 is BYOT's.
         loss_weight: Factor on the loss.
+
+    Returns:
+        ``loss_kd``.
 
     Raises:
         InputError: If the temperature is not positive.
     """
 
-    def __init__(self, temperature: float = 3.0, loss_weight: float = 1.0) -> None:
-        super().__init__()
+    reads = frozenset({'logits'})
+    needs_two_networks = True
+
+    def __init__(
+        self,
+        learner: NetworkSpecs,
+        source: NetworkSpecs,
+        temperature: float = 3.0,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__(learner, source, loss_weight)
         if not temperature > 0:
             raise InputError(f'KDLoss needs a temperature above 0, got {temperature}')
         self.temperature = temperature
-        self.loss_weight = loss_weight
 
-    def forward(self, student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
-        """Return the weighted loss of logits ``(N, K)`` against detached logits ``(N, K)``."""
-        return self.loss_weight * kd_loss(student_logits, teacher_logits, self.temperature)
+    def forward(self, step: Step) -> dict[str, Tensor]:
+        """Return ``loss_kd``."""
+        loss = kd_loss(step.learner.logits, step.source.logits, self.temperature)
+        return {'loss_kd': self.weight(step) * loss}

@@ -3,21 +3,21 @@ from torch import Tensor
 from mmmuse.errors import InputError
 from mmmuse.functional import kd_loss
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import NetworkSpecs, TransferFeatures
+from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .transfer_loss import TransferLoss
+from .distill_loss import DistillLoss
 
 
 @MODELS.register_module()
-class KDCLLoss(TransferLoss):
+class KDCLLoss(DistillLoss):
     """KDCL: each peer imitates the mean of all peers' logits, its own among them.
 
     See :func:`mmmuse.functional.kd_loss` for the formula. Half of the loss is KD, half
     cross-entropy: ``own_weight=0.5`` in the distiller.
 
     Args:
-        student: Shapes of the network that learns; inferred.
-        teacher: Shapes of the network that it learns from; inferred.
+        learner: Shapes of the network that learns; inferred.
+        source: Shapes of the network that it learns from; inferred.
         temperature: Above 0.
         loss_weight: Factor on the loss.
 
@@ -31,26 +31,27 @@ class KDCLLoss(TransferLoss):
     2020). Its ways of mixing are several; the mean is the one of MUSE's comparison.
     """
 
-    reads = frozenset({'logits'})
+    reads = frozenset({'logits', 'ensemble'})
+    needs_two_networks = True
 
     def __init__(
         self,
-        student: NetworkSpecs,
-        teacher: NetworkSpecs,
+        learner: NetworkSpecs,
+        source: NetworkSpecs,
         temperature: float = 4.0,
         loss_weight: float = 0.5,
     ) -> None:
-        super().__init__(student, teacher, loss_weight)
+        super().__init__(learner, source, loss_weight)
         if not temperature > 0:
             raise InputError(f'KDCLLoss needs a temperature above 0, got {temperature}')
         self.temperature = temperature
 
-    def forward(self, features: TransferFeatures) -> dict[str, Tensor]:
+    def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_kdcl``."""
-        if features.ensemble_logits is None:
+        if step.ensemble_logits is None:
             raise InputError(
                 "KDCLLoss reads the mean of all peers' logits: it goes with "
                 'mmmuse.OnlineDistiller, whose peers all have taps.logits'
             )
-        loss = kd_loss(features.student.logits, features.ensemble_logits, self.temperature)
-        return {'loss_kdcl': self.loss_weight * loss}
+        loss = kd_loss(step.learner.logits, step.ensemble_logits, self.temperature)
+        return {'loss_kdcl': self.weight(step) * loss}

@@ -1,29 +1,29 @@
-from typing import ClassVar
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from mmmuse.functional import mmd_loss
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .discrepancy import Discrepancy
+from .feature_loss import FeatureLoss
 
 
 @MODELS.register_module()
-class MMDLoss(Discrepancy):
+class MMDLoss(FeatureLoss):
     """Maximum mean discrepancy between the channels of each shallow map and of the last one.
 
     See :func:`mmmuse.functional.mmd_loss` for the formula. It reads the raw maps:
     their channels may differ in number, so no exit is needed.
 
     Args:
-        local_channels: Channels of each shallow feature; inferred.
-        last_channels: Channels of the last feature; inferred.
+        learner: Shapes of the network that learns; inferred.
+        source: Shapes of the network that it learns from; inferred.
         loss_weight: Factor on the sum over the shallow modules. The paper does not
             give this; 50 is NST's in RepDistiller's public comparison.
         detach_last: Whether the last map is imitated only, as a teacher's is, and
             gets no gradient. The paper does not give this.
-        target_channels: Not read: channels are compared in pairs, however many.
+        modules: Modules that are compared, from 1; see :class:`mmmuse.losses.FeatureLoss`.
 
     Returns:
         ``loss_mmd``.
@@ -34,24 +34,21 @@ class MMDLoss(Discrepancy):
     Source: NST (Huang and Wang, 2017); the MMD row of MUSE's table 6.
     """
 
-    reads_maps: ClassVar[bool] = True
-    compares_modules: ClassVar[bool] = True
-
     def __init__(
         self,
-        local_channels: list[int],
-        last_channels: int,
+        learner: NetworkSpecs,
+        source: NetworkSpecs,
         loss_weight: float = 50.0,
         detach_last: bool = True,
-        target_channels: list[int] | None = None,
+        modules: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(local_channels, last_channels, loss_weight)
+        super().__init__(learner, source, loss_weight, modules)
         self.detach_last = detach_last
 
-    def forward(self, features: DistillFeatures) -> dict[str, Tensor]:
+    def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_mmd``."""
-        total = 0.0
-        for i, local in enumerate(features.shallow):
-            target = features.target(i)
-            total = total + mmd_loss(local, target.detach() if self.detach_last else target)
-        return {'loss_mmd': self.loss_weight * total}
+        total = sum(
+            mmd_loss(local, target.detach() if self.detach_last else target)
+            for local, target in self.pairs(step)
+        )
+        return {'loss_mmd': self.weight(step) * total}

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Sequence
 from typing import ClassVar, Literal, get_args
 
 from torch import Tensor, nn
@@ -7,10 +8,9 @@ from mmmuse.errors import InputError
 from mmmuse.estimators import InformationEstimator
 from mmmuse.functional import global_view
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import DistillFeatures
-from mmmuse.tapping.progress import warmed_up
+from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .discrepancy import Discrepancy
+from .feature_loss import FeatureLoss
 
 Combine = Literal['multiplicative', 'additive', 'mi', 'si']
 # What MUSELoss returns for the log alone; of a peer a.mi_loss_1, of a second MUSELoss mi_loss_1_2.
@@ -18,7 +18,7 @@ INFORMATION_TERM = re.compile(r'^(\w+\.)?(mi|si)_loss_\d+(_\d+)?$')
 
 
 @MODELS.register_module()
-class MUSELoss(Discrepancy):
+class MUSELoss(FeatureLoss):
     r"""MUSE: mutual information with the last feature, and self-information.
 
     For each shallow module i, with :math:`L^{JSD}` of equation 5,
@@ -66,6 +66,8 @@ class MUSELoss(Discrepancy):
         warmup: Part of the training, 0 to 1, over which the features' weight rises
             linearly from 0 to ``loss_weight``, while the critics learn from the first
             step; 0 for none. The paper does not give this.
+        modules: Modules whose features are the local maps, from 1; the shallow ones by
+            default.
 
     Returns:
         ``loss_muse`` (``critic_weight`` times the loss; its gradient on the features has
@@ -80,29 +82,25 @@ class MUSELoss(Discrepancy):
     the map's own average is assumed; the paper does not give this.
     """
 
+    reads = frozenset({'vector'})
+    module_by_module: ClassVar[bool] = False
     min_batch_size: ClassVar[int] = 2  # The negatives come from other images.
 
     def __init__(
         self,
-        local_channels: list[int],
-        last_channels: int,
+        learner: NetworkSpecs,
+        source: NetworkSpecs,
         combine: Combine = 'multiplicative',
         loss_weight: float = 0.03,
         critic_weight: float = 1.0,
         critic: dict | None = None,
         estimator: dict | None = None,
         warmup: float = 0.0,
+        modules: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(local_channels, last_channels, loss_weight)
-        if not critic_weight > 0 or not loss_weight >= 0:
-            raise InputError(
-                'MUSELoss needs critic_weight > 0 and loss_weight >= 0, got '
-                f'{critic_weight} and {loss_weight}'
-            )
-        self.critic_weight = critic_weight
-        if not 0 <= warmup <= 1:
-            raise InputError(f'MUSELoss: warmup is a part of the training, 0 to 1, got {warmup}')
-        self.warmup = warmup
+        super().__init__(
+            learner, source, loss_weight, modules, critic_weight=critic_weight, warmup=warmup
+        )
         if combine not in get_args(Combine):
             raise InputError(
                 f'MUSELoss: combine is one of {", ".join(get_args(Combine))}, got {combine!r}'
@@ -112,29 +110,26 @@ class MUSELoss(Discrepancy):
         estimator = _with_default('estimator', 'mmmuse.JensenShannon', estimator)
         self.mi_critics = nn.ModuleList()
         self.si_critics = nn.ModuleList()
-        for channels in local_channels:
+        for local, last in zip(self.local_specs, self.target_specs):
             if combine != 'si':
-                self.mi_critics.append(_build_critic(critic, channels, last_channels))
+                self.mi_critics.append(_build_critic(critic, local.channels, last.channels))
             if combine != 'mi':
-                self.si_critics.append(_build_critic(critic, channels, channels))
+                self.si_critics.append(_build_critic(critic, local.channels, local.channels))
         self.mi_estimators = nn.ModuleList(_build_estimator(estimator) for _ in self.mi_critics)
         self.si_estimators = nn.ModuleList(_build_estimator(estimator) for _ in self.si_critics)
 
-    def forward(self, features: DistillFeatures) -> dict[str, Tensor]:
+    def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_muse`` and the information terms of one step."""
-        last = features.last_vector
-        scale = self.feature_weight() / self.critic_weight
+        local = [feature for feature, _ in self.pairs(step)]
+        last = step.source.last_vector
+        scale = self.feature_scale(step)
         mi = [
-            estimator(critic, local, last, scale)
-            for estimator, critic, local in zip(
-                self.mi_estimators, self.mi_critics, features.shallow
-            )
+            estimator(critic, feature, last, scale)
+            for estimator, critic, feature in zip(self.mi_estimators, self.mi_critics, local)
         ]
         si = [
-            estimator(critic, local, global_view(local), scale)
-            for estimator, critic, local in zip(
-                self.si_estimators, self.si_critics, features.shallow
-            )
+            estimator(critic, feature, global_view(feature), scale)
+            for estimator, critic, feature in zip(self.si_estimators, self.si_critics, local)
         ]
         if self.combine == 'multiplicative':
             total = sum(
@@ -149,10 +144,6 @@ class MUSELoss(Discrepancy):
             for i, value in enumerate(values, 1)
         }
         return {**terms, 'loss_muse': self.critic_weight * total}
-
-    def feature_weight(self) -> float:
-        """Return the features' weight of this step: ``loss_weight``, or less while it warms up."""
-        return warmed_up(self.loss_weight, self.warmup)
 
 
 def _with_default(name: str, kind: str, config: dict | None) -> dict:

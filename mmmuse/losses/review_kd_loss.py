@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from mmmuse.errors import InputError
 from mmmuse.functional import hierarchical_context_loss, map_view
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import FeatureSpec, NetworkSpecs, TransferFeatures
-from mmmuse.tapping.progress import warmed_up
+from mmmuse.tapping.features import FeatureSpec, NetworkSpecs, Step
 
-from .transfer_loss import TransferLoss, chosen_modules
+from .feature_loss import FeatureLoss
 
 
 class AttentionFusion(nn.Module):
@@ -48,7 +47,7 @@ class AttentionFusion(nn.Module):
 
 
 @MODELS.register_module()
-class ReviewKDLoss(TransferLoss):
+class ReviewKDLoss(FeatureLoss):
     """Knowledge review: the teacher's maps at each level are learned from all deeper levels.
 
     From the deepest level up, each of the student's maps is fused with what has come
@@ -57,8 +56,8 @@ class ReviewKDLoss(TransferLoss):
     :func:`mmmuse.functional.hierarchical_context_loss`.
 
     Args:
-        student: Shapes of the network that learns; inferred.
-        teacher: Shapes of the network that it learns from; inferred.
+        learner: Shapes of the network that learns; inferred.
+        source: Shapes of the network that it learns from; inferred.
         modules: Which modules are compared, from 1 (the first tap) to T (the last); all
             by default.
         pooled_last: Whether the pooled last features are a level below the deepest map,
@@ -80,48 +79,30 @@ class ReviewKDLoss(TransferLoss):
     Source: "Distilling Knowledge via Knowledge Review" (Chen et al., CVPR 2021).
     """
 
-    reads = frozenset({'maps'})
+    needs_two_networks = True
     min_batch_size: ClassVar[int] = 2  # For the batch norm of a pooled feature.
 
     def __init__(
         self,
-        student: NetworkSpecs,
-        teacher: NetworkSpecs,
+        learner: NetworkSpecs,
+        source: NetworkSpecs,
         modules: Sequence[int] | None = None,
         pooled_last: bool = True,
         mid_channels: int | None = None,
         loss_weight: float = 0.6,
         warmup: float = 20 / 240,
     ) -> None:
-        super().__init__(student, teacher, loss_weight)
-        if not 0 <= warmup <= 1:
-            raise InputError(f'ReviewKDLoss: warmup is in [0, 1], got {warmup}')
-        self.modules_compared = sorted(
-            chosen_modules('ReviewKDLoss', modules, len(student.modules), student)
-        )
-        same_number = modules is not None or len(student.modules) == len(teacher.modules)
-        if not same_number or max(self.modules_compared) > len(teacher.modules):
-            raise InputError(
-                f'ReviewKDLoss compares modules {self.modules_compared} of both networks, and the '
-                f'student has {len(student.modules)} taps, the teacher {len(teacher.modules)}: give '
-                'both as many, or choose with modules=[...]'
-            )
-        if pooled_last and None in (student.last, teacher.last):
+        modules = sorted(modules) if isinstance(modules, (list, tuple)) else modules
+        super().__init__(learner, source, loss_weight, modules, warmup=warmup)
+        pairs = list(zip(self.local_specs, self.target_specs))
+        if pooled_last and None in (learner.last, source.last):
             raise InputError(
                 'ReviewKDLoss compares the pooled last features: set taps.last of both networks, '
                 'or pooled_last=False'
             )
-        pairs = [(student.modules[i - 1], teacher.modules[i - 1]) for i in self.modules_compared]
-        for i, pair in zip(self.modules_compared, pairs):
-            if any(spec.grid is None for spec in pair):
-                raise InputError(
-                    f'ReviewKDLoss compares maps, and module {i} of a network puts out a vector: tap '
-                    'a module before the pooling'
-                )
         self.pooled_last = pooled_last
-        self.warmup = warmup
         if pooled_last:
-            pairs.append((student.last, teacher.last))
+            pairs.append((learner.last, source.last))
         self.levels = self._build_levels(pairs, mid_channels)
 
     @staticmethod
@@ -134,20 +115,17 @@ class ReviewKDLoss(TransferLoss):
             for i, (own, other) in enumerate(pairs)
         )
 
-    def forward(self, features: TransferFeatures) -> dict[str, Tensor]:
+    def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_review_kd``."""
-        own, other = (
-            [map_view(network.modules[i - 1]) for i in self.modules_compared]
-            for network in (features.student, features.teacher)
-        )
+        pairs = [tuple(map(map_view, pair)) for pair in self.pairs(step)]
         if self.pooled_last:
-            own.append(features.student.last_vector[..., None, None])
-            other.append(features.teacher.last_vector[..., None, None])
+            networks = (step.learner, step.source)
+            pairs.append(tuple(network.last_vector[..., None, None] for network in networks))
         total, below = 0.0, None
-        for level, feature, target in reversed(list(zip(self.levels, own, other))):
+        for level, (feature, target) in reversed(list(zip(self.levels, pairs))):
             compared, below = level(feature, below)
             total = total + hierarchical_context_loss(_on_grid(compared, target), target)
-        return {'loss_review_kd': warmed_up(self.loss_weight, self.warmup) * total}
+        return {'loss_review_kd': self.weight(step) * total}
 
 
 def _on_grid(feature: Tensor, target: Tensor) -> Tensor:

@@ -1,7 +1,9 @@
 """The features of one step, and what is known of their shapes at build time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isqrt
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,17 +25,14 @@ class DistillFeatures:
         exits: The neck's maps ``(N, C_T, h, w)``, one per shallow module; empty
             without a neck.
         extra: What a distiller taps beside them, by module path.
-        targets: What each of ``shallow`` is compared with, by losses that compare two
-            networks module by module; None for ``last``.
         last_vector: ``f_T``: ``last`` averaged over its locations, ``(N, C_T)``.
     """
 
-    shallow: tuple[Tensor, ...]
-    last: Tensor | None
+    shallow: tuple[Tensor, ...] = ()
+    last: Tensor | None = None
     logits: Tensor | None = None
     exits: tuple[Tensor, ...] = ()
     extra: dict[str, Tensor] = field(default_factory=dict)
-    targets: tuple[Tensor, ...] | None = None
     last_vector: Tensor | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -50,28 +49,34 @@ class DistillFeatures:
         last, logits = (None if x is None else x.detach() for x in (self.last, self.logits))
         return DistillFeatures(tuple(x.detach() for x in self.shallow), last, logits)
 
-    def target(self, index: int) -> Tensor:
-        """Return what a shallow feature is compared with."""
-        return self.last if self.targets is None else self.targets[index]
 
-
-@dataclass
-class TransferFeatures:
-    """What a loss between two networks sees of one step.
+@dataclass(frozen=True)
+class Step:
+    """What the losses of one edge see of one training step.
 
     Attributes:
-        student: Features of the network that learns.
-        teacher: Features of the other one, of the same N images. A frozen teacher's
-            give no gradient; a peer's do, unless the loss detaches them.
+        learner: Features of the network that learns.
+        source: Features of what it learns from, of the same N images: another network's, or
+            the same object as ``learner``, whose last feature then teaches its modules. A
+            frozen network's give no gradient; a peer's do, unless a loss detaches them.
         data_samples: N samples with the labels.
-        ensemble_logits: Mean of the logits of all peers, detached, ``(N, K)``; None
-            with a frozen teacher.
+        ensemble_logits: Mean of the logits of all peers, detached, ``(N, K)``; None with a
+            frozen source.
+        task_scale: Factor that the learner's own loss has against a mean over images: N for a
+            detector such as YOLOv5, whose losses are multiplied by the batch size. Weights
+            are relative to it, so that they mean the same everywhere.
     """
 
-    student: DistillFeatures
-    teacher: DistillFeatures
-    data_samples: list
+    learner: DistillFeatures
+    source: DistillFeatures
+    data_samples: Sequence = ()
     ensemble_logits: Tensor | None = None
+    task_scale: float = 1.0
+
+    @classmethod
+    def within(cls, features: DistillFeatures, *args: Any, **kwargs: Any) -> 'Step':
+        """Return the step of a network that learns from itself."""
+        return cls(features, features, *args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -83,26 +88,28 @@ class FeatureSpec:
         grid: ``(H, W)``; None for a vector. Tokens are read as a square grid
             behind any prefix (class) tokens.
         num_prefix_tokens: Tokens before the grid; 0 for a map.
+        path: Of the tapped module, for messages.
     """
 
     channels: int
     grid: tuple[int, int] | None = None
     num_prefix_tokens: int = 0
+    path: str = field(default='', compare=False)
 
     @classmethod
-    def of(cls, shape: torch.Size) -> 'FeatureSpec':
+    def of(cls, shape: torch.Size, path: str = '') -> 'FeatureSpec':
         """Describe a feature of the given shape, batch included.
 
         Raises:
             InputError: If it is no map, tokens or vector.
         """
         if len(shape) == 4:
-            return cls(shape[1], (shape[2], shape[3]))
+            return cls(shape[1], (shape[2], shape[3]), path=path)
         if len(shape) == 3:
             side = isqrt(shape[1])
-            return cls(shape[2], (side, side), shape[1] - side**2)
+            return cls(shape[2], (side, side), shape[1] - side**2, path)
         if len(shape) == 2:
-            return cls(shape[1])
+            return cls(shape[1], path=path)
         raise InputError(
             'a feature is a map (N, C, H, W), tokens (N, L, C) or a vector (N, C), '
             f'got shape {tuple(shape)}'

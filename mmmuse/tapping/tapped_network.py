@@ -25,13 +25,22 @@ class TapPaths(NamedTuple):
 
 
 class TappedNetwork:
-    """A network whose taps are read by what they are for. It is no ``nn.Module``.
+    """A network whose taps are read by their role. It is not an ``nn.Module``.
 
     Args:
         network: An OpenMMLab model.
         taps: See :func:`read_taps`.
         input_shape: ``(C, H, W)`` of the dry run.
         name: Of the argument that the taps were given by, for messages.
+        needs_features: Whether shallow modules and the last one are needed.
+        extra: More module paths that are read, in ``features.extra``; those of ``taps`` may be
+            among them.
+
+    Attributes:
+        paths: The module paths by role.
+        path_specs: The shape of each tapped module's output, by path.
+        order: The paths in the order of the forward.
+        specs: The shapes by role.
 
     Raises:
         InputError: If the taps are unusable.
@@ -43,18 +52,25 @@ class TappedNetwork:
         taps: dict | str,
         input_shape: Sequence[int] | None = None,
         name: str = 'taps',
+        needs_features: bool = False,
+        extra: Sequence[str] = (),
     ) -> None:
         self.network = network
-        self.paths = read_taps(taps, network, input_shape, needs_features=False, name=name)
-        self.taps = FeatureTaps(network, self.paths.all)
-        specs, order = infer_specs(network, self.taps, input_shape)
-        check_order(self.paths, order)
-        check_logits(network, self.paths, specs, name)
-        self.specs = network_specs(self.paths, specs)
+        self.paths = read_taps(taps, network, input_shape, needs_features, name)
+        self.extra = tuple(extra)
+        more = [path for path in extra if path not in self.paths.all]
+        self.taps = FeatureTaps(network, [*self.paths.all, *more])
+        self.path_specs, self.order = infer_specs(network, self.taps, input_shape)
+        check_order(self.paths, self.order)
+        check_logits(network, self.paths, self.path_specs, name)
+        self.specs = network_specs(self.paths, self.path_specs)
 
     def collect(self) -> DistillFeatures:
         """Return the features of the forward just run inside ``with self.taps:``."""
-        return features_of(self.paths, self.taps.pop())
+        tapped = self.taps.pop()
+        features = features_of(self.paths, tapped)
+        features.extra = {path: tapped[path] for path in self.extra}
+        return features
 
 
 def features_of(paths: TapPaths, tapped: dict[str, Tensor]) -> DistillFeatures:
@@ -90,7 +106,7 @@ def infer_specs(
     for (path, feature), (other, same) in combinations(features.items(), 2):
         if feature is same:
             raise InputError(f'modules {path!r} and {other!r} put out the same tensor')
-    return {path: FeatureSpec.of(feature.shape) for path, feature in features.items()}, order
+    return {path: FeatureSpec.of(feature.shape, path) for path, feature in features.items()}, order
 
 
 def check_order(paths: TapPaths, order: Sequence[str]) -> None:

@@ -61,8 +61,8 @@ def test_a_peers_features_learn_from_being_taught_unless_detached():
 
 def test_f_t_of_muse_is_the_other_peers():
     distiller = online(MUSE)
-    assert distiller.transfers['a']['b'][0].discrepancy.last_channels == 24
-    assert distiller.transfers['b']['a'][0].discrepancy.last_channels == 16
+    assert distiller.transfers['a']['b'][0].target_specs[0].channels == 24
+    assert distiller.transfers['b']['a'][0].target_specs[0].channels == 16
 
 
 def test_own_weight_weighs_each_peers_own_loss():

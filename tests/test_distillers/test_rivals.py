@@ -29,7 +29,7 @@ OWN_LOSSES = {
 MUSE_LOSSES = {
     'loss_muse',
     *(f'exit{i}.loss_{name}' for i in (1, 2, 3) for name in ('ce', 'kd')),
-    *(f'{name}_{i}' for i in (1, 2, 3) for name in ('mi', 'si')),
+    *(f'{name}_loss_{i}' for i in (1, 2, 3) for name in ('mi', 'si')),
 }
 EVERY_RIVAL = pytest.mark.parametrize('name', sorted(RIVALS))
 WITH_AND_WITHOUT = pytest.mark.parametrize('muse', [False, True], ids=['alone', 'with_muse'])

@@ -118,7 +118,7 @@ def test_another_training_set_is_refused(config, cache):
 
 def test_losses_of_maps_are_refused(config, cache):
     for kind in ('VIDLoss', 'FitNetLoss', 'ReviewKDLoss', 'AFDLoss'):
-        with pytest.raises(InputError, match='holds logits and the last pooled feature alone'):
+        with pytest.raises(InputError, match='holds only logits and the last pooled feature'):
             cached(config, cache, [dict(type=f'mmmuse.{kind}')])
 
 

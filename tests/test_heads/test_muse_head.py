@@ -8,7 +8,7 @@ from mmpretrain.structures import DataSample
 from mmmuse.errors import InputError
 from mmmuse.functional import kd_loss
 from mmmuse.heads import MUSEHead
-from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs
 
 from ..conftest import labelled
 
@@ -17,7 +17,10 @@ MUSE = dict(type='mmmuse.MUSELoss', critic=dict(hidden_channels=4))
 
 
 def head(**options) -> MUSEHead:
-    return MUSEHead(**{**dict(local_channels=[3, 4], last_channels=6, num_classes=5), **options})
+    num_classes = options.pop('num_classes', 5)
+    logits = None if num_classes is None else FeatureSpec(num_classes)
+    shallow = (FeatureSpec(3, (8, 8)), FeatureSpec(4, (4, 4)))
+    return MUSEHead(NetworkSpecs(shallow, FeatureSpec(6, (2, 2)), logits), **options)
 
 
 def step_features() -> DistillFeatures:

@@ -6,15 +6,15 @@ from torch import Tensor, nn
 
 from mmmuse.errors import InputError
 from mmmuse.losses import AFDLoss
-from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
 
 
 def specs(channels: int, grid: tuple[int, int] | None = (4, 4)) -> NetworkSpecs:
     return NetworkSpecs(shallow=(FeatureSpec(2, (8, 8)),), last=FeatureSpec(channels, grid))
 
 
-def of_maps(student: Tensor, teacher: Tensor) -> TransferFeatures:
-    return TransferFeatures(DistillFeatures((), student), DistillFeatures((), teacher), [])
+def of_maps(student: Tensor, teacher: Tensor) -> Step:
+    return Step(DistillFeatures((), student), DistillFeatures((), teacher), [])
 
 
 class MapMean(nn.Module):
@@ -49,7 +49,7 @@ def test_the_own_map_climbs_what_the_discriminator_descends():
 
 
 def test_a_discriminator_that_says_nothing_costs_2_log_2():
-    loss = AFDLoss(specs(3), specs(5), loss_weight=0.1)
+    loss = AFDLoss(specs(3), specs(5), critic_weight=0.1)
     nn.init.zeros_(loss.discriminator[-1].weight)
     nn.init.zeros_(loss.discriminator[-1].bias)
     value = loss(of_maps(torch.randn(4, 3, 4, 4), torch.randn(4, 5, 4, 4)))['loss_afd']

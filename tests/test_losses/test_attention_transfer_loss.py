@@ -7,9 +7,10 @@ from torch import Tensor
 
 from mmmuse.errors import InputError
 from mmmuse.functional import attention_transfer_loss
-from mmmuse.losses import AttentionTransferLoss
-from mmmuse.losses.transfer_loss import build_transfer_loss
-from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
+from mmmuse.losses import AttentionTransferLoss, build_loss
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
+
+from .shapes import within
 
 AT = 'mmmuse.AttentionTransferLoss'
 
@@ -36,7 +37,9 @@ def maps(features: tuple, requires_grad: bool = False) -> DistillFeatures:
 def test_is_the_mean_square_between_where_the_maps_are_large():
     # Energies 9, 16 and 1, 0 over two places: of length 1 they are (9, 16) / sqrt(337), (1, 0).
     own, last = torch.tensor([[[[3.0, 4.0]]]]), torch.tensor([[[[2.0, 0.0]]]])
-    losses = AttentionTransferLoss([1], 1, loss_weight=10.0)(DistillFeatures((own,), last))
+    losses = AttentionTransferLoss(*within([1], 1), loss_weight=10.0)(
+        Step.within(DistillFeatures((own,), last))
+    )
     assert set(losses) == {'loss_at'}
     root = math.sqrt(337)
     expected = 10 * ((9 / root - 1) ** 2 + (16 / root) ** 2) / 2
@@ -59,41 +62,41 @@ def energies(feature: Tensor) -> list[list[float]]:
 
 def test_each_map_is_compared_with_its_own_target_and_they_are_summed():
     own, other = maps(STUDENT), maps(TEACHER)
-    loss = build_transfer_loss(dict(type=AT), specs(*STUDENT), specs(*TEACHER))
+    loss = build_loss(dict(type=AT), specs(*STUDENT), specs(*TEACHER))
     expected = 0.0
     for a, t in zip(own.modules, other.modules):
         images = zip(energies(a), energies(t))
         expected += fmean((x - y) ** 2 for rows in images for x, y in zip(*rows))
-    value = loss(TransferFeatures(own, other, []))['loss_at']
+    value = loss(Step(own, other, []))['loss_at']
     assert value.item() == pytest.approx(1000 * expected, rel=1e-4)
 
 
 def test_within_a_network_the_last_map_is_the_target_on_the_smaller_grid():
     own = maps(((3, 8), (4, 8), (6, 4)))
-    value = AttentionTransferLoss([3, 4], 6)(own)['loss_at']
+    value = AttentionTransferLoss(*within([3, 4], 6))(Step.within(own))['loss_at']
     expected = 1000 * sum(attention_transfer_loss(a, own.last) for a in own.shallow)
     assert torch.isclose(value, expected)
 
 
 def test_the_student_gets_a_gradient_and_the_teacher_none():
     own, other = maps(STUDENT, requires_grad=True), maps(TEACHER, requires_grad=True)
-    loss = build_transfer_loss(dict(type=AT), specs(*STUDENT), specs(*TEACHER))
+    loss = build_loss(dict(type=AT), specs(*STUDENT), specs(*TEACHER))
     assert not list(loss.parameters())
-    loss(TransferFeatures(own, other, []))['loss_at'].backward()
+    loss(Step(own, other, []))['loss_at'].backward()
     assert all(feature.grad.abs().sum() > 0 for feature in own.modules)
     assert all(feature.grad is None for feature in other.modules)
 
 
 def test_bfloat16_maps_under_autocast_give_a_float32_loss_near_the_full_precision():
     own, other = maps(STUDENT), maps(TEACHER)
-    loss = build_transfer_loss(dict(type=AT), specs(*STUDENT), specs(*TEACHER))
-    full = loss(TransferFeatures(own, other, []))['loss_at']
+    loss = build_loss(dict(type=AT), specs(*STUDENT), specs(*TEACHER))
+    full = loss(Step(own, other, []))['loss_at']
     own, other = (
         DistillFeatures(tuple(x.bfloat16() for x in side.shallow), side.last.bfloat16())
         for side in (own, other)
     )
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        half = loss(TransferFeatures(own, other, []))['loss_at']
+        half = loss(Step(own, other, []))['loss_at']
     assert half.dtype == torch.float32
     assert torch.isclose(half, full, rtol=0.05)
 
@@ -103,18 +106,20 @@ def test_bfloat16_maps_under_autocast_give_a_float32_loss_near_the_full_precisio
     [
         (((3, 8), (4, None)), TEACHER, {}, 'module 2 of a network puts out a vector'),
         (STUDENT, ((5, 8), (6, None)), {}, 'module 2 of a network puts out a vector'),
-        (STUDENT, TEACHER[1:], {}, 'the teacher has 1 tap'),
-        (STUDENT, (*TEACHER, (7, 2)), {}, 'the teacher has 3 taps'),
+        (STUDENT, TEACHER[1:], {}, 'the student has 2 taps, the teacher 1'),
+        (STUDENT, (*TEACHER, (7, 2)), {}, 'the student has 2 taps, the teacher 3'),
         (STUDENT, TEACHER, dict(modules=[3]), r'modules are numbers from 1 to 2.*got \[3\]'),
         (STUDENT, TEACHER, dict(modules=[0, 1]), r'modules are numbers from 1 to 2.*got \[0, 1\]'),
     ],
 )
 def test_networks_and_modules_that_do_not_fit_are_refused(student, teacher, options, message):
     with pytest.raises(InputError, match=f'AttentionTransferLoss.*{message}') as raised:
-        build_transfer_loss(dict(type=AT, **options), specs(*student), specs(*teacher))
+        build_loss(dict(type=AT, **options), specs(*student), specs(*teacher))
     assert '\n' not in str(raised.value)
 
 
 def test_a_vector_in_a_step_is_refused():
     with pytest.raises(InputError, match=r'a map .* needed, got shape \(2, 3\)'):
-        AttentionTransferLoss([3], 4)(DistillFeatures((torch.randn(2, 3),), torch.randn(2, 4)))
+        AttentionTransferLoss(*within([3], 4))(
+            Step.within(DistillFeatures((torch.randn(2, 3),), torch.randn(2, 4)))
+        )

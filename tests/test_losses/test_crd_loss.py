@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmmuse.errors import InputError
 from mmmuse.losses import CRDLoss
-from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
 
 from ..two_processes import in_two_processes
 
@@ -31,18 +31,16 @@ def crd(labels: Tensor | None = LABELS, teacher: int = TEACHER, **options) -> CR
     return loss
 
 
-def batch(
-    indices: list[int], student: Tensor | None = None, teacher: Tensor | None = None
-) -> TransferFeatures:
+def batch(indices: list[int], student: Tensor | None = None, teacher: Tensor | None = None) -> Step:
     student = torch.randn(len(indices), STUDENT) if student is None else student
     teacher = torch.randn(len(indices), TEACHER) if teacher is None else teacher
     samples = [DataSample(metainfo=dict(sample_idx=index)) for index in indices]
-    return TransferFeatures(DistillFeatures((), student), DistillFeatures((), teacher), samples)
+    return Step(DistillFeatures((), student), DistillFeatures((), teacher), samples)
 
 
-def embeddings(loss: CRDLoss, features: TransferFeatures) -> tuple[Tensor, Tensor]:
-    own = loss.embed_student(features.student.last_vector)
-    other = loss.embed_teacher(features.teacher.last_vector)
+def embeddings(loss: CRDLoss, features: Step) -> tuple[Tensor, Tensor]:
+    own = loss.embed_student(features.learner.last_vector)
+    other = loss.embed_teacher(features.source.last_vector)
     return F.normalize(own, dim=1).detach(), F.normalize(other, dim=1).detach()
 
 
@@ -328,7 +326,7 @@ IMAGES = {
 }  # Some are in both, 8 to 11 in none.
 
 
-def first_batch(rank: int) -> TransferFeatures:
+def first_batch(rank: int) -> Step:
     torch.manual_seed(10 + rank)
     return batch(IMAGES[rank][0])
 

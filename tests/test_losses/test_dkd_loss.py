@@ -9,7 +9,7 @@ from mmpretrain.structures import DataSample
 from mmmuse.errors import InputError
 from mmmuse.functional import dkd_loss
 from mmmuse.losses import DKDLoss
-from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
 
 from ..conftest import labelled
 
@@ -18,10 +18,8 @@ def specs(num_classes: int = 5) -> NetworkSpecs:
     return NetworkSpecs(logits=FeatureSpec(num_classes))
 
 
-def of_logits(student: torch.Tensor, teacher: torch.Tensor, samples: list) -> TransferFeatures:
-    return TransferFeatures(
-        DistillFeatures((), None, student), DistillFeatures((), None, teacher), samples
-    )
+def of_logits(student: torch.Tensor, teacher: torch.Tensor, samples: list) -> Step:
+    return Step(DistillFeatures((), None, student), DistillFeatures((), None, teacher), samples)
 
 
 def test_weighs_both_parts_by_the_samples_labels():
@@ -93,7 +91,9 @@ def test_an_image_without_one_label_is_refused():
 
 @pytest.mark.parametrize('options', [dict(temperature=0), dict(warmup=-0.1), dict(warmup=1.5)])
 def test_numbers_out_of_range_are_refused(options):
-    with pytest.raises(InputError, match=r'a temperature above 0 and a warmup in \[0, 1\]'):
+    with pytest.raises(
+        InputError, match=r'DKDLoss needs .*(temperature above 0|warmup in \[0, 1\])'
+    ):
         DKDLoss(specs(), specs(), **options)
 
 

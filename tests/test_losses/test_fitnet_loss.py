@@ -5,9 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.losses import FitNetLoss
-from mmmuse.losses.transfer_loss import build_transfer_loss
-from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
+from mmmuse.losses import FitNetLoss, build_loss
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
+
+from .shapes import within
 
 FITNET = 'mmmuse.FitNetLoss'
 
@@ -32,10 +33,10 @@ def maps(features: tuple, requires_grad: bool = False) -> DistillFeatures:
 
 
 def test_is_the_mean_square_of_what_is_left():
-    loss = FitNetLoss([1], 1, loss_weight=3.0)
+    loss = FitNetLoss(*within([1], 1), loss_weight=3.0)
     loss.regressors[0] = nn.Identity()
     own, last = torch.tensor([[[[1.0, 2.0]]]]), torch.tensor([[[[4.0, 0.0]]]])
-    losses = loss(DistillFeatures((own,), last))
+    losses = loss(Step.within(DistillFeatures((own,), last)))
     assert set(losses) == {'loss_fitnet'}
     assert losses['loss_fitnet'].item() == pytest.approx(3 * (9 + 4) / 2)
 
@@ -55,39 +56,39 @@ def slow_regressed(regressor: nn.Sequential, feature: Tensor) -> Tensor:
 
 
 def test_each_module_is_regressed_to_the_same_one_of_the_teacher_and_they_are_summed():
-    loss = build_transfer_loss(dict(type=FITNET, loss_weight=2.0), specs(*STUDENT), specs(*TEACHER))
+    loss = build_loss(dict(type=FITNET, loss_weight=2.0), specs(*STUDENT), specs(*TEACHER))
     own, other = maps(STUDENT), maps(TEACHER)
     first, second, third = own.modules
     expected = 0.0
     with torch.no_grad():
         for regressor, feature, target in zip(
-            loss.discrepancy.regressors, (first, pooled_in_pairs(second), third), other.modules
+            loss.regressors, (first, pooled_in_pairs(second), third), other.modules
         ):
             squares = (slow_regressed(regressor, feature) - target) ** 2
             expected += 2 * fmean(squares.flatten().tolist())
-    value = loss(TransferFeatures(own, other, []))['loss_fitnet']
+    value = loss(Step(own, other, []))['loss_fitnet']
     assert value.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_within_a_network_every_regressor_gives_the_last_maps_channels():
-    loss = FitNetLoss([3, 4], 6)
+    loss = FitNetLoss(*within([3, 4], 6))
     assert [regressor[0].out_channels for regressor in loss.regressors] == [6, 6]
-    assert loss(maps(STUDENT))['loss_fitnet'].isfinite()
+    assert loss(Step.within(maps(STUDENT)))['loss_fitnet'].isfinite()
 
 
 def test_one_module_in_the_middle_is_chosen_by_its_number():
-    loss = build_transfer_loss(dict(type=FITNET, modules=[2]), specs(*STUDENT), specs(*TEACHER))
-    (regressor,) = loss.discrepancy.regressors
+    loss = build_loss(dict(type=FITNET, modules=[2]), specs(*STUDENT), specs(*TEACHER))
+    (regressor,) = loss.regressors
     assert regressor[0].weight.shape == (6, 4, 1, 1)
     own, other = maps(STUDENT, requires_grad=True), maps(TEACHER)
-    loss(TransferFeatures(own, other, []))['loss_fitnet'].backward()
+    loss(Step(own, other, []))['loss_fitnet'].backward()
     assert [feature.grad is not None for feature in own.modules] == [False, True, False]
 
 
 def test_every_parameter_and_the_student_get_a_gradient_and_the_teacher_none():
-    loss = build_transfer_loss(dict(type=FITNET), specs(*STUDENT), specs(*TEACHER))
+    loss = build_loss(dict(type=FITNET), specs(*STUDENT), specs(*TEACHER))
     own, other = maps(STUDENT, requires_grad=True), maps(TEACHER, requires_grad=True)
-    loss(TransferFeatures(own, other, []))['loss_fitnet'].backward()
+    loss(Step(own, other, []))['loss_fitnet'].backward()
     parameters = list(loss.parameters())
     assert len(parameters) == 9  # Weights of a convolution and of a norm, and its biases.
     assert all(parameter.grad.abs().sum() > 0 for parameter in parameters)
@@ -98,12 +99,12 @@ def test_every_parameter_and_the_student_get_a_gradient_and_the_teacher_none():
 def test_it_falls_as_the_regressor_learns():
     own, other = torch.randn(4, 3, 4, 4), torch.randn(5, 3)
     target = torch.einsum('oc,nchw->nohw', other, own)  # What a 1x1 convolution can give.
-    loss = FitNetLoss([3], 5, loss_weight=1.0)
+    loss = FitNetLoss(*within([3], 5), loss_weight=1.0)
     optimizer = torch.optim.Adam(loss.parameters(), lr=0.05)
     values = []
     for _ in range(150):
         optimizer.zero_grad()
-        total = loss(DistillFeatures((own,), target))['loss_fitnet']
+        total = loss(Step.within(DistillFeatures((own,), target)))['loss_fitnet']
         total.backward()
         optimizer.step()
         values.append(total.item())
@@ -111,8 +112,8 @@ def test_it_falls_as_the_regressor_learns():
 
 
 def test_bfloat16_autocast_gives_a_float32_loss_near_the_full_precision():
-    loss = build_transfer_loss(dict(type=FITNET), specs(*STUDENT), specs(*TEACHER))
-    features = TransferFeatures(maps(STUDENT), maps(TEACHER), [])
+    loss = build_loss(dict(type=FITNET), specs(*STUDENT), specs(*TEACHER))
+    features = Step(maps(STUDENT), maps(TEACHER), [])
     full = loss(features)['loss_fitnet']
     with torch.autocast('cpu', dtype=torch.bfloat16):
         half = loss(features)['loss_fitnet']
@@ -127,19 +128,21 @@ def test_bfloat16_autocast_gives_a_float32_loss_near_the_full_precision():
     [
         (((3, 8), (4, None)), TEACHER[:2], {}, 'module 2 of a network puts out a vector'),
         (STUDENT, (*TEACHER[:2], (7, None)), {}, 'module 3 of a network puts out a vector'),
-        (STUDENT, TEACHER[1:], {}, 'the teacher has 2 taps'),
-        (STUDENT[1:], TEACHER, {}, 'the teacher has 3 taps'),
-        (STUDENT, TEACHER[1:], dict(modules=[3]), 'compares module 3 .* the teacher has 2 taps'),
+        (STUDENT, TEACHER[1:], {}, 'the student has 3 taps, the teacher 2'),
+        (STUDENT[1:], TEACHER, {}, 'the student has 2 taps, the teacher 3'),
+        (STUDENT, TEACHER[1:], dict(modules=[3]), r'compares modules \[3\] .* the teacher 2'),
         (STUDENT, TEACHER, dict(modules=[4]), r'modules are numbers from 1 to 3.*got \[4\]'),
         (STUDENT, TEACHER, dict(modules=[]), r'modules are numbers from 1 to 3.*got \[\]'),
     ],
 )
 def test_networks_and_modules_that_do_not_fit_are_refused(student, teacher, options, message):
     with pytest.raises(InputError, match=f'FitNetLoss.*{message}') as raised:
-        build_transfer_loss(dict(type=FITNET, **options), specs(*student), specs(*teacher))
+        build_loss(dict(type=FITNET, **options), specs(*student), specs(*teacher))
     assert '\n' not in str(raised.value)
 
 
 def test_a_vector_in_a_step_is_refused():
     with pytest.raises(InputError, match=r'a map .* needed, got shape \(2, 3\)'):
-        FitNetLoss([3], 4)(DistillFeatures((torch.randn(2, 3),), torch.randn(2, 4)))
+        FitNetLoss(*within([3], 4))(
+            Step.within(DistillFeatures((torch.randn(2, 3),), torch.randn(2, 4)))
+        )

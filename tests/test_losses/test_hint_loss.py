@@ -1,7 +1,9 @@
 import torch
 
 from mmmuse.losses import HintLoss
-from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.features import DistillFeatures, Step
+
+from .shapes import within
 
 
 def test_each_exit_is_pooled_and_imitates_the_pooled_last_feature():
@@ -9,8 +11,8 @@ def test_each_exit_is_pooled_and_imitates_the_pooled_last_feature():
     first = torch.tensor([[[[2.0, 4.0], [1.0, 5.0]]]], requires_grad=True)
     second = torch.tensor([[[[1.0]]]], requires_grad=True)
     last = torch.tensor([[[[1.0, 3.0]]]], requires_grad=True)
-    loss = HintLoss([4, 5], 1, loss_weight=0.5)
-    losses = loss(DistillFeatures((), last, exits=(first, second)))
+    loss = HintLoss(*within([4, 5], 1), loss_weight=0.5)
+    losses = loss(Step.within(DistillFeatures((), last, exits=(first, second))))
     assert set(losses) == {'loss_l2'}
     assert losses['loss_l2'].item() == 1.0
     losses['loss_l2'].backward()
@@ -21,6 +23,6 @@ def test_each_exit_is_pooled_and_imitates_the_pooled_last_feature():
 
 
 def test_reads_the_necks_maps_and_weighs_them_as_byot_does():
-    assert HintLoss.reads_exits
-    assert HintLoss([4], 1).loss_weight == 1e-6
-    assert not list(HintLoss([4], 1).parameters())
+    assert HintLoss.reads == {'exits', 'vector'}
+    assert HintLoss(*within([4], 1)).loss_weight == 1e-6
+    assert not list(HintLoss(*within([4], 1)).parameters())

@@ -4,15 +4,13 @@ import torch
 from mmmuse.errors import InputError
 from mmmuse.functional import kd_loss
 from mmmuse.losses import KDCLLoss
-from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, TransferFeatures
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
 
 SPECS = NetworkSpecs(logits=FeatureSpec(5))
 
 
-def of_logits(
-    student: torch.Tensor, teacher: torch.Tensor, ensemble: torch.Tensor | None
-) -> TransferFeatures:
-    return TransferFeatures(
+def of_logits(student: torch.Tensor, teacher: torch.Tensor, ensemble: torch.Tensor | None) -> Step:
+    return Step(
         DistillFeatures((), None, student), DistillFeatures((), None, teacher), [], ensemble
     )
 

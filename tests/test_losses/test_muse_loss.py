@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from mmengine.logging import MessageHub
 
 from mmmuse.critics import GlobalLocalCritic
+from mmmuse.distillers.one import BranchGate
 from mmmuse.errors import InputError
 from mmmuse.functional import (
     donsker_varadhan_loss,
@@ -15,14 +16,16 @@ from mmmuse.functional import (
     nwj_loss,
 )
 from mmmuse.losses import MUSELoss
-from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.features import DistillFeatures, Step
+
+from .shapes import within
 
 COMBINES = ['multiplicative', 'additive', 'mi', 'si']
 
 
 def muse(combine='multiplicative', **options) -> MUSELoss:
     options = {'loss_weight': 1.0, 'critic': dict(hidden_channels=8), **options}
-    return MUSELoss([3, 4], 6, combine, **options).double()
+    return MUSELoss(*within([3, 4], 6), combine, **options).double()
 
 
 def step_features() -> DistillFeatures:
@@ -60,13 +63,13 @@ def information(
 def test_the_loss_is_its_formula_on_the_critics_scores(combine, formula):
     loss, features = muse(combine, loss_weight=0.1, critic_weight=0.3), step_features()
     torch.testing.assert_close(
-        loss(features)['loss_muse'], 0.3 * formula(*information(loss, features))
+        loss(Step.within(features))['loss_muse'], 0.3 * formula(*information(loss, features))
     )
 
 
 def test_every_modules_terms_are_logged_unweighed_and_without_gradient():
     loss, features = muse(loss_weight=0.3), step_features()
-    terms = loss(features)
+    terms = loss(Step.within(features))
     mi, si = information(loss, features)
     assert set(terms) == {'mi_loss_1', 'mi_loss_2', 'si_loss_1', 'si_loss_2', 'loss_muse'}
     for i in (1, 2):
@@ -79,7 +82,7 @@ def test_every_modules_terms_are_logged_unweighed_and_without_gradient():
 def test_the_product_sends_gradient_through_both_factors():
     loss, features = muse(), step_features()
     (mi_1, _), (si_1, _) = information(loss, features)
-    grads = torch.autograd.grad(loss(features)['loss_muse'], list(loss.parameters()))
+    grads = torch.autograd.grad(loss(Step.within(features))['loss_muse'], list(loss.parameters()))
     found = dict(zip((name for name, _ in loss.named_parameters()), grads))
     for name, value, factor in [('mi_critics.0', mi_1, si_1), ('si_critics.0', si_1, mi_1)]:
         critic = loss.get_submodule(name)
@@ -92,7 +95,7 @@ def test_the_product_sends_gradient_through_both_factors():
 @pytest.mark.parametrize('combine', COMBINES)
 def test_gradient_reaches_the_shallow_features_and_the_last(combine):
     loss, features = muse(combine), step_features()
-    loss(features)['loss_muse'].backward()
+    loss(Step.within(features))['loss_muse'].backward()
     for local in features.shallow:
         assert local.grad.abs().max() > 0
     if combine == 'si':
@@ -105,7 +108,7 @@ def test_gradient_reaches_the_shallow_features_and_the_last(combine):
 def test_si_reaches_the_map_through_its_average_too():
     loss, features = muse('si'), step_features()
     local = features.shallow[0]
-    (whole,) = torch.autograd.grad(loss(features)['loss_muse'], local)
+    (whole,) = torch.autograd.grad(loss(Step.within(features))['loss_muse'], local)
     (locals_alone,) = torch.autograd.grad(
         loss.si_critics[0].jsd_loss(local, global_view(local).detach()), local
     )
@@ -123,7 +126,7 @@ def test_only_the_critics_that_are_needed_are_built(combine, num_mi, num_si):
 
 
 def test_no_two_modules_share_a_critic():
-    loss = MUSELoss([3, 3], 3)
+    loss = MUSELoss(*within([3, 3], 3))
     assert len({parameter.data_ptr() for parameter in loss.parameters()}) == 4 * 7
 
 
@@ -131,7 +134,8 @@ def test_the_critics_config_is_passed_on():
     critic = muse('mi').mi_critics[0]
     assert critic.pair_score.hidden.weight.shape == (8, 8)
     dot = MUSELoss(
-        [3], 6, critic=dict(architecture='dot', negatives='all', num_locations=2, hidden_channels=4)
+        *within([3], 6),
+        critic=dict(architecture='dot', negatives='all', num_locations=2, hidden_channels=4),
     ).si_critics[0]
     assert isinstance(dot, GlobalLocalCritic)
     assert (dot.negatives, dot.num_locations) == ('all', 2)
@@ -139,7 +143,7 @@ def test_the_critics_config_is_passed_on():
 
 def test_an_unknown_combine_lists_those_there_are():
     with pytest.raises(InputError, match="multiplicative, additive, mi, si, got 'product'"):
-        MUSELoss([3], 6, 'product')
+        MUSELoss(*within([3], 6), 'product')
 
 
 def test_tokens_and_vectors_are_features_too():
@@ -147,7 +151,7 @@ def test_tokens_and_vectors_are_features_too():
     features = DistillFeatures(
         (torch.randn(4, 9, 3).double(), torch.randn(4, 4).double()), torch.randn(4, 6).double()
     )
-    assert loss(features)['loss_muse'].isfinite()
+    assert loss(Step.within(features))['loss_muse'].isfinite()
 
 
 OTHERS = [
@@ -160,7 +164,7 @@ OTHERS = [
 @pytest.mark.parametrize(('name', 'formula', 'factor'), OTHERS)
 def test_another_estimator_enters_the_product_by_its_factor(name, formula, factor):
     loss, features = muse(estimator=dict(type=f'mmmuse.{name}')), step_features()
-    terms = loss(features)
+    terms = loss(Step.within(features))
     mi, si = information(loss, features, formula)
     product = sum(factor(m) * factor(s) for m, s in zip(mi, si))
     torch.testing.assert_close(terms['loss_muse'], product)
@@ -173,7 +177,7 @@ def test_another_estimator_enters_the_product_by_its_factor(name, formula, facto
 def test_another_estimator_enters_the_sum_as_it_is(name, formula, factor):
     loss, features = muse('additive', estimator=dict(type=f'mmmuse.{name}')), step_features()
     mi, si = information(loss, features, formula)
-    torch.testing.assert_close(loss(features)['loss_muse'], sum(mi) + sum(si))
+    torch.testing.assert_close(loss(Step.within(features))['loss_muse'], sum(mi) + sum(si))
 
 
 @pytest.mark.parametrize('combine', COMBINES)
@@ -181,7 +185,7 @@ def test_every_critic_has_an_estimator_of_its_own(combine):
     loss = muse(combine, estimator=dict(type='mmmuse.DonskerVaradhan', momentum=0.5))
     assert len(loss.mi_estimators) == len(loss.mi_critics)
     assert len(loss.si_estimators) == len(loss.si_critics)
-    loss(step_features())
+    loss(Step.within(step_features()))
     estimators = [*loss.mi_estimators, *loss.si_estimators]
     assert [estimator.momentum for estimator in estimators] == [0.5] * len(estimators)
     averages = [estimator.log_mean_exp.item() for estimator in estimators]
@@ -195,8 +199,8 @@ def test_the_default_estimator_adds_nothing_to_a_checkpoint():
 
 
 def test_an_estimator_that_is_none_is_named():
-    with pytest.raises(InputError, match='an InformationEstimator, got KDLoss'):
-        muse(estimator=dict(type='mmmuse.KDLoss'))
+    with pytest.raises(InputError, match='an InformationEstimator, got BranchGate'):
+        muse(estimator=dict(type=BranchGate, in_channels=2, num_branches=2))
 
 
 ESTIMATORS = ['JensenShannon', 'InfoNCE', 'DonskerVaradhan', 'NWJ']
@@ -212,7 +216,7 @@ def gradients(loss: MUSELoss, features: DistillFeatures) -> tuple[list, list]:
     parameters = list(loss.parameters())
     inputs = [*features.shallow, *([] if loss.combine == 'si' else [features.last])]
     torch.manual_seed(1)  # The same locations are drawn each time.
-    grads = torch.autograd.grad(loss(features)['loss_muse'], [*parameters, *inputs])
+    grads = torch.autograd.grad(loss(Step.within(features))['loss_muse'], [*parameters, *inputs])
     return grads[: len(parameters)], grads[len(parameters) :]
 
 
@@ -237,7 +241,7 @@ def test_each_weight_reaches_its_own_side_alone(combine, estimator, critic):
 
 
 def test_the_weights_are_003_for_the_features_and_1_for_the_critics_by_default():
-    loss = MUSELoss([3], 6)
+    loss = MUSELoss(*within([3], 6))
     assert (loss.loss_weight, loss.critic_weight) == (0.03, 1.0)
 
 
@@ -253,7 +257,7 @@ def test_both_weights_at_one_are_the_plain_formula_to_the_bit(combine):
     plain = sum(m * s for m, s in pairs) if combine == 'multiplicative' else sum(mi) + sum(si)
     inputs = [*loss.parameters(), *features.shallow]
     expected = torch.autograd.grad(plain, inputs)
-    found = torch.autograd.grad(loss(features)['loss_muse'], inputs)
+    found = torch.autograd.grad(loss(Step.within(features))['loss_muse'], inputs)
     assert all(map(torch.equal, found, expected))
 
 
@@ -261,8 +265,8 @@ def test_both_weights_at_one_are_the_plain_formula_to_the_bit(combine):
     'weights', [dict(critic_weight=0), dict(critic_weight=-1), dict(loss_weight=-0.1)]
 )
 def test_a_weight_out_of_its_range_is_refused(weights):
-    with pytest.raises(InputError, match='critic_weight > 0 and loss_weight >= 0'):
-        MUSELoss([3], 6, **weights)
+    with pytest.raises(InputError, match=r'MUSELoss needs critic_weight > 0, loss_weight >= 0'):
+        MUSELoss(*within([3], 6), **weights)
 
 
 def test_the_features_weight_warms_up_while_the_critics_learn_from_the_first_step(monkeypatch):
@@ -280,16 +284,16 @@ def test_the_features_weight_warms_up_while_the_critics_learn_from_the_first_ste
         for one, other in zip(of_features, found_features):
             torch.testing.assert_close(other, part * one)
     hub.update_info('max_iters', None)  # A loop of one's own counts nothing.
-    assert loss.feature_weight() == 0.5
+    assert loss.weight(Step.within(features)) == 0.5
 
 
 @pytest.mark.parametrize('warmup', [-0.1, 1.5])
 def test_a_warm_up_outside_of_the_training_is_refused(warmup):
-    with pytest.raises(InputError, match='warmup is a part of the training, 0 to 1'):
-        MUSELoss([3], 5, warmup=warmup)
+    with pytest.raises(InputError, match=r'MUSELoss .* warmup in \[0, 1\]'):
+        MUSELoss(*within([3], 5), warmup=warmup)
 
 
 @pytest.mark.parametrize('part', ['critic', 'estimator'])
 def test_a_part_that_is_no_config_is_refused(part):
     with pytest.raises(InputError, match=f"MUSELoss: {part} is a config, .* got 'mmmuse.NWJ'"):
-        MUSELoss([3], 5, **{part: 'mmmuse.NWJ'})
+        MUSELoss(*within([3], 5), **{part: 'mmmuse.NWJ'})

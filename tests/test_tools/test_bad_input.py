@@ -66,9 +66,9 @@ def trained(tmp_path_factory) -> Path:
     (["model.head.type=mmmuse.MuseHead"], 'mmmuse.MuseHead is not in the'),
     (["model.student.head.loss.loss_weight=2"], "a part has no type: {'loss_weight': 2}"),
     (["model.head.discrepancy.type=mmmuse.Wasserstein"],
-     "'mmmuse.Wasserstein' is no discrepancy; there are mmmuse.AdversarialLoss, "
+     "unknown loss within one network 'mmmuse.Wasserstein'; available: mmmuse.AdversarialLoss, "
      "mmmuse.AttentionTransferLoss, mmmuse.FitNetLoss, mmmuse.HintLoss"),
-    (["model.head.discrepancy.type=mmmuse.KDLoss"], "'mmmuse.KDLoss' is no discrepancy"),
+    (["model.head.discrepancy.type=mmmuse.KDLoss"], "unknown loss within one network 'mmmuse.KDLoss'"),
     (["model.taps.depth=4"], 'taps has keys that nothing reads: depth'),
     (["model.head=mi_si"], "unknown variant 'mi_si'; available: mi_x_si, mi_plus_si, byot, ce, "),
 ])  # yapf: disable

@@ -1,0 +1,62 @@
+from collections.abc import Mapping, Sequence
+
+from mmengine.model import BaseModel, ModuleDict
+from torch import nn
+
+from mmmuse.checkpoints.network_config import network_config
+from mmmuse.errors import InputError
+
+_PEER_KEYS = {'name', 'model', 'taps', 'losses', 'input_size', 'channel_order', 'input_shape'}
+
+
+def read_peers(peers: Mapping[str, dict] | Sequence[dict]) -> dict[str, dict]:
+    """Return the peers by name.
+
+    Raises:
+        InputError: If there are fewer than two, two have one name, or a key is missing or
+            read by nothing.
+    """
+    described = list(peers.values()) if isinstance(peers, Mapping) else peers
+    if not isinstance(described, Sequence) or not all(isinstance(x, Mapping) for x in described):
+        raise InputError(f'peers is dict(a=dict(model=..., taps=...), b=...), got {peers!r}')
+    if isinstance(peers, Mapping):
+        described = [dict(peer, name=name) for name, peer in peers.items()]
+    named: dict[str, dict] = {}
+    for peer in described:
+        name = peer.get('name')
+        # MMEngine sums what has "loss" in its name; "average" is where the mean of all stands.
+        if (
+            not isinstance(name, str)
+            or not name.isidentifier()
+            or hasattr(ModuleDict(), name)
+            or 'loss' in name
+            or name == 'average'
+        ):
+            raise InputError(
+                'a peer is named by a word such as a, b or small, not "average" nor with "loss" in '
+                f'it, got {name!r}'
+            )
+        if name in named:
+            raise InputError(f'two peers are named {name!r}')
+        unknown = set(peer) - _PEER_KEYS
+        if unknown or not {'model', 'taps'} <= set(peer):
+            raise InputError(
+                f'peer {name!r} is dict(model=..., taps=...), and may have '
+                f'{", ".join(sorted(_PEER_KEYS - {"name", "model", "taps"}))}'
+                + (f'; nothing reads {", ".join(sorted(unknown))}' if unknown else '')
+            )
+        named[name] = dict(peer)
+    models = [id(peer['model']) for peer in named.values() if isinstance(peer['model'], nn.Module)]
+    if len(set(models)) < len(models):
+        raise InputError('two peers are one built model; copy it, or give its config')
+    if len(named) < 2:
+        raise InputError(
+            f'OnlineDistiller needs at least two peers, got {", ".join(named) or "none"}; one network '
+            'alone is distilled by mmmuse.SelfDistiller'
+        )
+    return named
+
+
+def peer_network(model: Mapping | str | BaseModel) -> dict | nn.Module:
+    """Return a built network, or the config of one that is given by config or name."""
+    return model if isinstance(model, nn.Module) else network_config(model)

@@ -1,0 +1,146 @@
+"""What every loss keeps, for each that is in the registry: a new one is tested by being registered."""
+
+import copy
+
+import pytest
+import torch
+from mmpretrain.structures import DataSample
+
+from mmmuse.losses import DistillLoss, build_loss
+from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
+
+NUM_IMAGES, NUM_CLASSES = 6, 5
+CHANNELS = {'learner': (3, 4, 8), 'source': (5, 6, 7)}
+
+
+def registered_losses() -> list[type[DistillLoss]]:
+    MODELS.import_from_location()
+    return sorted(
+        {
+            kind
+            for kind in MODELS.module_dict.values()
+            if isinstance(kind, type) and issubclass(kind, DistillLoss)
+        },
+        key=lambda kind: kind.__name__,
+    )
+
+
+def specs(side: str) -> NetworkSpecs:
+    *shallow, last = (FeatureSpec(c, (8, 8)) for c in CHANNELS[side])
+    return NetworkSpecs(tuple(shallow), last, FeatureSpec(NUM_CLASSES))
+
+
+def features(side: str, dtype: torch.dtype) -> DistillFeatures:
+    generator = torch.Generator().manual_seed(len(side))
+
+    def leaf(*shape: int) -> torch.Tensor:
+        return torch.randn(NUM_IMAGES, *shape, generator=generator).to(dtype).requires_grad_()
+
+    *shallow, last = CHANNELS[side]
+    return DistillFeatures(
+        tuple(leaf(c, 8, 8) for c in shallow),
+        leaf(last, 8, 8),
+        leaf(NUM_CLASSES),
+        exits=tuple(leaf(last, 2, 2) for _ in shallow),
+    )
+
+
+def built(kind: type[DistillLoss], within: bool, dtype: torch.dtype) -> tuple[DistillLoss, Step]:
+    torch.manual_seed(0)
+    learner = specs('learner')
+    source = learner if within else specs('source')
+    loss = build_loss(dict(type=kind), learner, source).to(dtype)
+    if loss.needs_labels:
+        loss.prepare(torch.arange(NUM_IMAGES) % NUM_CLASSES)
+    own = features('learner', dtype)
+    samples = [
+        DataSample(metainfo=dict(sample_idx=i)).set_gt_label(i % NUM_CLASSES)
+        for i in range(NUM_IMAGES)
+    ]
+    ensemble = torch.randn(NUM_IMAGES, NUM_CLASSES).to(dtype)
+    return loss, Step(own, own if within else features('source', dtype), samples, ensemble)
+
+
+def value(loss: DistillLoss, step: Step) -> torch.Tensor:
+    torch.manual_seed(1)  # The same draws (locations, negatives) each time.
+    return sum(v for name, v in loss(step).items() if v.requires_grad)
+
+
+CASES = [
+    pytest.param(kind, within, id=f'{kind.__name__}-{"within" if within else "between"}')
+    for kind in registered_losses()
+    for within in (True, False)
+    if not (kind.needs_two_networks if within else 'exits' in kind.reads)
+]
+
+
+@pytest.mark.parametrize(('kind', 'within'), CASES)
+def test_its_terms_are_named_finite_scalars(kind, within):
+    loss, step = built(kind, within, torch.float32)
+    terms = loss(step)
+    assert any(name.startswith('loss_') for name in terms)
+    for name, term in terms.items():
+        assert term.shape == (), name
+        assert term.isfinite(), name
+
+
+@pytest.mark.parametrize(('kind', 'within'), CASES)
+def test_the_learner_and_every_parameter_get_a_finite_gradient(kind, within):
+    loss, step = built(kind, within, torch.float32)
+    value(loss, step).backward()
+    learner = step.learner
+    reached = [x.grad for x in (*learner.modules, learner.logits, *learner.exits)]
+    assert any(grad is not None and grad.abs().sum() > 0 for grad in reached)
+    for name, parameter in loss.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize(('kind', 'within'), CASES)
+def test_its_value_under_bfloat16_autocast_is_float32_and_near(kind, within):
+    loss, step = built(kind, within, torch.float32)
+    exact = value(copy.deepcopy(loss), step)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        half = value(copy.deepcopy(loss), step)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, exact, rtol=0.05, atol=0.01)
+
+
+@pytest.mark.parametrize(('kind', 'within'), CASES)
+def test_float32_agrees_with_float64(kind, within):
+    single, step = built(kind, within, torch.float32)
+    double, step64 = built(kind, within, torch.float64)
+    double.load_state_dict(single.state_dict())
+    double.to(torch.float64)
+    torch.testing.assert_close(
+        value(single, step).double(), value(double, step64).double(), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(('kind', 'within'), CASES)
+def test_the_features_gradient_has_the_loss_weight_and_the_task_scale(kind, within):
+    loss, step = built(kind, within, torch.float64)
+    loss.warmup = 0.0
+    inputs = [x for x in (*step.learner.modules, step.learner.logits, *step.learner.exits)]
+
+    def gradients(loss: DistillLoss, step: Step) -> list[torch.Tensor | None]:
+        return torch.autograd.grad(
+            value(copy.deepcopy(loss), step), inputs, allow_unused=True
+        )
+
+    plain = gradients(loss, step)
+    loss.loss_weight *= 0.5
+    scaled = gradients(loss, Step(step.learner, step.source, step.data_samples,
+                                  step.ensemble_logits, task_scale=6.0))
+    for one, other in zip(plain, scaled):
+        if one is not None:
+            torch.testing.assert_close(other, 3.0 * one)
+
+
+@pytest.mark.parametrize(('kind', 'within'), CASES)
+def test_it_agrees_with_its_reference(kind, within):
+    loss, step = built(kind, within, torch.float64)
+    if kind.reference is None:
+        pytest.skip('names no reference')
+    torch.testing.assert_close(value(loss, step), kind.reference(loss, step))
