@@ -1,7 +1,7 @@
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.losses.class_labels import class_labels
+from mmmuse.losses import class_labels
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, Step
 

@@ -2,7 +2,7 @@ from torch import Tensor, nn
 
 from mmmuse.errors import InputError
 from mmmuse.functional import linear_mmd_loss, symmetric_kl
-from mmmuse.losses.class_labels import class_labels
+from mmmuse.losses import class_labels
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures
 

@@ -5,7 +5,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.losses import Edge
+from mmmuse.losses import build_edge
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import Step
 
@@ -114,7 +114,7 @@ class OfflineDistiller(SelfDistiller):
             )
             self.teacher.convert(lambda tensor: tensor.to(next(student.parameters()).device))
         try:
-            self.losses = Edge(losses, self.tapped.specs, self.teacher.specs)
+            self.losses = build_edge(losses, self.tapped.specs, self.teacher.specs)
         except InputError as error:
             if teacher_cache is None:
                 raise

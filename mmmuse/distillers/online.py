@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from mmmuse.errors import InputError
 from mmmuse.functional.precision import at_least_float32
-from mmmuse.losses import Edge, add_terms
+from mmmuse.losses import Edge, add_terms, build_edge
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, Step
-from mmmuse.tapping.tapped_network import TappedNetwork
+from mmmuse.tapping.taps import TappedNetwork
 
 from .base import BaseDistiller, build_student, task_scale
 from .gradient_ratio import gradient_ratio
@@ -124,7 +124,7 @@ class OnlineDistiller(BaseDistiller):
                 "OnlineDistiller needs losses, a list such as [dict(type='mmmuse.KDLoss')]"
             )
         try:
-            return Edge(losses, self.tapped[name].specs, self.tapped[other].specs)
+            return build_edge(losses, self.tapped[name].specs, self.tapped[other].specs)
         except InputError as error:
             raise InputError(f'peer {name!r} learning from {other!r}: {error}') from error
 

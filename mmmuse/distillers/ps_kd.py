@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mmmuse.errors import InputError
 from mmmuse.functional.precision import at_least_float32
-from mmmuse.losses.class_labels import class_labels
+from mmmuse.losses import class_labels
 from mmmuse.registry import MODELS
 from mmmuse.tapping.progress import training_epoch
 

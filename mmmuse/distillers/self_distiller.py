@@ -8,9 +8,9 @@ from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
 from mmmuse.losses import add_terms
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import DistillFeatures, FeatureSpec
-from mmmuse.tapping.tapped_network import TapPaths, TappedNetwork
-from mmmuse.tapping.taps import FeatureTaps
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, Step
+from mmmuse.tapping.tap_paths import TapPaths
+from mmmuse.tapping.taps import FeatureTaps, TappedNetwork
 
 from .base import BaseDistiller, build_student, task_scale
 from .gradient_ratio import gradient_ratio
@@ -207,7 +207,9 @@ class SelfDistiller(BaseDistiller):
         added = dict(own)
         if self.head is not None:
             scale = task_scale(self.student, data_samples)
-            add_terms(added, self.head.loss(features, data_samples, scale))
+            step = Step.within(features, data_samples, task_scale=scale)
+            add_terms(added, self.head.loss(features, data_samples))
+            add_terms(added, self.head.discrepancies(step))
         if self.measures_gradients and not torch.compiler.is_compiling():
             added.update(gradient_ratio(features, losses, added))
         add_terms(losses, added)

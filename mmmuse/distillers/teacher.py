@@ -11,7 +11,7 @@ from mmmuse.checkpoints.state_dicts import check_same, with_distiller_names, wit
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures
-from mmmuse.tapping.tapped_network import TappedNetwork, features_of
+from mmmuse.tapping.taps import TappedNetwork, features_of
 
 from .frozen_network import FrozenNetwork
 from .input_conversion import InputConversion

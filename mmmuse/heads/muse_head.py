@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmmuse.errors import InputError
 from mmmuse.functional import global_view
-from mmmuse.losses import Edge, build_loss
+from mmmuse.losses import build_edge, build_loss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
 
@@ -91,7 +91,7 @@ class MUSEHead(BaseModule):
                     )
                 )
         configs = [discrepancy] if isinstance(discrepancy, dict) else discrepancy or []
-        self.discrepancies = Edge(configs, specs, specs)
+        self.discrepancies = build_edge(configs, specs, specs)
         if not self.exits and not self.discrepancies:
             raise InputError('MUSEHead has nothing to compute: no exits and no discrepancy')
 
@@ -105,19 +105,15 @@ class MUSEHead(BaseModule):
         """Images that the losses need in a batch."""
         return self.discrepancies.min_batch_size
 
-    def loss(
-        self, features: DistillFeatures, data_samples: list, task_scale: float = 1.0
-    ) -> dict[str, Tensor]:
-        """Return the losses of one step by name.
+    def loss(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
+        """Return the losses of the exits by name; those of ``discrepancies`` are called apart.
 
         Args:
             features: The step's features, with the neck's maps if there are exits.
             data_samples: N samples with ``gt_label`` or ``gt_score``.
-            task_scale: Of the network's own loss; see :class:`mmmuse.tapping.features.Step`.
 
         Returns:
-            ``exit{i}.loss_ce``, ``exit{i}.loss_kd`` and the discrepancies'
-            terms, i from 1.
+            ``exit{i}.loss_ce`` and ``exit{i}.loss_kd``, i from 1.
 
         Raises:
             InputError: If the number of features is not that of the exits.
@@ -132,8 +128,6 @@ class MUSEHead(BaseModule):
                 step = Step(DistillFeatures(logits=logits), features, data_samples)
                 for name, value in self.kd(step).items():
                     losses[f'exit{i}.{name}'] = self.kd_weight * value
-        step = Step.within(features, data_samples, task_scale=task_scale)
-        losses.update(self.discrepancies(step))
         return losses
 
     def exit_logits(self, features: DistillFeatures) -> list[Tensor]:

@@ -6,7 +6,7 @@ from mmmuse.functional import attention_transfer_loss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .feature_loss import FeatureLoss
+from .distill_loss import FeatureLoss
 
 
 @MODELS.register_module()

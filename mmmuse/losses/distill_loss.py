@@ -1,13 +1,15 @@
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+from mmengine.model import ModuleList
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
 from mmmuse.tapping.progress import warmed_up
+
+from .requirements import check_map, check_reads, chosen_modules
 
 Reads = Literal['logits', 'vector', 'maps', 'exits', 'ensemble', 'labels']
 
@@ -36,8 +38,6 @@ class DistillLoss(nn.Module, ABC):
         needs_two_networks: Whether it means nothing within one network.
         min_batch_size: Images that it needs in a batch.
         needs_labels: Whether it has to see the training set first; see :meth:`prepare`.
-        reference: A slow float64 version of the loss, as a function of the loss and the step;
-            None if it names none. The tests of the registry compare the two.
 
     Raises:
         InputError: If a network lacks what the loss reads, the two differ in their classes
@@ -48,7 +48,6 @@ class DistillLoss(nn.Module, ABC):
     needs_two_networks: ClassVar[bool] = False
     min_batch_size: ClassVar[int] = 1
     needs_labels: ClassVar[bool] = False
-    reference: ClassVar[Callable[['DistillLoss', Step], Tensor] | None] = None
 
     def __init__(
         self,
@@ -68,7 +67,7 @@ class DistillLoss(nn.Module, ABC):
         self.critic_weight = critic_weight
         self.warmup = warmup
         self.within_one_network = source is learner
-        _check_reads(self.name, self.reads, learner, source)
+        check_reads(self.name, self.reads, learner, source)
 
     @abstractmethod
     def forward(self, step: Step) -> dict[str, Tensor]:
@@ -95,57 +94,97 @@ class DistillLoss(nn.Module, ABC):
         return self.weight(step) / self.critic_weight
 
 
-def build_loss(config: dict, learner: NetworkSpecs, source: NetworkSpecs) -> DistillLoss:
-    """Build a loss from its config.
+class FeatureLoss(DistillLoss):
+    """A loss that compares modules of the learner, each with a feature of the source.
 
     Args:
-        config: With its ``type``, a registered subclass of :class:`DistillLoss`.
-        learner: Shapes of the network that learns.
-        source: Shapes of the network that it learns from; the same object as ``learner``
-            within one network.
+        learner: Shapes of the network that learns; inferred.
+        source: Shapes of the network that it learns from; inferred.
+        loss_weight: See :class:`DistillLoss`.
+        modules: Which modules of the learner are compared, from 1 (the first tap) to T (the
+            last). By default all T of a loss with ``module_by_module`` between two networks,
+            else the shallow ones.
+        **weights: ``critic_weight`` and ``warmup``.
+
+    Attributes:
+        module_by_module: Whether a module's target is the same module of another network.
+            Within one network, and without it, the target is the source's last feature.
+        local_specs: Shapes of the compared features.
+        target_specs: Shapes of their targets.
 
     Raises:
-        InputError: If it is not a config, there is no such loss (the message lists those that
-            are available), or the networks lack what it reads.
+        InputError: If the networks differ in their number of modules and none are chosen, a
+            module is not there in both, or one that has to be a map is a vector.
     """
-    if not isinstance(config, dict):
-        raise InputError(f"a loss is a config, dict(type='...'), got {config!r}")
-    name = config.get('type')
-    kind = MODELS.get(name) if isinstance(name, str) else name
-    within = source is learner
-    if not _suits(kind, within):
-        available = sorted(
-            f'mmmuse.{name}' for name, kind in MODELS.module_dict.items() if _suits(kind, within)
-        )
-        where = 'within one network' if within else 'between networks'
-        if isinstance(kind, type) and issubclass(kind, DistillLoss) and not within:
+
+    reads = frozenset({'maps'})
+    module_by_module: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        learner: NetworkSpecs,
+        source: NetworkSpecs,
+        loss_weight: float,
+        modules: Sequence[int] | None = None,
+        **weights: float,
+    ) -> None:
+        super().__init__(learner, source, loss_weight, **weights)
+        paired = self.module_by_module and not self.within_one_network
+        count = len(learner.modules) if paired else len(learner.shallow)
+        taps = learner.shallow if self.within_one_network else learner.modules
+        self.modules = chosen_modules(self.name, modules, count, len(taps))
+        same_number = modules is not None or len(learner.modules) == len(source.modules)
+        if paired and (not same_number or max(self.modules) > len(source.modules)):
             raise InputError(
-                f'{kind.__name__} reads exits, which a head has; between two networks choose '
-                f'another loss: {", ".join(available)}'
+                f'{self.name} compares modules {self.modules} of both networks, and the student '
+                f'has {len(learner.modules)} taps, the teacher {len(source.modules)}: give both '
+                'as many, or choose with modules=[...]'
             )
-        raise InputError(f'unknown loss {where} {name!r}; available: {", ".join(available)}')
-    return MODELS.build(config, default_args=dict(learner=learner, source=source))
+        self._paired = paired
+        self.local_specs = [learner.modules[i - 1] for i in self.modules]
+        self.target_specs = [self._target(source, i) for i in self.modules]
+        if 'maps' in self.reads:
+            for i, local, target in zip(self.modules, self.local_specs, self.target_specs):
+                check_map(self.name, i, local)
+                check_map(self.name, i if paired else len(source.modules), target)
+
+    def _target(self, network: object, module: int) -> object:
+        return network.modules[module - 1] if self._paired else network.last
+
+    def pairs(self, step: Step) -> list[tuple[Tensor, Tensor]]:
+        """Return each compared feature with its target."""
+        return [(step.learner.modules[i - 1], self._target(step.source, i)) for i in self.modules]
 
 
-def _suits(kind: object, within_one_network: bool) -> bool:
-    if not (isinstance(kind, type) and issubclass(kind, DistillLoss)):
-        return False
-    return not kind.needs_two_networks if within_one_network else 'exits' not in kind.reads
+class Edge(ModuleList):
+    """The losses with which one network learns from another, or from its own last feature.
+
+    See :func:`mmmuse.losses.build_edge`.
+    """
+
+    def forward(self, step: Step) -> dict[str, Tensor]:
+        """Return the terms of all losses by name."""
+        terms: dict[str, Tensor] = {}
+        for loss in self:
+            add_terms(terms, loss(step))
+        return terms
+
+    @property
+    def min_batch_size(self) -> int:
+        """Images that the losses need in a batch."""
+        return max((loss.min_batch_size for loss in self), default=1)
+
+    @property
+    def reads_exits(self) -> bool:
+        """Whether a loss reads the neck's maps."""
+        return any('exits' in loss.reads for loss in self)
 
 
-def _check_reads(
-    name: str, reads: frozenset[Reads], learner: NetworkSpecs, source: NetworkSpecs
-) -> None:
-    """Refuse networks that lack what a loss reads."""
-    for side, specs in (('taps', learner), ('teacher_taps', source)):
-        if 'logits' in reads and specs.logits is None:
-            raise InputError(f'{name} compares class logits: set {side}.logits')
-        if 'vector' in reads and specs.last is None:
-            raise InputError(f'{name} reads the last feature: set {side}.last')
-        if 'maps' in reads and not specs.modules:
-            raise InputError(f'{name} compares features: set {side}.modules and {side}.last')
-    if 'logits' in reads and learner.num_classes != source.num_classes:
-        raise InputError(
-            f'{name} compares class logits, and the teacher has {source.num_classes} classes '
-            f'for {learner.num_classes} of the student'
-        )
+def add_terms(terms: dict[str, Tensor], more: dict[str, Tensor]) -> None:
+    """Add terms to those of a step; a name that is taken already gets a number behind it."""
+    for name, value in more.items():
+        free, number = name, 1
+        while free in terms:
+            number += 1
+            free = f'{name}_{number}'
+        terms[free] = value

@@ -8,7 +8,7 @@ from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .feature_loss import FeatureLoss
+from .distill_loss import FeatureLoss
 
 
 @MODELS.register_module()

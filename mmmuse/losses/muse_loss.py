@@ -10,7 +10,7 @@ from mmmuse.functional import global_view
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .feature_loss import FeatureLoss
+from .distill_loss import FeatureLoss
 
 Combine = Literal['multiplicative', 'additive', 'mi', 'si']
 # What MUSELoss returns for the log alone; of a peer a.mi_loss_1, of a second MUSELoss mi_loss_1_2.

@@ -10,7 +10,7 @@ from mmmuse.functional import hierarchical_context_loss, map_view
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import FeatureSpec, NetworkSpecs, Step
 
-from .feature_loss import FeatureLoss
+from .distill_loss import FeatureLoss
 
 
 class AttentionFusion(nn.Module):

@@ -10,7 +10,7 @@ from mmmuse.functional import same_grid, scale_gradient, vid_loss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .feature_loss import FeatureLoss
+from .distill_loss import FeatureLoss
 
 _SMALLEST_VARIANCE = 1e-5
 

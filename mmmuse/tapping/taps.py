@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
+from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.tap_paths import (
+    TapPaths,
+    check_logits,
+    check_order,
+    infer_specs,
+    network_specs,
+    read_taps,
+)
 
 _INDEXED = re.compile(r'^(?P<module>.*)\[(?P<index>-?\d+)\]$')
 
@@ -151,6 +160,61 @@ class FeatureTaps:
         # A compiled graph has no eager version counter; the dry run at build time has checked it.
         counted = not (torch.compiler.is_compiling() or tensor.is_inference())
         self._captured[path] = (tensor, tensor._version if counted else None)
+
+
+class TappedNetwork:
+    """A network whose taps are read by their role. It is not an ``nn.Module``.
+
+    Args:
+        network: An OpenMMLab model.
+        taps: See :func:`read_taps`.
+        input_shape: ``(C, H, W)`` of the dry run.
+        name: Of the argument that the taps were given by, for messages.
+        needs_features: Whether shallow modules and the last one are needed.
+        extra: More module paths that are read, in ``features.extra``; those of ``taps`` may be
+            among them.
+
+    Attributes:
+        paths: The module paths by role.
+        path_specs: The shape of each tapped module's output, by path.
+        order: The paths in the order of the forward.
+        specs: The shapes by role.
+
+    Raises:
+        InputError: If the taps are unusable.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        taps: dict | str,
+        input_shape: Sequence[int] | None = None,
+        name: str = 'taps',
+        needs_features: bool = False,
+        extra: Sequence[str] = (),
+    ) -> None:
+        self.network = network
+        self.paths = read_taps(taps, network, input_shape, needs_features, name)
+        self.extra = tuple(extra)
+        more = [path for path in extra if path not in self.paths.all]
+        self.taps = FeatureTaps(network, [*self.paths.all, *more])
+        self.path_specs, self.order = infer_specs(network, self.taps, input_shape)
+        check_order(self.paths, self.order)
+        check_logits(network, self.paths, self.path_specs, name)
+        self.specs = network_specs(self.paths, self.path_specs)
+
+    def collect(self) -> DistillFeatures:
+        """Return the features of the forward just run inside ``with self.taps:``."""
+        tapped = self.taps.pop()
+        features = features_of(self.paths, tapped)
+        features.extra = {path: tapped[path] for path in self.extra}
+        return features
+
+
+def features_of(paths: TapPaths, tapped: dict[str, Tensor]) -> DistillFeatures:
+    """Return tapped tensors by what they are for."""
+    shallow = tuple(tapped[path] for path in paths.shallow)
+    return DistillFeatures(shallow, tapped.get(paths.last), tapped.get(paths.logits))
 
 
 def select_tensor(path: str, output: Any) -> Tensor:

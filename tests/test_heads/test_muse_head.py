@@ -8,7 +8,7 @@ from mmpretrain.structures import DataSample
 from mmmuse.errors import InputError
 from mmmuse.functional import kd_loss
 from mmmuse.heads import MUSEHead
-from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs
+from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
 
 from ..conftest import labelled
 
@@ -30,6 +30,12 @@ def step_features() -> DistillFeatures:
         logits=torch.randn(4, 5),
         exits=(torch.randn(4, 6, 2, 2), torch.randn(4, 6, 2, 2)),
     )
+
+
+def all_losses(muse_head: MUSEHead) -> dict:
+    features, samples = step_features(), labelled([0, 1, 2, 3])
+    step = Step.within(features, samples)
+    return {**muse_head.loss(features, samples), **muse_head.discrepancies(step)}
 
 
 def exit_logits(exit, exit_map):
@@ -92,7 +98,7 @@ def test_an_exits_accuracy_goes_under_its_name():
     ],
 )
 def test_a_weight_of_zero_leaves_a_loss_out(options, names):
-    assert set(head(**options).loss(step_features(), labelled([0, 1, 2, 3]))) == names
+    assert set(all_losses(head(**options))) == names
 
 
 def test_what_is_left_out_is_not_built():
@@ -103,8 +109,17 @@ def test_what_is_left_out_is_not_built():
     assert len(head(ce_weight=0.0).exits) == 2
 
 
+def test_two_discrepancies_of_one_type_are_both_trained():
+    muse = [{**MUSE, 'combine': combine} for combine in ('mi', 'si')]
+    muse_head = head(ce_weight=0.0, kd_weight=0.0, discrepancy=muse)
+    losses = all_losses(muse_head)
+    assert {'loss_muse', 'loss_muse_2', 'mi_loss_1', 'si_loss_2'} < set(losses)
+    (losses['loss_muse'] + losses['loss_muse_2']).backward()
+    assert all(parameter.grad is not None for parameter in muse_head.parameters())
+
+
 def test_several_discrepancies_are_added():
-    losses = head(discrepancy=[HINT, MUSE]).loss(step_features(), labelled([0, 1, 2, 3]))
+    losses = all_losses(head(discrepancy=[HINT, MUSE]))
     assert {'loss_l2', 'loss_muse', 'mi_loss_1', 'si_loss_2'} < set(losses)
 
 

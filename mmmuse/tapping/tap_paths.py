@@ -1,14 +1,13 @@
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
 from mmmuse.tapping.dry_run import dry_run
-from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs
+from mmmuse.tapping.features import FeatureSpec, NetworkSpecs
 from mmmuse.tapping.proposal import propose_taps
-from mmmuse.tapping.taps import FeatureTaps
 
 
 class TapPaths(NamedTuple):
@@ -24,61 +23,6 @@ class TapPaths(NamedTuple):
         return [*self.shallow, *filter(None, (self.last, self.logits))]
 
 
-class TappedNetwork:
-    """A network whose taps are read by their role. It is not an ``nn.Module``.
-
-    Args:
-        network: An OpenMMLab model.
-        taps: See :func:`read_taps`.
-        input_shape: ``(C, H, W)`` of the dry run.
-        name: Of the argument that the taps were given by, for messages.
-        needs_features: Whether shallow modules and the last one are needed.
-        extra: More module paths that are read, in ``features.extra``; those of ``taps`` may be
-            among them.
-
-    Attributes:
-        paths: The module paths by role.
-        path_specs: The shape of each tapped module's output, by path.
-        order: The paths in the order of the forward.
-        specs: The shapes by role.
-
-    Raises:
-        InputError: If the taps are unusable.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        taps: dict | str,
-        input_shape: Sequence[int] | None = None,
-        name: str = 'taps',
-        needs_features: bool = False,
-        extra: Sequence[str] = (),
-    ) -> None:
-        self.network = network
-        self.paths = read_taps(taps, network, input_shape, needs_features, name)
-        self.extra = tuple(extra)
-        more = [path for path in extra if path not in self.paths.all]
-        self.taps = FeatureTaps(network, [*self.paths.all, *more])
-        self.path_specs, self.order = infer_specs(network, self.taps, input_shape)
-        check_order(self.paths, self.order)
-        check_logits(network, self.paths, self.path_specs, name)
-        self.specs = network_specs(self.paths, self.path_specs)
-
-    def collect(self) -> DistillFeatures:
-        """Return the features of the forward just run inside ``with self.taps:``."""
-        tapped = self.taps.pop()
-        features = features_of(self.paths, tapped)
-        features.extra = {path: tapped[path] for path in self.extra}
-        return features
-
-
-def features_of(paths: TapPaths, tapped: dict[str, Tensor]) -> DistillFeatures:
-    """Return tapped tensors by what they are for."""
-    shallow = tuple(tapped[path] for path in paths.shallow)
-    return DistillFeatures(shallow, tapped.get(paths.last), tapped.get(paths.logits))
-
-
 def network_specs(paths: TapPaths, specs: dict[str, FeatureSpec]) -> NetworkSpecs:
     """Return shapes by what they are for."""
     shallow = tuple(specs[path] for path in paths.shallow)
@@ -86,7 +30,7 @@ def network_specs(paths: TapPaths, specs: dict[str, FeatureSpec]) -> NetworkSpec
 
 
 def infer_specs(
-    network: nn.Module, taps: FeatureTaps, input_shape: Sequence[int] | None
+    network: nn.Module, taps: Any, input_shape: Sequence[int] | None
 ) -> tuple[dict[str, FeatureSpec], tuple[str, ...]]:
     """Return the shape behind each tap, and the order in which the forward reaches them.
 

@@ -1,0 +1,50 @@
+from collections.abc import Sequence
+
+from mmmuse.errors import InputError
+from mmmuse.registry import MODELS
+from mmmuse.tapping.features import NetworkSpecs
+
+from .distill_loss import DistillLoss, Edge
+
+
+def build_edge(configs: Sequence[dict], learner: NetworkSpecs, source: NetworkSpecs) -> Edge:
+    """Build the losses of an edge from their configs; see :func:`build_loss`."""
+    return Edge(build_loss(config, learner, source) for config in configs)
+
+
+def build_loss(config: dict, learner: NetworkSpecs, source: NetworkSpecs) -> DistillLoss:
+    """Build a loss from its config.
+
+    Args:
+        config: With its ``type``, a registered subclass of :class:`DistillLoss`.
+        learner: Shapes of the network that learns.
+        source: Shapes of the network that it learns from; the same object as ``learner``
+            within one network.
+
+    Raises:
+        InputError: If it is not a config, there is no such loss (the message lists those that
+            are available), or the networks lack what it reads.
+    """
+    if not isinstance(config, dict):
+        raise InputError(f"a loss is a config, dict(type='...'), got {config!r}")
+    name = config.get('type')
+    kind = MODELS.get(name) if isinstance(name, str) else name
+    within = source is learner
+    if not _suits(kind, within):
+        available = sorted(
+            f'mmmuse.{name}' for name, kind in MODELS.module_dict.items() if _suits(kind, within)
+        )
+        where = 'within one network' if within else 'between networks'
+        if isinstance(kind, type) and issubclass(kind, DistillLoss) and not within:
+            raise InputError(
+                f'{kind.__name__} reads exits, which a head has; between two networks choose '
+                f'another loss: {", ".join(available)}'
+            )
+        raise InputError(f'unknown loss {where} {name!r}; available: {", ".join(available)}')
+    return MODELS.build(config, default_args=dict(learner=learner, source=source))
+
+
+def _suits(kind: object, within_one_network: bool) -> bool:
+    if not (isinstance(kind, type) and issubclass(kind, DistillLoss)):
+        return False
+    return not kind.needs_two_networks if within_one_network else 'exits' not in kind.reads
