@@ -69,8 +69,7 @@ def test_plain_weights_of_a_student_keep_their_names():
 @pytest.mark.parametrize('ema', [False, True])
 def test_a_run_of_an_old_version_goes_on_as_if_it_were_of_this_one(ema, tmp_path):
     straight, _ = train(tmp_path / 'straight', epochs=2, ema=ema)
-    _, path = train(tmp_path / 'first', ema=ema)
-    write_old_checkpoint(path, tmp_path / 'old.pth')
+    write_old_checkpoint(tmp_path / 'straight' / 'epoch_1.pth', tmp_path / 'old.pth')
     resumed, _ = train(
         tmp_path / 'resumed', epochs=2, ema=ema, load_from=str(tmp_path / 'old.pth'), resume=True
     )
