@@ -51,6 +51,7 @@ class StudentCheckpointHook(Hook):
         if not fine_tuning:  # There, a head of other classes is what the user wants.
             check_same('network', own, halves(weights)[0])
         rest = checkpoint.get(REST)
+        with_current_names(checkpoint.get('ema_state_dict', {}), 'module.')
         if rest is not None:
             with_current_names(rest)
             if runner._resume:
