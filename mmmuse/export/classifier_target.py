@@ -10,7 +10,7 @@ from mmpretrain import get_model
 
 from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.checkpoints.network_config import network_config
-from mmmuse.checkpoints.state_dicts import REST, with_plain_names
+from mmmuse.checkpoints.state_dicts import DISTILLER_KEY, with_plain_names
 from mmmuse.distillers.online import read_peers
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
@@ -124,8 +124,8 @@ def peer_target(
     saved = content.get('meta', {}).get('peer', name)
     if saved != name:
         raise InputError(f'{checkpoint} holds peer {saved!r} alone, not {name!r}')
-    if content.get(REST) and name != next(iter(peers)):
-        content['state_dict'] = with_plain_names(content[REST], f'peers.{name}.')
+    if content.get(DISTILLER_KEY) and name != next(iter(peers)):
+        content['state_dict'] = with_plain_names(content[DISTILLER_KEY], f'peers.{name}.')
     network = load_content(MODELS.build(model), content, checkpoint)
     return ClassifierTarget(
         *(config, model, network, network, network, f'Peer {name}'),

@@ -10,9 +10,9 @@ from mmengine.registry import init_default_scope
 from mmmuse import detection
 from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.checkpoints.state_dicts import (
-    REST,
+    DISTILLER_KEY,
     check_same,
-    halves,
+    split_state_dict,
     with_current_names,
     with_distiller_names,
 )
@@ -125,7 +125,7 @@ def load_content(network: BaseModel, content: dict, path: str) -> BaseModel:
     """
     weights = content.get('state_dict', content)
     if isinstance(network, SelfDistiller):
-        weights = _distiller_weights(network, weights, content.get(REST), path)
+        weights = _distiller_weights(network, weights, content.get(DISTILLER_KEY), path)
     else:
         check_same('network', network.state_dict(), weights)
     network.load_state_dict(weights)
@@ -138,8 +138,8 @@ def _distiller_weights(
 ) -> dict:
     """Return the trained weights of student and exits; critics keep those of the distiller."""
     own = distiller.state_dict()
-    student, others = halves(with_distiller_names(weights))
-    check_same('network', halves(own)[0], student)
+    student, others = split_state_dict(with_distiller_names(weights))
+    check_same('network', split_state_dict(own)[0], student)
     with_exits = isinstance(distiller, _DETECTOR_WITH_EXITS)
     parts = [distiller.exits] if with_exits else [distiller.neck, distiller.head.exits]
     prefixes = tuple(

@@ -7,7 +7,7 @@ from mmengine.fileio import exists, join_path, remove
 from mmengine.hooks import Hook
 from mmengine.runner import save_checkpoint
 
-from mmmuse.checkpoints.state_dicts import REST, with_plain_names
+from mmmuse.checkpoints.state_dicts import DISTILLER_KEY, with_plain_names
 from mmmuse.distillers import OnlineDistiller
 from mmmuse.registry import HOOKS
 
@@ -46,7 +46,7 @@ class PeerCheckpointHook(Hook):
         if not isinstance(model, OnlineDistiller):
             return
         first, *others = model.tapped
-        student, rest = checkpoint['state_dict'], checkpoint.get(REST)
+        student, rest = checkpoint['state_dict'], checkpoint.get(DISTILLER_KEY)
         if rest is None:
             student, rest = with_plain_names(student), student
         self._meta = checkpoint['meta']

@@ -4,9 +4,9 @@ from mmengine.runner import BaseLoop
 from torch import nn
 
 from mmmuse.checkpoints.state_dicts import (
-    REST,
+    DISTILLER_KEY,
     check_same,
-    halves,
+    split_state_dict,
     with_current_names,
     with_distiller_names,
     with_plain_names,
@@ -47,10 +47,10 @@ class StudentCheckpointHook(Hook):
         weights = checkpoint.get('state_dict', checkpoint)
         weights = with_distiller_names(weights)
         fine_tuning = isinstance(runner._train_loop, BaseLoop) and not runner._resume
-        own, own_rest = halves(model.state_dict())
+        own, own_rest = split_state_dict(model.state_dict())
         if not fine_tuning:  # There, a head of other classes is what the user wants.
-            check_same('network', own, halves(weights)[0])
-        rest = checkpoint.get(REST)
+            check_same('network', own, split_state_dict(weights)[0])
+        rest = checkpoint.get(DISTILLER_KEY)
         if rest is not None:
             with_current_names(rest)
             if runner._resume:
@@ -78,7 +78,7 @@ class _SplitStudentHook(Hook):
         model.check_finite()
         weights = checkpoint['state_dict']
         checkpoint['state_dict'] = with_plain_names(weights)
-        checkpoint[REST] = halves(weights)[1]
+        checkpoint[DISTILLER_KEY] = split_state_dict(weights)[1]
 
 
 def distiller_of(runner) -> BaseDistiller | None:

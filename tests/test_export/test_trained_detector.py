@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 
-from mmmuse.checkpoints.state_dicts import REST, halves, with_plain_names
+from mmmuse.checkpoints.state_dicts import DISTILLER_KEY, split_state_dict, with_plain_names
 from mmmuse.detection import DetectionSelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export.trained import detector_config, load_trained_detector
@@ -52,10 +52,10 @@ def trained(config: Config) -> BaseModel:
 def save(model: BaseModel, path: Path) -> str:
     """Save what training saves: the student under its own names, the rest beside."""
     weights = model.state_dict()
-    student, rest = halves(weights)
+    student, rest = split_state_dict(weights)
     content = dict(state_dict=with_plain_names(weights)) if student else dict(state_dict=weights)
     if rest and student:
-        content[REST] = rest
+        content[DISTILLER_KEY] = rest
     torch.save(dict(meta=META, **content), path)
     return str(path)
 

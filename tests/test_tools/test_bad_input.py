@@ -194,7 +194,7 @@ def test_a_file_that_is_no_checkpoint_is_not_to_be_trusted(tool, only_error, tmp
     path = tmp_path / 'weights.pth'
     path.write_bytes(content)
     line = only_error(tool('test.py', DISTILLED, path, '--work-dir', tmp_path / 'run'))
-    assert 'is truncated or no checkpoint' in line
+    assert 'is truncated or not a checkpoint' in line
     assert 'trust' not in line
 
 

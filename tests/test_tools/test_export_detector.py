@@ -21,7 +21,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mmmuse.checkpoints.state_dicts import REST, halves, with_plain_names
+from mmmuse.checkpoints.state_dicts import DISTILLER_KEY, split_state_dict, with_plain_names
 from mmmuse.command_line.config import load_config
 from mmmuse.export.data import NormalizedTestSet
 from mmmuse.export.trained import load_trained_detector
@@ -113,9 +113,11 @@ def write_checkpoint(config: Path) -> None:
         model = MODELS.build(load_config(str(config), {}).model)
         spread_out(model)
     weights = model.state_dict()
-    student, rest = halves(weights)
+    student, rest = split_state_dict(weights)
     content = (
-        {'state_dict': with_plain_names(weights), REST: rest} if student else {'state_dict': rest}
+        {'state_dict': with_plain_names(weights), DISTILLER_KEY: rest}
+        if student
+        else {'state_dict': rest}
     )
     content['meta'] = dict(dataset_meta=dict(classes=CLASSES))
     torch.save(content, config.with_suffix('.pth'))

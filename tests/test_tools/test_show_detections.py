@@ -284,7 +284,7 @@ def test_bad_files_are_one_line_and_leave_nothing(tool, only_error, squares, tmp
     plain, distilled = squares / 'plain.py', squares / 'distilled.py'
     assert 'no config file none.py' in refused('none.py', squares / 'plain.pth')
     assert 'no checkpoint file none.pth' in refused(plain, 'none.pth')
-    assert 'is truncated or no checkpoint' in refused(plain, plain)
+    assert 'is truncated or not a checkpoint' in refused(plain, plain)
     assert 'holds a student alone' in refused(distilled, squares / 'plain.pth')
     assert f'{squares} already exists' in refused(plain, squares / 'plain.pth', squares)
     assert 'no folder' in refused(plain, squares / 'plain.pth', work / 'deep' / 'out')

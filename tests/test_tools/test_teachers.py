@@ -112,7 +112,10 @@ def test_a_run_takes_a_cache_in_place_of_the_teacher(offline, tool, only_error, 
     ('damage', 'said'),
     [
         (lambda path: path.unlink(), 'no checkpoint file'),
-        (lambda path: path.write_bytes(path.read_bytes()[:2000]), 'is truncated or no checkpoint'),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:2000]),
+            'is truncated or not a checkpoint',
+        ),
         (
             lambda path: torch.save(MODELS.build(small(4)).state_dict(), path),
             'backbone.bn1.running_var (',
