@@ -24,7 +24,7 @@ from mmmuse.export.complexity import real_complexity
 from mmmuse.export.data import first_images, normalized_batches
 from mmmuse.export.latency import latencies
 from mmmuse.export.standalone import CHECKPOINT, CONFIG, write_standalone
-from mmmuse.export.target import ExportTarget, Form, evaluate
+from mmmuse.export.target import ORIGINAL, ExportTarget, Form, evaluate
 from mmmuse.export.trained import trains_detector
 
 INT8 = 'ONNX int8'
@@ -106,7 +106,7 @@ def write_forms(
     shape = tuple(images.shape[1:])
     path = folder / 'original.pth'
     torch.save(dict(state_dict=target.original.state_dict()), path)
-    sizes = {target.original_name: path.stat().st_size}
+    sizes = {ORIGINAL: path.stat().st_size}
     path.unlink()
     write_standalone(
         *(folder, target.config, target.model, target.network.state_dict()),
@@ -118,7 +118,7 @@ def write_forms(
     sizes[target.library] = (folder / CHECKPOINT).stat().st_size
     forms = {
         name: Form(network, target.predict(network), sizes[name], *real_complexity(network, shape))
-        for name, network in ((target.original_name, target.original), (target.library, read))
+        for name, network in ((ORIGINAL, target.original), (target.library, read))
     }
 
     def add(name: str, run: formats.Function, path: Path) -> None:
@@ -154,7 +154,7 @@ def export(target: ExportTarget, args: argparse.Namespace) -> None:
         checked = {
             name: target.compare(name, form, batches, exact=name != INT8)
             for name, form in forms.items()
-            if name != target.original_name
+            if name != ORIGINAL
         }
         repeated = images[:1].expand(args.batch_size, -1, -1, -1).contiguous()
         timed = latencies(

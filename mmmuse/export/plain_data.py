@@ -44,7 +44,7 @@ def per_sample(config: dict) -> dict:
                 first = augments if split == 'train' else [_resized(_CIFAR_SIZE)]
                 dataset['pipeline'] = [*first, dict(type='PackInputs')]
         if resize is not None and 'pipeline' in dataset:
-            # Before the last transform, which packs.
+            # Before the last transform, PackInputs.
             dataset['pipeline'][-1:] = [_resized(resize), dataset['pipeline'][-1]]
     return config
 

@@ -28,7 +28,7 @@ def model_config(config: Config) -> dict:
     """Return a copy of a config's model as a plain ``SelfDistiller``.
 
     Raises:
-        InputError: If it is not one, or has no head and so no exits.
+        InputError: If it is not one, or has no head and therefore no exits.
     """
     model = _copy(config.get('model'), config, 'mmpretrain')
     if not issubclass(_class_of(model), SelfDistiller) or not model.get('head'):
@@ -82,7 +82,7 @@ def _class_of(model: dict) -> type:
 
 
 def build_distiller(config: Config) -> SelfDistiller:
-    """Build the distiller of :func:`model_config`, without what a subclass adds for training."""
+    """Build the distiller of :func:`model_config`, without the additions of a subclass for training."""
     return MODELS.build(model_config(config))
 
 
@@ -91,7 +91,7 @@ def load_trained(config: Config, checkpoint: str, trust: bool = False) -> SelfDi
 
     Args:
         config: Of a distilled network.
-        checkpoint: A file that training with it has saved.
+        checkpoint: Saved by training with this config.
         trust: Load a file that holds more than weights.
 
     Returns:
@@ -150,6 +150,8 @@ def _distiller_weights(
         for each in (own, with_current_names(others if rest is None else rest))
     )
     if own_exits and not exits:
-        raise InputError(f'{path} holds a student alone: its exits have not been trained')
+        raise InputError(
+            f"{path} holds only the student's weights: its exits have not been trained"
+        )
     check_same('exit', own_exits, exits)
     return {**own, **student, **exits}

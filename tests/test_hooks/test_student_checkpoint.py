@@ -169,7 +169,7 @@ def test_resuming_from_a_student_alone_is_refused(trained, tmp_path):
     checkpoint = read(trained[1])
     del checkpoint['distiller']
     torch.save(checkpoint, tmp_path / 'student.pth')
-    with pytest.raises(InputError, match=r'holds a student alone.*load_from'):
+    with pytest.raises(InputError, match=r"holds only the student's weights.*load_from"):
         train(tmp_path, load_from=str(tmp_path / 'student.pth'), resume=True)
 
 

@@ -117,7 +117,7 @@ def test_exports_that_cannot_be_made_leave_nothing(tool, only_error, checkpoint,
         assert sorted(tmp_path.iterdir()) == before
         return line
 
-    assert 'no exit 5: exits are 1, 2, 3, and 4 is the full network' in refused(
+    assert 'unknown exit 5; available: 1, 2, 3, and 4, the full network' in refused(
         DISTILLED, checkpoint, '--exit', 5, '--out', out
     )
     assert 'of another network; these tensors differ: backbone.' in refused(
@@ -232,7 +232,7 @@ def test_folders_and_exits_are_checked_before_anything_is_read(tool, only_error,
 
 def test_an_early_exit_that_is_not_there_is_refused(tool, only_error, checkpoint, tmp_path):
     args = [DISTILLED, checkpoint, '--exits', 7, '--out', tmp_path / 'early']
-    assert 'no exit 7' in only_error(tool('analysis/early_exit.py', *args))
+    assert 'unknown exit 7' in only_error(tool('analysis/early_exit.py', *args))
     args = [DISTILLED, checkpoint, '--exits', 4, '--out', tmp_path / 'early']
     assert 'exit 4 is the full network' in only_error(tool('analysis/early_exit.py', *args))
     args = [DISTILLED, checkpoint, '--costs', 0.01, '--out', tmp_path / 'early']

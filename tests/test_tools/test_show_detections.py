@@ -285,7 +285,7 @@ def test_bad_files_are_one_line_and_leave_nothing(tool, only_error, squares, tmp
     assert 'no config file none.py' in refused('none.py', squares / 'plain.pth')
     assert 'no checkpoint file none.pth' in refused(plain, 'none.pth')
     assert 'is truncated or not a checkpoint' in refused(plain, plain)
-    assert 'holds a student alone' in refused(distilled, squares / 'plain.pth')
+    assert "holds only the student's weights" in refused(distilled, squares / 'plain.pth')
     assert f'{squares} already exists' in refused(plain, squares / 'plain.pth', squares)
     assert 'no folder' in refused(plain, squares / 'plain.pth', work / 'deep' / 'out')
     classifier = ROOT / 'configs' / 'demo' / 'resnet18_digits.py'

@@ -158,11 +158,11 @@ def test_each_peer_is_evaluated_saved_and_exported_alone(online, tool, only_erro
         assert 'mmmuse.' not in (out / 'config.py').read_text()
     export = ['export.py', online, run / 'epoch_1.pth', '--out', tmp_path / 'no']
     said = only_error(tool(*export, '--peer', 'c'))
-    assert "there is no peer 'c': peers are big, small" in said
+    assert "unknown peer 'c'; available: big, small" in said
     said = only_error(
         tool('export.py', online, run / 'epoch_1.big.pth', '--peer', 'small', *export[3:])
     )
-    assert "holds peer 'big' alone, not 'small'" in said
+    assert "holds only peer 'big', not 'small'" in said
 
 
 def test_one_peer_alone_is_refused(tool, only_error, tmp_path):
