@@ -78,7 +78,7 @@ def images_of_split(
     """
     dataset: BaseDataset = DATASETS.build(deepcopy(_dataset_config(config, split)))
     if not len(dataset):
-        raise InputError(f'the data set of {split}_dataloader holds no image')
+        raise InputError(f'the data set of {split}_dataloader has no images')
     for i in range(min(limit, len(dataset))):
         info = dataset.get_data_info(i)
         image = _read_image(info['img_path'])

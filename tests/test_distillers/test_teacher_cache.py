@@ -135,7 +135,7 @@ def test_a_missing_or_damaged_file_is_named(config, tmp_path):
     ):
         cached(config, 'none.pt')
     torch.save(dict(logits=torch.zeros(1)), tmp_path / 'other.pt')
-    with pytest.raises(InputError, match=r'other\.pt is damaged or no cache'):
+    with pytest.raises(InputError, match=r'other\.pt is damaged or not a teacher cache'):
         cached(config, str(tmp_path / 'other.pt'))
 
 

@@ -203,7 +203,7 @@ def test_several_tensors_need_an_index():
     model = PyramidModel()
     with (
         FeatureTaps(model, ['neck']),
-        pytest.raises(InputError, match=r"'neck' puts out 2 tensors; name one, e.g. 'neck\[0\]'"),
+        pytest.raises(InputError, match=r"'neck' outputs 2 tensors; select one, e.g. 'neck\[0\]'"),
     ):
         model(torch.zeros(1, 2))
 

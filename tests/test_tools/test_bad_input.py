@@ -41,7 +41,7 @@ def trained(tmp_path_factory) -> Path:
     (["model.head.discrepancy.combine=product"],
      'combine is one of multiplicative, additive, mi, si'),
     (["train_dataloader.batch_size=1"], 'a batch needs at least 2 images, got 1'),
-    (["train_dataloader.dataset.indices=0"], 'the dataset holds no image'),
+    (["train_dataloader.dataset.indices=0"], 'the dataset has no images'),
     (["model.head.discrepanzy.type=mmmuse.MUSELoss"],
      "MUSEHead does not read the key 'discrepanzy'"),
     (["tarin_cfg.max_epochs=3"], "unknown config key 'tarin_cfg'; did you mean 'train_cfg'"),

@@ -259,7 +259,7 @@ def test_image_files_have_no_ground_truth_and_need_no_data(tool, squares, drawn,
         (['--cfg-options', 'val_dataloader.dataset.metainfo.classes=[red]'],
          'trained on the classes red, blue and the data set of val_dataloader has red'),
         (['--cfg-options', 'val_dataloader.dataset.indices=0',
-          'val_dataloader.dataset.serialize_data=False'], 'val_dataloader holds no image'),
+          'val_dataloader.dataset.serialize_data=False'], 'val_dataloader has no images'),
         (['--cfg-options', 'val_dataloader.dataset.data_prefix.img=nowhere'], 'file not found'),
     ],
 )  # fmt: skip
