@@ -1,7 +1,7 @@
-"""Give a network trained with RepDistiller OpenMMLab's names: ``convert_repdistiller.py SOURCE OUT --network resnet56``.
+"""Convert a checkpoint of RepDistiller to OpenMMLab's names: ``convert_repdistiller.py SOURCE OUT --network resnet56``.
 
 Its files are published by "Contrastive Representation Distillation" (Tian et al., ICLR 2020; https://github.com/HobbitLong/RepDistiller).
-What is written loads as it is with the config that is named in the end, for testing or as a teacher.
+The output loads with the config that the command prints, for testing or as a teacher.
 """
 
 import argparse
@@ -24,9 +24,9 @@ CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'baselines'
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('source', help="a checkpoint of RepDistiller's, e.g. ckpt_epoch_240.pth")
+    parser.add_argument('source', help='a checkpoint of RepDistiller, e.g. ckpt_epoch_240.pth')
     parser.add_argument('out', type=Path, help='the checkpoint to write; it must not exist')
-    parser.add_argument('--network', required=True, choices=list(NETWORKS), help='what it is of')
+    parser.add_argument('--network', required=True, choices=list(NETWORKS), help='its network')
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',
@@ -50,10 +50,10 @@ def main() -> None:
 
 
 def check_new_file(path: Path) -> None:
-    """Refuse a file that exists or could not be written.
+    """Check that a file does not exist and can be written.
 
     Raises:
-        InputError: If so.
+        InputError: If it exists, or its folder does not.
     """
     if path.exists():
         raise InputError(f'{path} already exists')

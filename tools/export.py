@@ -1,7 +1,7 @@
 """Export an exit, a peer or a detector as a plain network: ``export.py CONFIG CHECKPOINT --exit 3 --out DIR``.
 
-DIR gets ``config.py`` and ``checkpoint.pth``, which mmpretrain or mmdet trains, tests and serves
-without mmmuse, and by flag ONNX, ``torch.export`` and int8 files. Every form is compared with the
+The command writes to DIR ``config.py`` and ``checkpoint.pth``, which mmpretrain or mmdet trains, tests
+and serves without mmmuse, and by flag ONNX, ``torch.export`` and int8 files. Every form is compared with the
 full network in cost and speed; if its outputs differ from those of the network, the export is
 discarded. Whether the config has a classifier or a detector is read from its model.
 """
@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
         '--exit', type=int, help='exit 1 to T; T is the full network, the default for a detector'
     )
     which.add_argument('--peer', help='one of the networks that were trained together')
-    parser.add_argument('--out', type=Path, required=True, help='folder to make')
+    parser.add_argument('--out', type=Path, required=True, help='folder to create')
     for flag, help in FORMS.items():
         parser.add_argument(flag, action='store_true', help=help)
     parser.add_argument(
@@ -74,7 +74,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_target(config: Config, args: argparse.Namespace, is_detector: bool) -> ExportTarget:
-    """Return what is exported, after checking that its kind supports the flags."""
+    """Return the network to export, after checking that its kind supports the flags."""
     kind = 'detector' if is_detector else 'classifier'
     for flag in UNSUPPORTED[kind]:
         if getattr(args, re.sub(r'\W', '_', flag[2:]).lower()):

@@ -51,7 +51,7 @@ def test_one_image_is_a_batch_of_one():
     assert dataset[2]['gt_label'].tolist() == [2]
 
 
-def test_writing_into_a_batch_leaves_the_dataset_alone():
+def test_writing_into_a_batch_does_not_change_the_dataset():
     dataset = BatchedImages(numbered_images(4), np.zeros(4, int), ['a'])
     dataset.__getitems__([1])['inputs'].zero_()
     assert dataset[1]['inputs'].unique().tolist() == [1]

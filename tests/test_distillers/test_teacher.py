@@ -83,7 +83,7 @@ def test_of_a_distilled_config_the_student_is_the_network():
         (dict(optimizer=1), r'is not the config of a model'),
     ],
 )
-def test_what_is_no_config_is_refused(source, message):
+def test_an_invalid_config_is_refused(source, message):
     with pytest.raises(InputError, match=message):
         network_config(source)
 

@@ -213,7 +213,7 @@ def test_training_starts_from_a_students_weights(trained, tmp_path):
     assert_same(runner.model.student.state_dict(), plain.state_dict())
 
 
-def test_a_loss_not_yet_looked_at_is_looked_at_before_a_file_is_written(tmp_path):
+def test_a_pending_check_of_a_loss_runs_before_a_file_is_written(tmp_path):
     runner = build_runner(tmp_path)
 
     class Diverge(Hook):

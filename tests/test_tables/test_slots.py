@@ -69,7 +69,7 @@ def test_two_slots_take_two_runs_at_a_time_and_share_the_processor(tmp_path, tra
     assert third > min(end, times(runs[1])[1])
     threads = max(len(os.sched_getaffinity(0)) // 2, 1)
     commit, said = log_of(runs[0]).read_text().splitlines()
-    assert commit == 'commit: unknown'  # The script lies in no repository.
+    assert commit == 'commit: unknown'  # The script is not in a repository.
     assert said == f"{threads} ''"
 
 

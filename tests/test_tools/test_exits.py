@@ -27,7 +27,7 @@ def checkpoint(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='module')
 def metrics(checkpoint) -> dict:
-    """The accuracy of network and exits on the whole test set, as test.py gives it."""
+    """The accuracy of network and exits on the full test set, from test.py."""
     out = checkpoint.parent / 'metrics.json'
     flags = ['--work-dir', checkpoint.parent / 'test', '--out', out, '--out-item', 'metrics']
     assert run_command('test.py', DISTILLED, checkpoint, *flags) == 0
@@ -207,11 +207,11 @@ def test_early_exit_draws_accuracy_against_cost(tool, checkpoint, tmp_path):
     assert finished.code == 0, finished.err
     rows = rows_of(out / 'early_exit.csv')
     fixed, early = rows[:4], rows[4:]
-    whole = float(fixed[3]['macs'])
+    full = float(fixed[3]['macs'])
     assert [row['network'] for row in early] == ['early exit'] * 2
     for row, share in zip(early, (0.7, 0.9)):
         # Chosen on 225 images, measured on 225 others.
-        assert float(row['macs']) / whole == pytest.approx(share, abs=0.08)
+        assert float(row['macs']) / full == pytest.approx(share, abs=0.08)
         assert float(row['milliseconds']) > 0
     assert (out / 'early_exit.png').stat().st_size > 1000
     thresholds = '[' + ','.join(early[0]['thresholds'].split()) + ']'

@@ -60,7 +60,7 @@ def test_a_table_is_run_written_and_not_run_twice(tool, tmp_path):
             [],
             "row 'VID': no config file configs/none.py",
         ),
-        (None, ['--rows', 'MMD'], 'no row MMD; there are baseline, MI x SI'),
+        (None, ['--rows', 'MMD'], 'unknown row MMD; available: baseline, MI x SI'),
         (None, ['--device', 'cuda:9'], "unknown device 'cuda:9'; available: cpu"),
         (None, ['--epochs', '0'], '--epochs is at least 1, got 0'),
         (None, ['--seeds', '1', '1'], 'different seeds'),
@@ -81,7 +81,7 @@ def test_a_table_that_is_not_there_is_named(tool, only_error):
 
 def test_the_epochs_of_a_failed_run_are_not_reported(tool, tmp_path):
     rows = [dict(name='small', config='configs/demo/resnet18_digits.py')]
-    # Data of which no image is left.
+    # Data without images.
     path = table(tmp_path, rows, options={**DIGITS, 'train_dataloader.dataset.indices': 0})
     finished = tool('benchmark/table.py', path, '--seeds', 0, '--work-dir', tmp_path / 'runs')
     assert finished.code == 1

@@ -43,7 +43,7 @@ def write_config(folder: Path, **model: object) -> Path:
 
 @pytest.fixture
 def offline(tmp_path) -> Path:
-    """A config whose teacher is named by files beside it."""
+    """A config whose teacher is given by files in the same folder."""
     (tmp_path / 'teacher.py').write_text(
         f'_base_ = {str(DIGITS)!r}\nmodel = dict(_delete_=True, **{small(6)!r})\n'
     )
@@ -79,7 +79,7 @@ def test_a_student_is_trained_resumed_and_tested_by_its_plain_config(offline, to
     plain.write_text(f'_base_ = {str(DIGITS)!r}\nmodel = dict(_delete_=True, **{small(4)!r})\n')
     flags = ['--work-dir', tmp_path / 'test', '--cfg-options', SHORT[2]]
     assert tool('test.py', plain, run / 'epoch_2.pth', *flags).code == 0
-    # What the run has dumped stands on its own: no teacher.py beside it.
+    # The dumped config is self-contained: there is no teacher.py in its folder.
     dumped = tmp_path / 'elsewhere' / 'config.py'
     dumped.parent.mkdir()
     shutil.copy(run / 'config.py', dumped)
@@ -151,9 +151,9 @@ def test_each_peer_is_evaluated_saved_and_exported_alone(online, tool, only_erro
         out = tmp_path / f'from_{file}'
         exported = tool('export.py', online, run / file, '--peer', 'small', '--out', out)
         assert exported.code == 0, exported.err
-        alone = get_model(str(out / 'config.py'), pretrained=str(out / 'checkpoint.pth'))
+        peer = get_model(str(out / 'config.py'), pretrained=str(out / 'checkpoint.pth'))
         weights = torch.load(run / 'epoch_1.small.pth', weights_only=False)['state_dict']
-        for name, value in alone.state_dict().items():
+        for name, value in peer.state_dict().items():
             assert torch.equal(value, weights[name])
         assert 'mmmuse.' not in (out / 'config.py').read_text()
     export = ['export.py', online, run / 'epoch_1.pth', '--out', tmp_path / 'no']

@@ -1,7 +1,7 @@
-"""Draw what a detector and its exits find: ``show_detections.py CONFIG CHECKPOINT --out DIR``.
+"""Draw the detections of a detector and its exits: ``show_detections.py CONFIG CHECKPOINT --out DIR``.
 
 One picture for each image: ground truth, the detector and each exit side by side. Images are the
-first of the config's data, or files that are named, which have no ground truth.
+first of the config's data, or given files, which have no ground truth.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
         '--split', choices=['val', 'test'], default='val', help='data, and pipeline (default val)'
     )
     parser.add_argument(
-        '--score', type=float, default=0.3, help='boxes of lower scores are left out (default 0.3)'
+        '--score', type=float, default=0.3, help='boxes of lower scores are omitted (default 0.3)'
     )
     parser.add_argument('--trust-checkpoint', action='store_true', help='load more than weights')
     add_config_options(parser, 'val_dataloader.dataset.data_root=data/coco')
