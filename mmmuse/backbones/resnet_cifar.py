@@ -10,10 +10,9 @@ from mmmuse.registry import MODELS
 class SmallResNetCIFAR(ResNet_CIFAR):
     """The ResNets made for CIFAR: three stages of 16, 32 and 64 channels.
 
-    mmpretrain's ``ResNet_CIFAR`` is the ImageNet ResNet with a small stem; this is
-    the family of depth 6 n + 2 with n basic blocks in each stage, and a 1x1
-    convolution with BN wherever a block changes its shape. Taps: ``'relu'`` (the
-    stem), ``'layer1'``, ``'layer2'``, ``'layer3'``.
+    mmpretrain's ``ResNet_CIFAR`` is the ImageNet ResNet with a small stem; this is the family of
+    depth 6 n + 2 with n basic blocks in each stage, and a 1x1 convolution with BN wherever a block
+    changes its shape. Taps: ``'relu'`` (the stem), ``'layer1'``, ``'layer2'``, ``'layer3'``.
 
     Args:
         depth: 20, 32, 44, 56 or 110.

@@ -43,18 +43,16 @@ class PreActivationBlock(nn.Module):
 class WideResNet(BaseBackbone):
     """A wide residual network for images of CIFAR's size: WRN-depth-widen_factor.
 
-    A 3x3 convolution of 16 channels and three stages of 16 k, 32 k and 64 k. Blocks
-    normalise before they convolve, so the last stage ends in a BN and a ReLU. Taps:
-    ``'conv1'`` (the stem), ``'layer1'``, ``'layer2'``, ``'relu'`` (the last stage
-    with these).
+    A 3x3 convolution of 16 channels and three stages of 16 k, 32 k and 64 k. Blocks normalise
+    before they convolve, so the last stage ends in a BN and a ReLU. Taps: ``'conv1'`` (the stem),
+    ``'layer1'``, ``'layer2'``, ``'relu'`` (the last stage with these).
 
     Args:
         depth: 6 n + 4, with n blocks in each stage.
         widen_factor: k.
         dropout: Probability of a zero between a block's convolutions.
         in_channels: Of the image.
-        out_indices: Stages, from 0, whose maps are returned; the last one is
-            after its BN and ReLU.
+        out_indices: Stages, from 0, whose maps are returned; the last one is after its BN and ReLU.
         frozen_stages: -1 for none, 0 for the stem, s for the stem and s stages: no
             gradient, BN in eval mode.
         norm_eval: Keep BN in eval mode in training.

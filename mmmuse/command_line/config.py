@@ -117,8 +117,7 @@ def load_config(path: str, options: dict) -> Config:
     """Read a config file and merge the command line's options into it.
 
     Raises:
-        InputError: If the file is missing, or a key or the variant that the head names is
-            unknown.
+        InputError: If the file is missing, or a key or the variant that the head names is unknown.
     """
     if not Path(path).is_file():
         raise InputError(f'no config file {path}')

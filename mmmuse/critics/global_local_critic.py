@@ -43,17 +43,15 @@ class GlobalLocalCritic(nn.Module):
         architecture: ``'concat'`` or ``'dot'``. The paper does not give this.
         hidden_channels: Width; by default 512 for ``concat``, 2048 for ``dot``.
             The paper does not give this.
-        negatives: ``'roll'`` pairs each global vector with the local map of the
-            image before it (equation 5 term for term); ``'all'`` with those of
-            every other image, which with ``concat`` costs ``N - 1`` times as
-            much. The paper does not give this.
+        negatives: ``'roll'`` pairs each global vector with the local map of the image before it
+            (equation 5 term for term); ``'all'`` with those of every other image, which with
+            ``concat`` costs ``N - 1`` times as much. The paper does not give this.
         num_locations: Score only this many locations of each image, drawn
             uniformly without replacement at every call: an unbiased estimate of
             the mean over all. None scores every location (the paper's mean).
 
     Raises:
-        InputError: On an unknown architecture or choice of negatives, or a
-            number below 1.
+        InputError: On an unknown architecture or choice of negatives, or a number below 1.
 
     Source: Deep InfoMax (Hjelm et al., ICLR 2019), section 3 and appendix A.2;
     used by MUSE (equation 5).

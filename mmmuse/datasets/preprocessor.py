@@ -15,12 +15,11 @@ from mmmuse.registry import MODELS
 class BatchedDataPreprocessor(ClsDataPreprocessor):
     """mmpretrain's preprocessor for batched images: crops and flips on the model's device.
 
-    In training each image is padded with zeros, cropped back to its size at a
-    random place and flipped left to right: the distribution of mmpretrain's
-    ``RandomCrop(padding=crop_padding)`` and ``RandomFlip(prob=flip_prob)``. The
-    draw for an image depends only on (seed, epoch, sample index), not on workers,
-    processes or resuming. In MMEngine's iteration-based loop, which counts no
-    epochs, the iteration replaces the epoch if a run has several passes over the data.
+    In training each image is padded with zeros, cropped back to its size at a random place and
+    flipped left to right: the distribution of mmpretrain's ``RandomCrop(padding=crop_padding)`` and
+    ``RandomFlip(prob=flip_prob)``. The draw for an image depends only on (seed, epoch, sample
+    index), not on workers, processes or resuming. In MMEngine's iteration-based loop, which counts
+    no epochs, the iteration replaces the epoch if a run has several passes over the data.
 
     ``num_views`` is for methods that compare views of an image; the first view is the same as
     without ``num_views``.
@@ -40,8 +39,7 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         resize: Height and width to which images are resized at the end (bilinearly), also
             those of mmpretrain's preprocessor; None for no resizing. That images of 32 or 64 pixels are resized for a
             network of 224 is assumed; the paper does not give it.
-        **kwargs: Those of mmpretrain's ``ClsDataPreprocessor`` (mean, std,
-            batch_augments, ...).
+        **kwargs: Those of mmpretrain's ``ClsDataPreprocessor`` (mean, std, batch_augments, ...).
 
     Raises:
         InputError: On a negative padding, a probability outside 0 to 1, a size

@@ -24,8 +24,7 @@ class InputConversion(nn.Module):
         target: Data preprocessor of the other network.
         input_size: Height and width of its input; by default ``resize`` of its
             ``mmmuse.BatchedDataPreprocessor``, else those of the batch.
-        channel_order: ``'reversed'`` where one network was trained on RGB and the other
-            on BGR.
+        channel_order: ``'reversed'`` where one network was trained on RGB and the other on BGR.
 
     Raises:
         InputError: On an unknown order, a size below 1, or different numbers of channels.

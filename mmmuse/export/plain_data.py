@@ -13,9 +13,8 @@ _CIFAR_SIZE = 32
 def per_sample(config: dict) -> dict:
     """Return a config whose data passes through mmpretrain's transforms, one image at a time.
 
-    Batched CIFAR becomes mmpretrain's data set, and the augmentation of
-    ``BatchedDataPreprocessor`` a pipeline, which mmpretrain's inferencer also reads. Other data
-    sets are not changed.
+    Batched CIFAR becomes mmpretrain's data set, and the augmentation of ``BatchedDataPreprocessor``
+    a pipeline, which mmpretrain's inferencer also reads. Other data sets are not changed.
 
     Args:
         config: A complete config; it is not changed.

@@ -13,10 +13,9 @@ def discriminator_loss(first: Tensor, second: Tensor) -> Tensor:
         L = \mathbb{E}_{first}[-\log \mathrm{sigmoid}(D)]
           + \mathbb{E}_{second}[-\log(1 - \mathrm{sigmoid}(D))]
 
-    in float32 at least. The optimal discriminator reaches :math:`2 \log 2 - 2\,
-    \mathrm{JS}`, with JS the Jensen-Shannon divergence of the two distributions
-    (natural logarithm): :math:`2 \log 2 = 1.3863` where they are the same. The
-    features are trained to increase the loss.
+    in float32 at least. The optimal discriminator reaches :math:`2 \log 2 - 2\, \mathrm{JS}`, with
+    JS the Jensen-Shannon divergence of the two distributions (natural logarithm): :math:`2 \log 2 =
+    1.3863` where they are the same. The features are trained to increase the loss.
 
     Args:
         first: Scores (logits) of features labelled 1, any shape.

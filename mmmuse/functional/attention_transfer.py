@@ -20,8 +20,7 @@ def attention_transfer_loss(feature: Tensor, target: Tensor) -> Tensor:
 
     Args:
         feature: The map that learns, shape ``(N, C, H, W)``, or tokens.
-        target: The map that is imitated, likewise; its number of channels
-            may differ.
+        target: The map that is imitated, likewise; its number of channels may differ.
 
     Returns:
         A scalar.
@@ -29,9 +28,8 @@ def attention_transfer_loss(feature: Tensor, target: Tensor) -> Tensor:
     Raises:
         InputError: If the batches differ or either is a vector.
 
-    Source: "Paying More Attention to Attention" (Zagoruyko and Komodakis, ICLR
-    2017), equations 1 and 2 with p = 2; the mean in place of the sum is that of
-    its public code.
+    Source: "Paying More Attention to Attention" (Zagoruyko and Komodakis, ICLR 2017), equations 1
+    and 2 with p = 2; the mean in place of the sum is that of its public code.
 
     Example:
         >>> import torch

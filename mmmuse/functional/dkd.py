@@ -21,11 +21,10 @@ def dkd_loss(
         L = \tau^2 \big[ \alpha\, \mathrm{KL}(b^t \,\|\, b^s)
             + \beta\, \mathrm{KL}(\hat p^t \,\|\, \hat p^s) \big]
 
-    :math:`b` is the softmax's probability of the label and that of all other classes
-    together, :math:`\hat p` the distribution over the other classes, both at
-    temperature :math:`\tau`. Averaged over the batch, in float32 at least; the teacher's
-    side gives no gradient. With :math:`\alpha = 1` and for each image
-    :math:`\beta = 1 - p^t_{label}` it is :func:`kd_loss`.
+    :math:`b` is the softmax's probability of the label and that of all other classes together,
+    :math:`\hat p` the distribution over the other classes, both at temperature :math:`\tau`.
+    Averaged over the batch, in float32 at least; the teacher's side gives no gradient. With
+    :math:`\alpha = 1` and for each image :math:`\beta = 1 - p^t_{label}` it is :func:`kd_loss`.
 
     Args:
         student_logits: Logits that learn, shape ``(N, K)``.

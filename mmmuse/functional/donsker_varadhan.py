@@ -36,10 +36,9 @@ def donsker_varadhan_loss(
     Raises:
         InputError: If either side is empty.
 
-    Source: "Asymptotic evaluation of certain Markov process expectations for
-    large time, IV" (Donsker and Varadhan, 1983); "Mutual Information Neural
-    Estimation" (MINE; Belghazi et al., ICML 2018), theorem 1, and section 3.2
-    for the gradient.
+    Source: "Asymptotic evaluation of certain Markov process expectations for large time, IV"
+    (Donsker and Varadhan, 1983); "Mutual Information Neural Estimation" (MINE; Belghazi et al.,
+    ICML 2018), theorem 1, and section 3.2 for the gradient.
 
     Example:
         >>> import torch

@@ -34,8 +34,7 @@ def reverse_gradient(tensor: Tensor, scale: float = 1.0) -> Tensor:
         tensor: Any floating tensor.
         scale: Factor on the reversed gradient.
 
-    Source: "Unsupervised Domain Adaptation by Backpropagation" (Ganin and
-    Lempitsky, ICML 2015).
+    Source: "Unsupervised Domain Adaptation by Backpropagation" (Ganin and Lempitsky, ICML 2015).
 
     Example:
         >>> import torch

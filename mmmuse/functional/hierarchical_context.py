@@ -14,9 +14,8 @@ def hierarchical_context_loss(feature: Tensor, target: Tensor) -> Tensor:
     .. math::
         L = \frac{\sum_{l} 2^{-l}\, \mathbb{E}\big[ (P_l(a) - P_l(t))^2 \big]}{\sum_l 2^{-l}}
 
-    :math:`P_0` is the identity, the next ones average a map to 4x4, 2x2 and 1x1;
-    grids that are not smaller than the map's are omitted. In float32 at least; the
-    target gives no gradient.
+    :math:`P_0` is the identity, the next ones average a map to 4x4, 2x2 and 1x1; grids that are not
+    smaller than the map's are omitted. In float32 at least; the target gives no gradient.
 
     Args:
         feature: The map that learns, shape ``(N, C, H, W)``.

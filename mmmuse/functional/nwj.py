@@ -25,10 +25,9 @@ def nwj_loss(joint: Tensor, marginal: Tensor) -> Tensor:
     Raises:
         InputError: If either side is empty.
 
-    Source: "Estimating divergence functionals and the likelihood ratio by
-    convex risk minimization" (Nguyen, Wainwright and Jordan, IEEE Transactions
-    on Information Theory, 2010); in this form in "On variational bounds of
-    mutual information" (Poole et al., ICML 2019), section 2.
+    Source: "Estimating divergence functionals and the likelihood ratio by convex risk minimization"
+    (Nguyen, Wainwright and Jordan, IEEE Transactions on Information Theory, 2010); in this form in
+    "On variational bounds of mutual information" (Poole et al., ICML 2019), section 2.
 
     Example:
         >>> import torch

@@ -13,8 +13,7 @@ def sigmoid_ramp(progress: float) -> float:
     Returns:
         From exp(-5) = 0.0067 to 1.
 
-    Source: "Temporal Ensembling for Semi-Supervised Learning" (Laine and Aila,
-    ICLR 2017).
+    Source: "Temporal Ensembling for Semi-Supervised Learning" (Laine and Aila, ICLR 2017).
 
     Example:
         >>> [round(sigmoid_ramp(t), 4) for t in (0.0, 0.5, 1.0, 2.0)]

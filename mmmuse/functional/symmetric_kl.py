@@ -24,9 +24,8 @@ def symmetric_kl(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     Raises:
         InputError: If the shapes differ or the temperature is not positive.
 
-    Source: "Data-Distortion Guided Self-Distillation for Deep Neural Networks"
-    (Xu and Liu, AAAI 2019). That the targets are fixed is assumed; it is what
-    public code of the method does.
+    Source: "Data-Distortion Guided Self-Distillation for Deep Neural Networks" (Xu and Liu, AAAI
+    2019). That the targets are fixed is assumed; it is what public code of the method does.
 
     Example:
         >>> import torch

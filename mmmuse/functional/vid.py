@@ -8,8 +8,7 @@ from .precision import at_least_float32
 def vid_loss(mean: Tensor, variance: Tensor, target: Tensor) -> Tensor:
     r"""Return the negated variational bound of the information about a target map.
 
-    The target is modelled as a Gaussian with a mean for each value and a
-    variance for each channel:
+    The target is modelled as a Gaussian with a mean for each value and a variance for each channel:
 
     .. math::
         L = \mathbb{E}_{n,c,h,w}\Big[ \frac{(\mu_{nchw} - t_{nchw})^2}{2 \sigma_c^2}
@@ -29,8 +28,7 @@ def vid_loss(mean: Tensor, variance: Tensor, target: Tensor) -> Tensor:
         InputError: If the two are not maps of one shape, or the variance is not
             one for each channel.
 
-    Source: "Variational Information Distillation for Knowledge Transfer" (Ahn et
-    al., CVPR 2019).
+    Source: "Variational Information Distillation for Knowledge Transfer" (Ahn et al., CVPR 2019).
 
     Example:
         >>> import torch

@@ -30,8 +30,7 @@ class BiFPN(BaseModule):
         init_cfg: MMEngine's.
 
     Raises:
-        InputError: If there are fewer than two levels, or width or number of
-            layers is not above 0.
+        InputError: If there are fewer than two levels, or width or number of layers is not above 0.
 
     Attributes:
         out_channels: Channels of each level of the output.

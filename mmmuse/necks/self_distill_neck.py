@@ -13,17 +13,15 @@ from mmmuse.registry import MODELS
 class SelfDistillNeck(BaseModule):
     """Exit bottlenecks: map each shallow feature to the channels and resolution of the last one.
 
-    Exit i is ``1x1 conv to C_T / reduction, k x k conv of stride k, 1x1 conv to
-    C_T``, each with norm and ReLU, where k is the stride between ``F_i`` and
-    ``F_T``. Tokens are reshaped to a square map first, without
-    their prefix (class) tokens.
+    Exit i is ``1x1 conv to C_T / reduction, k x k conv of stride k, 1x1 conv to C_T``, each with
+    norm and ReLU, where k is the stride between ``F_i`` and ``F_T``. Tokens are reshaped to a
+    square map first, without their prefix (class) tokens.
 
     Args:
         in_channels: Channels of each shallow feature; inferred.
         out_channels: ``C_T``, channels of the last feature; inferred.
-        strides: k of each exit; inferred. Where the last feature is a vector
-            (or 1x1), k is the stride to the smallest tapped map. That case is assumed; the paper does
-            not give it.
+        strides: k of each exit; inferred. Where the last feature is a vector (or 1x1), k is the
+            stride to the smallest tapped map. That case is assumed; the paper does not give it.
         num_prefix_tokens: Tokens before the grid, per feature; inferred.
         reduction: Divisor of the bottleneck's width; 4 in BYOT's public code.
             The paper does not give this.

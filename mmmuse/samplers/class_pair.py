@@ -25,8 +25,7 @@ class ClassPairSampler(Sampler):
         shuffle: Whether the first images of the pairs are in random order. The
             partners are drawn in any case.
         seed: The same in every process; None draws one.
-        round_up: Whether the first pairs are repeated so that every process has the
-            same number.
+        round_up: Whether the first pairs are repeated so that every process has the same number.
 
     Raises:
         InputError: If the data set does not return one integer label for each image, or a

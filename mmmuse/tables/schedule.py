@@ -16,8 +16,7 @@ def scaled_schedule(config: Config, epochs: int) -> dict[str, Any]:
         epochs: The new number, at least 1.
 
     Returns:
-        ``train_cfg.max_epochs`` and the arguments of schedulers in epochs, scaled
-        and at least 1.
+        ``train_cfg.max_epochs`` and the arguments of schedulers in epochs, scaled and at least 1.
 
     Raises:
         InputError: If the config has no epoch-based loop.

@@ -57,9 +57,8 @@ class FeatureTaps:
             several output tensors: ``'neck[0]'``.
 
     Raises:
-        InputError: If a path does not exist or is given twice, and, when the features are read,
-            if a module ran twice or not at all, or its output is not a tensor or was changed in
-            place.
+        InputError: If a path does not exist or is given twice, and, when the features are read, if
+            a module ran twice or not at all, or its output is not a tensor or was changed in place.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
