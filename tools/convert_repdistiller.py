@@ -16,7 +16,7 @@ from mmmuse.checkpoints.repdistiller import NETWORKS, plain_weights
 from mmmuse.checkpoints.state_dicts import check_same
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
-from mmmuse.errors import InputError
+from mmmuse.command_line.report import check_new_path
 from mmmuse.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'baselines'
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with explained():
-        check_new_file(args.out)
+        check_new_path(args.out)
         weights = plain_weights(args.network, read_file(args.source, args.trust_checkpoint))
         path = CONFIGS / f'{NETWORKS[args.network].config}.py'
         config = load_config(str(path), {})
@@ -47,18 +47,6 @@ def main() -> None:
         meta = dict(dataset_meta=dict(CIFAR100.METAINFO))
         torch.save(dict(meta=meta, state_dict=weights), args.out)
         print(f'{args.out} loads with configs/baselines/{path.name}')
-
-
-def check_new_file(path: Path) -> None:
-    """Check that a file does not exist and can be written.
-
-    Raises:
-        InputError: If it exists, or its folder does not.
-    """
-    if path.exists():
-        raise InputError(f'{path} already exists')
-    if not path.absolute().parent.is_dir():
-        raise InputError(f'no folder {path.absolute().parent} to write into')
 
 
 if __name__ == '__main__':

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mmmuse.command_line.config import add_exit_flags, load_config, runner_keys
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import check_new_folder, new_folder, print_table, write_json
+from mmmuse.command_line.report import check_new_path, new_folder, print_table, write_json
 from mmmuse.errors import InputError
 from mmmuse.export import formats
 from mmmuse.export.classifier_target import exit_target, peer_target
@@ -215,7 +215,7 @@ def main(is_detector: bool = False) -> None:
     args.evaluate = args.data is not None
     args.data_root = args.data if isinstance(args.data, str) else None
     with explained():
-        check_new_folder(args.out)
+        check_new_path(args.out)
         if args.calibration_images < 1 or args.batch_size < 1:
             raise InputError('--calibration-images and --batch-size are at least 1')
         if args.onnx:

@@ -39,11 +39,11 @@ def check_json(path: str | None) -> None:
         raise InputError(f'no folder {Path(path).parent} to write --json into')
 
 
-def check_new_folder(path: Path) -> None:
-    """Check that a folder can be created, before anything is measured.
+def check_new_path(path: Path) -> None:
+    """Check that a file or folder can be created, before anything is computed.
 
     Raises:
-        InputError: If it exists, or its parent does not.
+        InputError: If it exists, or its folder does not.
     """
     if path.exists():
         raise InputError(f'{path} already exists')

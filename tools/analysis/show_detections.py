@@ -16,7 +16,7 @@ from mmmuse.analysis.detection_figure import (
 )
 from mmmuse.command_line.config import add_config_options, check_at_least, load_config
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import check_new_folder, new_folder
+from mmmuse.command_line.report import check_new_path, new_folder
 from mmmuse.errors import InputError
 from mmmuse.export.trained import load_trained_detector
 
@@ -67,7 +67,7 @@ def show(args: argparse.Namespace) -> None:
 def main() -> None:
     args = parse_args()
     with explained():
-        check_new_folder(args.out)
+        check_new_path(args.out)
         check_numbers(args)
         show(args)
 
