@@ -85,7 +85,7 @@ class TeacherCache:
         places = [(sample.get('view'), sample.get('sample_idx')) for sample in data_samples]
         if any(None in place for place in places):
             raise InputError(
-                'teacher_cache needs views that say which they are: those of '
+                'teacher_cache needs data samples with the index of their view, as from '
                 'mmmuse.BatchedDataPreprocessor(fixed_views=...)'
             )
         view, image = torch.tensor(places).T

@@ -22,7 +22,7 @@ class NormalizedTestSet:
     Args:
         config: With ``test_dataloader``.
         model: Its preprocessor normalizes the images, without the batched augmentation.
-        limit: Number of images after which to stop, each a batch of its own; None for all.
+        limit: Maximum number of images, in batches of one; None for all, in the batches of the config.
         shape: ``(C, H, W)`` to pad all images to; None for the shape of the preprocessor's output.
         data_root: In place of the config's, if given.
         split: ``'test'``, or ``'train'`` or ``'val'`` for other data of the config.

@@ -18,7 +18,7 @@ from mmmuse.registry import HOOKS
 
 @HOOKS.register_module()
 class StudentCheckpointHook(Hook):
-    """Save the student under its own names, so that a plain config loads the file as it is.
+    """Save the student under its own names, so that a plain config can load the file.
 
     ``state_dict`` has the student's weights only; those of neck, head and critics are saved under
     ``distiller`` and restored on resume. With ``EMAHook`` both are the averaged ones, as in

@@ -56,7 +56,7 @@ def trained(tmp_path_factory) -> Path:
     (["test_dataloader.batchsize=1"],
      "unknown config key 'test_dataloader.batchsize'; did you mean 'batch_size'"),
     (["train_dataloader.dataset.indices=129", "train_dataloader.drop_last=False"],
-     'the last batch of an epoch is left with 1 image'),
+     'the last batch of an epoch has 1 image'),
     (["log_processor.foo=3"], "LogProcessor does not read the key 'foo'"),
     (["optim_wrapper.type=AmpOptimWrapper"], 'AmpOptimWrapper needs a GPU; pass --amp'),
     (["model.head.discrepancy=None", "train_dataloader.batch_size=1"],
@@ -202,7 +202,7 @@ def test_a_file_without_tensors_is_no_checkpoint(tool, only_error, tmp_path):
     path = tmp_path / 'weights.pth'
     torch.save({'a': 1}, path)
     line = only_error(tool('test.py', DISTILLED, path, '--work-dir', tmp_path / 'run'))
-    assert 'holds no state_dict of tensors' in line
+    assert 'has no state_dict of tensors' in line
 
 
 def test_a_checkpoint_of_another_network_names_its_tensors(tool, only_error, tmp_path):
