@@ -1,12 +1,12 @@
-"""Errors that a user's input or data cause; the commands print them in one line."""
+"""User-facing errors; the command-line tools print them in one line."""
 
 
 class MMMuseError(Exception):
-    """Base of the errors that are explained rather than traced."""
+    """Base of the errors that are printed without a traceback."""
 
 
 class InputError(MMMuseError, ValueError):
-    """A config, a file or a tensor that mmmuse was given cannot be used."""
+    """A config, a file or a tensor is not valid."""
 
 
 class NonFiniteLossError(MMMuseError, ArithmeticError):

@@ -1,4 +1,4 @@
-"""Every shipped config builds, and says what its name says."""
+"""Every shipped config builds, and has what its name promises."""
 
 from copy import deepcopy
 from functools import cache
@@ -73,14 +73,14 @@ def test_a_named_variant_is_what_its_config_file_says(name):
 def test_a_row_of_tables_5_and_6_adds_the_terms_that_it_names(number, monkeypatch):
     monkeypatch.chdir(CONFIGS.parent)
     rows = {row.name: row for row in read_table(f'configs/tables/table{number}.py').rows}
-    whole = load_config(str(MUSE), {}).model
+    reference = load_config(str(MUSE), {}).model
     found = {}
     for terms in ROWS[number]:
         row, other = rows[f'ResNet18 {terms}'], rows[f'EfficientNet-B0 {terms}']
         assert other.options == row.options
         assert other.config == row.config.replace('resnet18', 'efficientnet-b0')
         model = load_config(row.config, row.options).model
-        assert (model.student, model.taps) == (whole.student, whole.taps)
+        assert (model.student, model.taps) == (reference.student, reference.taps)
         what = model.head.get('discrepancy')
         if what is not None:
             what = what.get('combine', what.type.removeprefix('mmmuse.'))

@@ -1,4 +1,4 @@
-"""Every config of a rival, alone and with MI x SI, builds, says what its name says, and takes a step."""
+"""Every config of a rival, with and without MI x SI, builds, has what its name promises, and takes a step."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def test_a_config_is_its_rival_with_or_without_muse(name, with_muse):
     assert config.data_preprocessor.get('num_views', 1) == (2 if rival == 'ddgsd' else 1)
 
 
-@pytest.mark.parametrize('options', [{}, WITH_MUSE], ids=['alone', 'mi_x_si'])
+@pytest.mark.parametrize('options', [{}, WITH_MUSE], ids=['without', 'mi_x_si'])
 @pytest.mark.parametrize('name', NAMES)
 def test_a_config_takes_a_step_in_which_every_parameter_gets_a_gradient(name, options, hub):
     hub.update_info_dict(dict(epoch=1, max_epochs=200, iter=400, max_iters=80000))

@@ -1,4 +1,4 @@
-"""Every config of offline and online distillation builds, says what its name says, and takes a step."""
+"""Every config of offline and online distillation builds, has what its name promises, and takes a step."""
 
 from itertools import product
 from pathlib import Path

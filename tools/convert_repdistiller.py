@@ -1,7 +1,7 @@
-"""Give a network trained with RepDistiller OpenMMLab's names: ``convert_repdistiller.py SOURCE OUT --network resnet56``.
+"""Convert a checkpoint of RepDistiller to OpenMMLab's names: ``convert_repdistiller.py SOURCE OUT --network resnet56``.
 
 Its files are published by "Contrastive Representation Distillation" (Tian et al., ICLR 2020; https://github.com/HobbitLong/RepDistiller).
-What is written loads as it is with the config that is named in the end, for testing or as a teacher.
+The output loads with the config that the command prints, for testing or as a teacher.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from mmmuse.checkpoints.repdistiller import NETWORKS, plain_weights
 from mmmuse.checkpoints.state_dicts import check_same
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
-from mmmuse.errors import InputError
+from mmmuse.command_line.report import check_new_path
 from mmmuse.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'baselines'
@@ -24,9 +24,9 @@ CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'baselines'
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('source', help="a checkpoint of RepDistiller's, e.g. ckpt_epoch_240.pth")
+    parser.add_argument('source', help='a checkpoint of RepDistiller, e.g. ckpt_epoch_240.pth')
     parser.add_argument('out', type=Path, help='the checkpoint to write; it must not exist')
-    parser.add_argument('--network', required=True, choices=list(NETWORKS), help='what it is of')
+    parser.add_argument('--network', required=True, choices=list(NETWORKS), help='its network')
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with explained():
-        check_new_file(args.out)
+        check_new_path(args.out)
         weights = plain_weights(args.network, read_file(args.source, args.trust_checkpoint))
         path = CONFIGS / f'{NETWORKS[args.network].config}.py'
         config = load_config(str(path), {})
@@ -47,18 +47,6 @@ def main() -> None:
         meta = dict(dataset_meta=dict(CIFAR100.METAINFO))
         torch.save(dict(meta=meta, state_dict=weights), args.out)
         print(f'{args.out} loads with configs/baselines/{path.name}')
-
-
-def check_new_file(path: Path) -> None:
-    """Refuse a file that exists or could not be written.
-
-    Raises:
-        InputError: If so.
-    """
-    if path.exists():
-        raise InputError(f'{path} already exists')
-    if not path.absolute().parent.is_dir():
-        raise InputError(f'no folder {path.absolute().parent} to write into')
 
 
 if __name__ == '__main__':

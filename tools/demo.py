@@ -1,7 +1,7 @@
-"""Distil a small network on real images that ship with scikit-learn, beside its baseline.
+"""Distil a small network on scikit-learn's digits, and train its baseline for comparison.
 
 Trains ``configs/demo/resnet18_digits.py`` and ``..._mi_x_si.py``, prints the accuracy of every
-exit beside the baseline's, and draws the MI and SI curves.
+exit and of the baseline, and draws the MI and SI curves.
 """
 
 import argparse
@@ -68,13 +68,13 @@ def main() -> None:
         with Progress(*columns) as progress:
             for name in CONFIGS:
                 folder = args.work_dir / name.replace(' ', '')
-                shutil.rmtree(folder, ignore_errors=True)  # Each demo starts over.
+                shutil.rmtree(folder, ignore_errors=True)  # Each demo starts from scratch.
                 metrics[name] = train(name, folder, args.epochs, progress)
         distilled, baseline = metrics['MI x SI'], metrics['baseline']['accuracy/top1']
         exits = sorted(key for key in distilled if key.startswith('exit'))
         rows = [
             [
-                f'MI x SI, exit {i}' + (' (the whole network)' if i == len(exits) else ''),
+                f'MI x SI, exit {i}' + (' (the full network)' if i == len(exits) else ''),
                 f'{distilled[key]:.2f}',
                 f'{baseline:.2f}',
             ]

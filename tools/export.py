@@ -1,7 +1,7 @@
 """Export an exit, a peer or a detector as a plain network: ``export.py CONFIG CHECKPOINT --exit 3 --out DIR``.
 
-DIR gets ``config.py`` and ``checkpoint.pth``, which mmpretrain or mmdet trains, tests and serves
-without mmmuse, and by flag ONNX, ``torch.export`` and int8 files. Every form is compared with the
+The command writes to DIR ``config.py`` and ``checkpoint.pth``, which mmpretrain or mmdet trains, tests
+and serves without mmmuse, and by flag ONNX, ``torch.export`` and int8 files. Every form is compared with the
 full network in cost and speed; if its outputs differ from those of the network, the export is
 discarded. Whether the config has a classifier or a detector is read from its model.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mmmuse.command_line.config import add_exit_flags, load_config, runner_keys
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import check_new_folder, new_folder, print_table, write_json
+from mmmuse.command_line.report import check_new_path, new_folder, print_table, write_json
 from mmmuse.errors import InputError
 from mmmuse.export import formats
 from mmmuse.export.classifier_target import exit_target, peer_target
@@ -24,7 +24,7 @@ from mmmuse.export.complexity import real_complexity
 from mmmuse.export.data import first_images, normalized_batches
 from mmmuse.export.latency import latencies
 from mmmuse.export.standalone import CHECKPOINT, CONFIG, write_standalone
-from mmmuse.export.target import ExportTarget, Form, evaluate
+from mmmuse.export.target import ORIGINAL, ExportTarget, Form, evaluate
 from mmmuse.export.trained import trains_detector
 
 INT8 = 'ONNX int8'
@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
         '--exit', type=int, help='exit 1 to T; T is the full network, the default for a detector'
     )
     which.add_argument('--peer', help='one of the networks that were trained together')
-    parser.add_argument('--out', type=Path, required=True, help='folder to make')
+    parser.add_argument('--out', type=Path, required=True, help='folder to create')
     for flag, help in FORMS.items():
         parser.add_argument(flag, action='store_true', help=help)
     parser.add_argument(
@@ -74,7 +74,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_target(config: Config, args: argparse.Namespace, is_detector: bool) -> ExportTarget:
-    """Return what is exported, after checking that its kind supports the flags."""
+    """Return the network to export, after checking that its kind supports the flags."""
     kind = 'detector' if is_detector else 'classifier'
     for flag in UNSUPPORTED[kind]:
         if getattr(args, re.sub(r'\W', '_', flag[2:]).lower()):
@@ -106,7 +106,7 @@ def write_forms(
     shape = tuple(images.shape[1:])
     path = folder / 'original.pth'
     torch.save(dict(state_dict=target.original.state_dict()), path)
-    sizes = {target.original_name: path.stat().st_size}
+    sizes = {ORIGINAL: path.stat().st_size}
     path.unlink()
     write_standalone(
         *(folder, target.config, target.model, target.network.state_dict()),
@@ -118,7 +118,7 @@ def write_forms(
     sizes[target.library] = (folder / CHECKPOINT).stat().st_size
     forms = {
         name: Form(network, target.predict(network), sizes[name], *real_complexity(network, shape))
-        for name, network in ((target.original_name, target.original), (target.library, read))
+        for name, network in ((ORIGINAL, target.original), (target.library, read))
     }
 
     def add(name: str, run: formats.Function, path: Path) -> None:
@@ -154,7 +154,7 @@ def export(target: ExportTarget, args: argparse.Namespace) -> None:
         checked = {
             name: target.compare(name, form, batches, exact=name != INT8)
             for name, form in forms.items()
-            if name != target.original_name
+            if name != ORIGINAL
         }
         repeated = images[:1].expand(args.batch_size, -1, -1, -1).contiguous()
         timed = latencies(
@@ -215,7 +215,7 @@ def main(is_detector: bool = False) -> None:
     args.evaluate = args.data is not None
     args.data_root = args.data if isinstance(args.data, str) else None
     with explained():
-        check_new_folder(args.out)
+        check_new_path(args.out)
         if args.calibration_images < 1 or args.batch_size < 1:
             raise InputError('--calibration-images and --batch-size are at least 1')
         if args.onnx:

@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', help='file for the results')
     parser.add_argument(
-        '--out-item', choices=['metrics', 'pred'], help='what --out gets; predictions by default'
+        '--out-item', choices=['metrics', 'pred'], help='content of --out; predictions by default'
     )
     add_shared_flags(parser)
     return parser.parse_args()

@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
         '--resume',
         nargs='?',
         const='auto',
-        help='go on from a checkpoint, by default the latest in the work dir',
+        help='resume from a checkpoint, by default the latest in the work dir',
     )
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate while training')
     parser.add_argument(

@@ -1,4 +1,4 @@
-# mmdet's RetinaNet with an exit, a second neck and head, behind the third stage of its ResNet.
+# mmdet's RetinaNet with an exit, a second neck and head, after the third stage of its ResNet.
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 
 model = dict(

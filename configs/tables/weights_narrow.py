@@ -1,5 +1,5 @@
 # MUSE's two weights on the narrow ResNet-18 of configs/narrow: what they do to a small network in a short run, not
-# the paper's recipe. "critics 0.03, features 0.03" is one weight for both, as earlier versions had it.
+# the paper's recipe. "critics 0.03, features 0.03" is one weight for both, as in earlier versions.
 title = 'Weights of critics and features, narrow ResNet-18'
 
 _muse = 'configs/narrow/resnet18_cifar100_mi_x_si.py'

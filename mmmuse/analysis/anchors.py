@@ -1,4 +1,4 @@
-"""How well anchors fit the boxes of a data set, and anchors that fit them better."""
+"""The fit of anchors to the boxes of a data set, and a search for better anchors."""
 
 import math
 from typing import NamedTuple
@@ -37,7 +37,7 @@ class AnchorSetup(NamedTuple):
     Attributes:
         levels: Widths and heights in pixels, level by level.
         strides: Of the levels.
-        key: Under which the head's config has them.
+        key: Of the anchors in the head's config.
     """
 
     levels: Levels
@@ -46,7 +46,7 @@ class AnchorSetup(NamedTuple):
 
 
 def fit_of_levels(sizes: Tensor, levels: Levels, threshold: float = 4.0) -> AnchorFit:
-    r"""Return how well the anchors of a head fit boxes.
+    r"""Return the fit of a head's anchors to boxes.
 
     The fit of a box of size :math:`(w, h)` to an anchor :math:`(a_w, a_h)` is
 
@@ -126,8 +126,8 @@ def refine_anchors(
 ) -> Tensor:
     """Return anchors of at least the same fitness, by random mutation.
 
-    In each generation some sides are multiplied by log-normal factors and rounded to whole
-    pixels; the result is kept if the fitness grows.
+    In each generation some sides are multiplied by log-normal factors and rounded to
+    pixels; the result is kept if the fitness increases.
 
     Args:
         sizes: Widths and heights of boxes ``(N, 2)``.
@@ -156,7 +156,7 @@ def refine_anchors(
 
 
 def share_among_levels(anchors: Tensor, strides: list) -> Levels:
-    """Sort anchors by area and give each level as many, the smallest to the finest stride.
+    """Sort anchors by area and give each level the same number, the finest stride the smallest.
 
     Args:
         anchors: Widths and heights ``(K, 2)``; K is divisible by the number of levels.
@@ -194,7 +194,7 @@ def propose_anchors(
         seed: Of both.
 
     Returns:
-        Whole pixels, level by level; None where none of higher fitness were found.
+        Widths and heights in pixels, level by level; None if no fitness was higher.
 
     Raises:
         InputError: If there are fewer boxes of different sizes than anchors.
@@ -207,15 +207,15 @@ def propose_anchors(
 
 
 def anchors_of_head(model: dict) -> AnchorSetup:
-    """Return the anchors of a detector's config, or of that of a distiller's student.
+    """Return the anchors in the config of a detector, or of a distiller's student.
 
     Args:
-        model: With ``bbox_head.prior_generator.base_sizes``, itself or its ``student``; some
-            heads of mmdet have an ``anchor_generator`` in its place.
+        model: With ``bbox_head.prior_generator.base_sizes``, or a distiller whose ``student``
+            has it; some heads of mmdet have an ``anchor_generator`` instead.
 
     Raises:
-        InputError: If its head has no such anchors, or they are not of positive sizes, equally
-            many for each stride.
+        InputError: If its head has no such anchors, or the sizes are not positive, or the
+            number of anchors differs between strides.
     """
     for detector in (model, model.get('student')):
         head = detector.get('bbox_head') if isinstance(detector, dict) else None

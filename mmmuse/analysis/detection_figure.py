@@ -1,4 +1,4 @@
-"""Ground truth, detector and its exits side by side, for each image."""
+"""Figures of images with the boxes of ground truth, detector and exits side by side."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ class Panel(NamedTuple):
     """Boxes that are drawn on one copy of an image.
 
     Attributes:
-        title: Whose they are.
+        title: Of the panel.
         boxes: Corners in pixels of the image, ``(M, 4)``.
         labels: Indices of classes ``(M, )``.
         scores: ``(M, )``; None for ground truth.
@@ -48,12 +48,12 @@ class Panel(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """An image with what is to be seen on it.
+    """An image and its panels.
 
     Attributes:
-        path: Of its file.
-        image: RGB, ``(H, W, 3)``, as it is in the file.
-        panels: Ground truth if there is any, the detector, then its exits.
+        path: Of the image file.
+        image: RGB, ``(H, W, 3)``, as in the file.
+        panels: Ground truth, if available, the detector, then its exits.
     """
 
     path: str
@@ -64,21 +64,21 @@ class Detections(NamedTuple):
 def images_of_split(
     config: Config, split: str, detector: BaseModel, limit: int, score: float
 ) -> Iterator[Detections]:
-    """Go through the first images of a config's data, with their ground truth.
+    """Iterate over the first images of a config's data, with their ground truth.
 
     Args:
         config: With ``val_dataloader`` or ``test_dataloader``.
         split: ``'val'`` or ``'test'``.
         detector: From :func:`mmmuse.export.trained.load_trained_detector`.
-        limit: How many images, if there are as many.
-        score: Boxes of lower scores are left out.
+        limit: Maximum number of images.
+        score: Boxes of lower scores are omitted.
 
     Raises:
-        InputError: If the config has no such data, there is no image, or one cannot be read.
+        InputError: If the config has no such data or no image, or an image cannot be read.
     """
     dataset: BaseDataset = DATASETS.build(deepcopy(_dataset_config(config, split)))
     if not len(dataset):
-        raise InputError(f'the data set of {split}_dataloader holds no image')
+        raise InputError(f'the data set of {split}_dataloader has no images')
     for i in range(min(limit, len(dataset))):
         info = dataset.get_data_info(i)
         image = _read_image(info['img_path'])
@@ -89,17 +89,17 @@ def images_of_split(
 def images_of_files(
     config: Config, split: str, detector: BaseModel, files: Iterable[str], score: float
 ) -> Iterator[Detections]:
-    """Go through image files, which have no ground truth.
+    """Iterate over image files, which have no ground truth.
 
     Args:
         config: With ``val_dataloader`` or ``test_dataloader``; its data need not be there.
-        split: ``'val'`` or ``'test'``, whose pipeline is taken.
+        split: ``'val'`` or ``'test'``, whose pipeline is used.
         detector: From :func:`mmmuse.export.trained.load_trained_detector`.
         files: Paths.
         score: Boxes of lower scores are left out.
 
     Raises:
-        InputError: If the config has no such pipeline, or a file is missing or no image.
+        InputError: If the config has no such pipeline, or a file is missing or not an image.
     """
     pipeline = Compose(deepcopy(_innermost(_dataset_config(config, split)).get('pipeline')))
     for file in files:
@@ -109,10 +109,10 @@ def images_of_files(
 
 
 def class_names(config: Config, split: str, detector: BaseModel) -> list[str]:
-    """Return the names of the classes, of the checkpoint and the data set alike.
+    """Return the class names of the checkpoint and the data set.
 
     Raises:
-        InputError: If the two name other classes, or in another order.
+        InputError: If the two differ in names or order.
     """
     dataset = {**deepcopy(_dataset_config(config, split)), 'lazy_init': True}
     shown = list(DATASETS.build(dataset).metainfo.get('classes') or ())
@@ -185,7 +185,7 @@ def draw_detections(detections: Detections, classes: Sequence[str], note: str = 
     Args:
         detections: The image and its boxes.
         classes: Names, by label.
-        note: Behind the file's name above the panels.
+        note: Text after the file's name in the title.
     """
     height, width = detections.image.shape[:2]
     inch = _PANEL / max(height, width)
@@ -209,7 +209,7 @@ def draw_detections(detections: Detections, classes: Sequence[str], note: str = 
 def _draw_boxes(axis: Axes, panel: Panel, classes: Sequence[str]) -> None:
     width, height = axis.get_xlim()[1], axis.get_ylim()[0]
     order = range(len(panel.boxes)) if panel.scores is None else panel.scores.argsort().tolist()
-    for i in order:  # The surest is drawn last and lies on top.
+    for i in order:  # The highest score is drawn last, on top.
         label = int(panel.labels[i])
         text = classes[label] if label < len(classes) else f'class {label}'
         if panel.scores is not None:

@@ -1,4 +1,4 @@
-"""Thresholds of early exits for a wanted average cost, and what they give."""
+"""Thresholds of early exits for a given average cost, and their accuracy and cost."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from mmmuse.errors import InputError
 
 
 class ExitRecord(NamedTuple):
-    """What every exit says of N images.
+    """Confidence and correctness of every exit on N images.
 
     Attributes:
         confidence: The largest probability at exits 1 to T - 1, ``(N, T - 1)``.
-        correct: Whether each of the T exits is right, bool ``(N, T)``.
+        correct: Whether each of the T exits predicts the label, bool ``(N, T)``.
     """
 
     confidence: np.ndarray
@@ -24,83 +24,81 @@ class ExitRecord(NamedTuple):
         return ExitRecord(self.confidence[rows], self.correct[rows])
 
 
-def leaving_costs(
-    trunk_macs: Sequence[int], exit_macs: Sequence[int], looked_at: Sequence[bool]
+def cumulative_costs(
+    trunk_macs: Sequence[int], exit_macs: Sequence[int], enabled: Sequence[bool]
 ) -> np.ndarray:
-    """Return what an image costs that leaves at each exit: the way there and the exits on it.
+    """Return the cost of an image that takes each exit: the backbone and the exits so far.
 
     Args:
         trunk_macs: Multiply-adds of the backbone up to each exit, T values; the
-            last is the whole network with its classifier.
+            last is the full network with its classifier.
         exit_macs: Multiply-adds of each exit's bottleneck and classifier, T - 1 values.
-        looked_at: Whether each of them is looked at, T - 1 values.
+        enabled: Whether each of them is computed, T - 1 values.
 
     Returns:
         T values, multiply-adds.
 
     Example:
-        >>> leaving_costs([10, 20, 30], [1, 2], [True, True]).tolist()
+        >>> cumulative_costs([10, 20, 30], [1, 2], [True, True]).tolist()
         [11, 23, 33]
-        >>> leaving_costs([10, 20, 30], [1, 2], [False, True]).tolist()
+        >>> cumulative_costs([10, 20, 30], [1, 2], [False, True]).tolist()
         [10, 22, 32]
     """
-    heads = np.cumsum(np.where(looked_at, exit_macs, 0))
+    heads = np.cumsum(np.where(enabled, exit_macs, 0))
     return np.asarray(trunk_macs) + np.append(heads, heads[-1])
 
 
-def leaving_exits(confidence: np.ndarray, thresholds: Sequence[float | None]) -> np.ndarray:
-    """Return the exit at which each image leaves, counted from 0.
+def taken_exits(confidence: np.ndarray, thresholds: Sequence[float | None]) -> np.ndarray:
+    """Return the exit that each image takes, counted from 0.
 
     Args:
         confidence: ``(N, T - 1)``.
-        thresholds: T - 1 values; None for an exit that is not looked at.
+        thresholds: T - 1 values; None for a disabled exit.
 
     Example:
-        >>> leaving_exits(np.array([[0.9, 0.5], [0.2, 0.8], [0.1, 0.1]]), [0.7, 0.6]).tolist()
+        >>> taken_exits(np.array([[0.9, 0.5], [0.2, 0.8], [0.1, 0.1]]), [0.7, 0.6]).tolist()
         [0, 1, 2]
     """
     limits = np.array([np.inf if threshold is None else threshold for threshold in thresholds])
-    sure = np.column_stack([confidence >= limits, np.ones(len(confidence), dtype=bool)])
-    return sure.argmax(1)
+    confident = np.column_stack([confidence >= limits, np.ones(len(confidence), dtype=bool)])
+    return confident.argmax(1)
 
 
 def thresholds_for_cost(
-    confidence: np.ndarray, costs: np.ndarray, looked_at: Sequence[bool], wanted: float
+    confidence: np.ndarray, costs: np.ndarray, enabled: Sequence[bool], wanted: float
 ) -> list[float | None]:
-    r"""Choose thresholds with which a set of images costs a wanted average.
+    r"""Choose thresholds for which the average cost of a set of images is a given one.
 
-    Of the images that come to an exit about the same share leaves at each,
-    those that it is most sure of:
+    About the same share of the images that reach an exit takes it, at every exit: those of
+    highest confidence.
 
     .. math::
         p_i \propto q^{i}, \qquad \sum_i p_i c_i = c
 
-    where :math:`p_i` is the share of all images that leaves at exit i,
-    :math:`c_i` what they cost, and q is found by bisection.
+    where :math:`p_i` is the share of all images that takes exit i, :math:`c_i` the cost of each,
+    and q is found by bisection.
 
     Args:
         confidence: On a validation set, ``(N, T - 1)``.
-        costs: :math:`c_i` in any unit, ``(T, )``; see :func:`leaving_costs`.
-        looked_at: Which of the T - 1 exits are looked at.
+        costs: :math:`c_i` in any unit, ``(T, )``; see :func:`cumulative_costs`.
+        enabled: Which of the T - 1 exits are computed.
         wanted: :math:`c`, in the same unit.
 
     Returns:
-        T - 1 thresholds; None for an exit that is not looked at, or at which
-        nobody leaves. Images of the same confidence leave together, so where
-        many have the same the average may be another one.
+        T - 1 thresholds; None for an exit that is disabled or that no image takes. Images of the
+        same confidence take the same exit, so with many ties the average cost may differ.
 
     Raises:
-        InputError: If no choice costs that little or that much.
+        InputError: If no thresholds have that average cost.
 
-    Source: MSDNet (Huang et al., ICLR 2018), section 5, budgeted batch
-    classification.
+    Source: MSDNet (Huang et al., ICLR 2018), section 5, budgeted batch classification.
     """
-    places = [i for i, looked in enumerate([*looked_at, True]) if looked]
+    places = [i for i, used in enumerate([*enabled, True]) if used]
     usable = costs[places]
     if not usable.min() <= wanted <= usable.max():
         raise InputError(
-            f'an average cost of {wanted:.3g} cannot be had: leaving at the first exit costs '
-            f'{usable.min():.3g}, at the last {usable.max():.3g}'
+            f'an average cost of {wanted:.3g} is not possible: the first exit costs '
+            f'{usable.min():.3g}, the last {usable.max():.3g}'
         )
 
     def shares(log_q: float) -> np.ndarray:
@@ -113,25 +111,25 @@ def thresholds_for_cost(
         middle = (low + high) / 2
         low, high = (middle, high) if shares(middle) @ usable < wanted else (low, middle)
     thresholds: list[float | None] = [None] * confidence.shape[1]
-    inside = np.arange(len(confidence))
+    remaining = np.arange(len(confidence))
     for place, share in zip(places[:-1], shares(low)):
-        count = min(round(share * len(confidence)), len(inside))
-        ordered = inside[np.argsort(-confidence[inside, place], kind='stable')]
+        count = min(round(share * len(confidence)), len(remaining))
+        ordered = remaining[np.argsort(-confidence[remaining, place], kind='stable')]
         if count == 0:
             continue
         thresholds[place] = float(confidence[ordered[count - 1], place])
-        inside = inside[confidence[inside, place] < thresholds[place]]
+        remaining = remaining[confidence[remaining, place] < thresholds[place]]
     return thresholds
 
 
 class EarlyExitPoint(NamedTuple):
-    """What one choice of thresholds gives on a set of images.
+    """Accuracy and cost of one choice of thresholds on a set of images.
 
     Attributes:
         thresholds: Of the T - 1 exits.
         accuracy: Top-1, in percent.
         cost: Average, in the unit of the costs.
-        shares: Of the images that leave at each of the T exits.
+        shares: Share of the images that take each of the T exits.
     """
 
     thresholds: list[float | None]
@@ -143,14 +141,14 @@ class EarlyExitPoint(NamedTuple):
 def evaluate_thresholds(
     record: ExitRecord, costs: np.ndarray, thresholds: list[float | None]
 ) -> EarlyExitPoint:
-    """Return what thresholds give on a set of images; choose them on another one.
+    """Return accuracy and cost of thresholds, which should be chosen on another set of images.
 
     Args:
         record: Of the images.
-        costs: Of leaving at each exit, ``(T, )``.
+        costs: Of each exit, ``(T, )``; see :func:`cumulative_costs`.
         thresholds: T - 1 values.
     """
-    exits = leaving_exits(record.confidence, thresholds)
+    exits = taken_exits(record.confidence, thresholds)
     return EarlyExitPoint(
         thresholds,
         float(100 * record.correct[np.arange(len(exits)), exits].mean()),
@@ -162,13 +160,13 @@ def evaluate_thresholds(
 def gain_over_fixed_exits(
     cost: float, accuracy: float, fixed_costs: Sequence[float], fixed_accuracies: Sequence[float]
 ) -> float | None:
-    """Return how far a point lies above the straight line between its neighbouring fixed exits.
+    """Return the accuracy of a point above linear interpolation between the fixed exits.
 
     Args:
         cost: Average cost of the point.
         accuracy: Its accuracy, in percent.
-        fixed_costs: Of the exits as networks of their own, in any order.
-        fixed_accuracies: Theirs.
+        fixed_costs: Costs of the exits as separate networks, in any order.
+        fixed_accuracies: Their accuracies.
 
     Returns:
         Percentage points; None outside the fixed exits.

@@ -1,4 +1,4 @@
-"""Accuracy against cost: exits as networks of their own, and early exit."""
+"""Figures of accuracy against cost, for exits as separate networks and for early exit."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ def draw_accuracy(
     """Draw curves of accuracy, a panel for each kind of cost.
 
     Args:
-        panels: By the label of its axis: by name, points (cost, accuracy in percent).
+        panels: For each label of a cost axis, the points (cost, accuracy in percent) by name.
         path: PNG to write.
         baseline: Accuracy of a dashed line, in percent.
     """
@@ -38,7 +38,7 @@ def draw_accuracy(
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows of the same keys under their names."""
+    """Write rows, which have the same keys, as CSV."""
     with path.open('w', newline='') as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

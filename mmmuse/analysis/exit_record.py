@@ -20,7 +20,7 @@ def record_exits(distiller: SelfDistiller, batches: Iterable[tuple[Tensor, Tenso
         batches: Normalised images ``(N, C, H, W)`` and labels ``(N, )``.
 
     Raises:
-        InputError: If there are no images.
+        InputError: If ``batches`` is empty.
     """
     confidence, correct = [], []
     for images, labels in batches:
@@ -28,5 +28,5 @@ def record_exits(distiller: SelfDistiller, batches: Iterable[tuple[Tensor, Tenso
         confidence.append(logits[:, :-1].softmax(-1).amax(-1))
         correct.append(logits.argmax(-1) == labels[:, None])
     if not correct:
-        raise InputError('there are no images to evaluate on')
+        raise InputError('no images to evaluate on')
     return ExitRecord(torch.cat(confidence).numpy(), torch.cat(correct).numpy())

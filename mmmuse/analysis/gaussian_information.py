@@ -1,4 +1,4 @@
-"""Estimates of mutual information where it is known: between correlated Gaussian vectors."""
+"""Estimates of a known mutual information, that of correlated Gaussian vectors."""
 
 import math
 import statistics
@@ -26,14 +26,14 @@ def gaussian_information(rho: float, dim: int) -> float:
         Nats.
 
     Raises:
-        InputError: If the correlation is not between -1 and 1, or there is no dimension.
+        InputError: If the correlation is not between -1 and 1, or ``dim`` is below 1.
 
     Example:
         >>> round(gaussian_information(0.6, 2), 4)
         0.4463
     """
     if not -1 < rho < 1:
-        raise InputError(f'a correlation lies between -1 and 1, got {rho}')
+        raise InputError(f'a correlation is between -1 and 1, got {rho}')
     if dim < 1:
         raise InputError(f'a vector has at least 1 dimension, got {dim}')
     return 0.0 - 0.5 * dim * math.log(1 - rho**2)
@@ -46,7 +46,7 @@ def draw_gaussians(rho: float, dim: int, num_pairs: int) -> tuple[Tensor, Tensor
 
 
 class GaussianEstimate(NamedTuple):
-    """What an estimator says of fresh pairs, in nats.
+    """An estimate on pairs that were not trained on, in nats.
 
     Attributes:
         mean: Over the batches.
@@ -70,16 +70,15 @@ def estimate_gaussian_information(
 ) -> GaussianEstimate:
     """Train a critic with an estimator on pairs of Gaussians; return its estimate on fresh ones.
 
-    The critic is a ``concat`` one that scores every pair of a batch. No pair is
-    seen twice. Adam's learning rate falls to 0 as a cosine does. The random
-    numbers of the caller are left as they are.
+    The critic is a ``concat`` critic that scores every pair of a batch. No pair is used twice.
+    Adam's learning rate decays to 0 by a cosine. The caller's random state is unchanged.
 
     Args:
-        estimator: Fresh; it is trained with the critic's scores.
+        estimator: Untrained; it is trained with the critic's scores.
         rho: Correlation of each dimension, between -1 and 1.
         dim: Dimensions of either vector.
         steps: Batches to train on.
-        batch_size: Pairs of a batch; what InfoNCE can tell is its logarithm.
+        batch_size: Pairs of a batch; InfoNCE's estimate is at most its logarithm.
         seed: Of the critic and of the pairs.
         fresh_batches: Batches to estimate on.
         hidden_channels: Width of the critic.
@@ -107,7 +106,7 @@ def estimate_gaussian_information(
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         for _ in range(steps):
             optimizer.zero_grad()
-            # By the scores: for one location in many pairs that is the faster way to any loss.
+            # loss(scores) and not estimator(critic, ...): faster for one location in many pairs.
             estimator.loss(critic(*draw_gaussians(rho, dim, batch_size))).backward()
             optimizer.step()
             schedule.step()

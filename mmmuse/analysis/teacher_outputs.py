@@ -1,4 +1,4 @@
-"""What a teacher makes of fixed views of a training set, for ``teacher_cache``."""
+"""A teacher's outputs for fixed views of a training set, for ``teacher_cache``."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +20,8 @@ def build_offline(config: Config, num_views: int, seed: int) -> OfflineDistiller
     """Build an offline distiller whose data preprocessor makes fixed views.
 
     Raises:
-        InputError: If the config's model is no ``mmmuse.OfflineDistiller`` with a teacher
-            whose logits and last feature are tapped, or its data has no such views.
+        InputError: If the config's model is not an ``mmmuse.OfflineDistiller`` with a teacher
+            whose logits and last feature are tapped, or its data has no fixed views.
     """
     init_default_scope(config.get('default_scope') or 'mmpretrain')
     model = dict(config.model)
@@ -37,7 +37,7 @@ def build_offline(config: Config, num_views: int, seed: int) -> OfflineDistiller
             f'{preprocessor.get("type")}'
         )
     if preprocessor.get('batch_augments'):
-        raise InputError('images that batch_augments mixes have no outputs of their own to keep')
+        raise InputError('a cache has the outputs of single images, and batch_augments mixes them')
     preprocessor.update(fixed_views=num_views, seed=seed)
     model['student'] = {**model['student'], 'data_preprocessor': preprocessor}
     model['teacher_cache'] = None
@@ -58,9 +58,9 @@ def cache_teacher(
 
     Args:
         config: With ``train_dataloader``.
-        distiller: Of :func:`build_offline`.
-        dtype: In which they are kept.
-        report: Called with the batches that are done and their number.
+        distiller: From :func:`build_offline`.
+        dtype: Of the outputs.
+        report: Called with the number of finished batches and their total.
 
     Returns:
         ``logits`` ``(V, M, K)``, ``vectors`` ``(V, M, C)``, ``labels`` ``(M, )`` and
@@ -77,7 +77,7 @@ def cache_teacher(
     labels = torch.empty(total, dtype=torch.int64)
     hub = MessageHub.get_instance('cache_teacher')
     for view in range(num_views):
-        # One epoch more than there are views, so that the epoch is what is counted.
+        # max_epochs=1 would mean an iteration-based run, where the iteration selects the view.
         hub.update_info_dict(dict(epoch=view, max_epochs=num_views + 1))
         for done, batch in enumerate(loader, 1):
             places = batch['sample_idx']
@@ -91,7 +91,7 @@ def cache_teacher(
 
 
 def save_cache(cache: dict, out: Path) -> None:
-    """Write a cache whole or not at all."""
+    """Write a cache to a temporary file, and rename it when complete."""
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + '.part')
     try:

@@ -15,7 +15,7 @@ from mmmuse.errors import InputError
 
 
 class Boxes(NamedTuple):
-    """Box sizes of a data set, and what was left out.
+    """Box sizes of a data set, and the number of boxes left out.
 
     Attributes:
         sizes: Width and height in pixels at the training size, ``(N, 2)``, float64.
@@ -29,12 +29,12 @@ class Boxes(NamedTuple):
 def read_boxes(files: Mapping[str, tuple[str, ...] | None], image_size: float) -> Boxes:
     """Read the sizes of the boxes of COCO annotation files, at the training size.
 
-    Each image is taken to be resized, its aspect kept, so that its longer side is
-    ``image_size``. Boxes that :class:`mmmuse.detection.CheckedCocoDataset` leaves out, and crowds,
+    Each image is assumed to be resized to a longer side of ``image_size``, with its aspect
+    ratio kept. Boxes that :class:`mmmuse.detection.CheckedCocoDataset` leaves out, and crowds,
     are not counted.
 
     Args:
-        files: Path of each file to the names of the classes that count, None for all.
+        files: The class names to count for each path, None for all.
         image_size: Pixels.
 
     Raises:
@@ -76,9 +76,9 @@ def read_boxes(files: Mapping[str, tuple[str, ...] | None], image_size: float) -
 
 
 def annotation_files(dataset: dict) -> dict[str, tuple[str, ...] | None]:
-    """Return the annotation files of a data set's config, with the classes that it names.
+    """Return the annotation files in a data set's config, with their class names.
 
-    Wrappers are followed; repetitions are not counted.
+    Data sets in wrappers are included; repetitions are not counted.
 
     Args:
         dataset: ``train_dataloader.dataset``.
@@ -96,7 +96,7 @@ def annotation_files(dataset: dict) -> dict[str, tuple[str, ...] | None]:
 def image_size_of(dataset: dict) -> int | None:
     """Return the side of a data set's square training images, None if its pipeline has none.
 
-    It is that of the first mosaic or resize, the outermost wrapper first.
+    It is the size of the first mosaic or resize, the outermost wrapper first.
 
     Args:
         dataset: ``train_dataloader.dataset``.

@@ -13,7 +13,7 @@ class EfficientNetCIFAR(EfficientNet):
 
     Source: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional
     Neural Networks" (ICML 2019). The paper does not give a stem for 32x32; this
-    is the cheap reading, beside EfficientNet itself on images resized to 224.
+    is the cheaper choice, the other being EfficientNet on images resized to 224.
     """
 
     layer_settings = deepcopy(EfficientNet.layer_settings)

@@ -33,9 +33,9 @@ class SeparableBranch(nn.Sequential):
 class PreviousAdapter(nn.Module):
     """Bring the output of the cell before last to a cell's channels and resolution.
 
-    Of twice the resolution, two 1x1 convolutions look at every other pixel,
-    the second one pixel further down and right; of other channels, one 1x1
-    convolution; else the output stays as it is.
+    An output of twice the resolution goes through two 1x1 convolutions of stride 2, the second one
+    shifted by one pixel down and right. An output of other channels goes through one 1x1
+    convolution. Any other output is unchanged.
 
     Args:
         in_channels: Channels of the output of the cell before last.
@@ -77,7 +77,7 @@ class PreviousAdapter(nn.Module):
 
 
 class _Cell(nn.Module, ABC):
-    """A cell reads the two last outputs and hands on its own and the last one."""
+    """A cell maps the last two outputs to its own output and the last one."""
 
     bias: bool
 
@@ -101,7 +101,7 @@ class _Cell(nn.Module, ABC):
 
 
 class NormalCell(_Cell):
-    """NASNet-A's normal cell: 6 x ``channels`` out, the resolution stays."""
+    """NASNet-A's normal cell: 6 x ``channels`` out, at the same resolution."""
 
     bias = False
 
@@ -165,19 +165,18 @@ class ReductionCell(_Cell):
 class NASNet(BaseBackbone):
     """NASNet-A for images of CIFAR's size: N normal cells, a reduction, N, a reduction, N.
 
-    4 @ 1056 is ``num_cells=4, channels=44``: 1056 = 44 x 4 x 6 channels come
-    out, at a quarter of the input's resolution. A cell hands on a pair, its own
-    output and the one before it: tap ``'backbone.cells.4[0]'``.
+    4 @ 1056 is ``num_cells=4, channels=44``: 1056 = 44 x 4 x 6 output channels, at a quarter of
+    the input's resolution. A cell returns a pair, its own output and the one before it: tap
+    ``'backbone.cells.4[0]'``.
 
     Args:
         num_cells: N.
         channels: Of the first cells' branches; doubled at each reduction.
-        stem_channels: Of the 3x3 convolution in front.
+        stem_channels: Of the 3x3 convolution in the stem.
         in_channels: Of the image.
-        spare_convs: Also build, frozen and never used, the 1x1 convolutions of
-            each cell for the resolution that it does not see. The public
-            PyTorch code does, and the published parameter counts include them
-            (5,221,624 for 4 @ 1056 at 100 classes, of which 887,568 are never used).
+        spare_convs: Also build, frozen and unused, the 1x1 convolutions of each cell for the other
+            case of resolution, as the public PyTorch code does. The published parameter counts
+            include them (5,221,624 for 4 @ 1056 at 100 classes, of which 887,568 are unused).
         norm_eval: Keep BN in eval mode in training.
         init_cfg: MMEngine's.
 

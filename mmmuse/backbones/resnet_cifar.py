@@ -10,19 +10,18 @@ from mmmuse.registry import MODELS
 class SmallResNetCIFAR(ResNet_CIFAR):
     """The ResNets made for CIFAR: three stages of 16, 32 and 64 channels.
 
-    mmpretrain's ``ResNet_CIFAR`` is the ImageNet ResNet behind a small stem; this is
-    the family of depth 6 n + 2 with n basic blocks in each stage, and a 1x1
-    convolution with BN wherever a block changes its shape. Taps: ``'relu'`` (the
-    stem), ``'layer1'``, ``'layer2'``, ``'layer3'``.
+    mmpretrain's ``ResNet_CIFAR`` is the ImageNet ResNet with a small stem; this is the family of
+    depth 6 n + 2 with n basic blocks in each stage, and a 1x1 convolution with BN wherever a block
+    changes its shape. Taps: ``'relu'`` (the stem), ``'layer1'``, ``'layer2'``, ``'layer3'``.
 
     Args:
         depth: 20, 32, 44, 56 or 110.
-        stem_channels: Of the 3x3 convolution in front.
+        stem_channels: Of the 3x3 convolution in the stem.
         base_channels: Of the first stage; doubled in each of the next.
         num_stages: Stages that are built, 1 to 3.
         strides: Of the first block of each stage.
         dilations: Of each stage.
-        out_indices: Stages, from 0, whose maps are put out.
+        out_indices: Stages, from 0, whose maps are returned.
         zero_init_residual: Whether each block starts as the identity. Off, as in the
             comparison that table 7 quotes (RepDistiller).
         **kwargs: Those of mmpretrain's ``ResNet_CIFAR``: ``frozen_stages``,

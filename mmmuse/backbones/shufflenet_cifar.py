@@ -10,15 +10,15 @@ from mmmuse.registry import MODELS
 class ShuffleUnitCIFAR(nn.Module):
     """1x1 group convolution, shuffle, depthwise 3x3, 1x1 group convolution, and the input.
 
-    It differs from mmpretrain's ``ShuffleUnit`` where the networks for CIFAR do: the
-    bottleneck is a quarter of the channels that are computed, not of all that are put
-    out; the shuffle stands before the depthwise convolution, which ends in a ReLU;
-    the pooled input is concatenated behind.
+    It differs from mmpretrain's ``ShuffleUnit`` as the networks for CIFAR do. The bottleneck has a
+    quarter of the channels that the convolutions compute, without those of the pooled input. The
+    shuffle comes before the depthwise convolution, which ends in a ReLU. The pooled input is
+    concatenated last.
 
     Args:
         in_channels: Channels in.
-        out_channels: Channels out. In a unit that halves the resolution those of the
-            pooled input are among them; else they are those of the input.
+        out_channels: Channels out. In a unit that halves the resolution they include those of
+            the pooled input; otherwise they equal ``in_channels``.
         groups: Of the last convolution.
         first_groups: Of the first convolution and of the shuffle.
         halve: Whether the resolution is halved.
@@ -58,9 +58,9 @@ class ShuffleUnitCIFAR(nn.Module):
 
 @MODELS.register_module()
 class ShuffleNetV1CIFAR(ShuffleNetV1):
-    """ShuffleNetV1 for images of CIFAR's size: a 1x1 convolution in front, and no pooling.
+    """ShuffleNetV1 for images of CIFAR's size: a stem of one 1x1 convolution, without pooling.
 
-    Takes the arguments of mmpretrain's ``ShuffleNetV1``, but for ``with_cp``. Taps:
+    Takes the arguments of mmpretrain's ``ShuffleNetV1``, except ``with_cp``. Taps:
     ``'conv1'`` (the stem), ``'layers.0'``, ``'layers.1'``, ``'layers.2'``.
 
     Args:
@@ -79,7 +79,7 @@ class ShuffleNetV1CIFAR(ShuffleNetV1):
     def __init__(self, *args, in_channels: int = 3, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         if self.with_cp:
-            raise ValueError('ShuffleNetV1CIFAR cannot recompute its units: leave out with_cp')
+            raise ValueError('ShuffleNetV1CIFAR does not support with_cp')
         self.conv1 = ConvModule(
             in_channels, self.conv1.out_channels, 1, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg
         )
@@ -110,15 +110,15 @@ class ShuffleNetV1CIFAR(ShuffleNetV1):
     def _freeze_stages(self) -> None:
         super()._freeze_stages()
         if self.frozen_stages >= 0:
-            self.conv1.eval()  # mmpretrain leaves the statistics of the stem's BN moving.
+            self.conv1.eval()  # mmpretrain goes on updating the statistics of the stem's BN.
 
     def init_weights(self) -> None:
-        """Draw PyTorch's own initial weights, as the networks for CIFAR have, unless ``init_cfg`` says others."""
+        """Initialise as PyTorch does, like the networks for CIFAR, unless ``init_cfg`` is given."""
         fresh = not self.is_init
         super(ShuffleNetV1, self).init_weights()
         if fresh and not self.init_cfg:
             for module in self.modules():
-                if isinstance(module, nn.Conv2d):  # Of which mmcv has drawn its own.
+                if isinstance(module, nn.Conv2d):  # Initialised by mmcv.
                     module.reset_parameters()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

@@ -16,25 +16,23 @@ from mmmuse.tapping.taps import FeatureTaps, resolve_tap, select_tensor
 
 @MODELS.register_module()
 class TruncatedBackbone(BaseModule):
-    """A backbone up to one of its modules; what lies behind that is not built into it.
+    """A backbone up to one of its modules; later modules are removed.
 
-    The backbone is built from its config and run once on a blank image; every
-    module that this forward has not reached when the last one is done is taken
-    out. Its own forward then comes to nothing behind the last module, which is
-    what is wanted: it has nothing left to do there.
+    The backbone is built from its config and run once on a blank image. Modules that the forward
+    has not reached when ``end`` is done are removed. The forward of the truncated backbone may
+    fail after ``end``, which is expected and ignored.
 
     Args:
         backbone: Config of any OpenMMLab backbone, or the built one.
-        end: Path of the last module in the backbone, e.g. ``'layer3'``; of one
-            that puts out several tensors one is chosen: ``'cells.9[0]'``.
-        outs: Paths of earlier modules whose features are put out too, before that of the last.
+        end: Path of the last module in the backbone, e.g. ``'layer3'``; an index selects one
+            of several output tensors: ``'cells.9[0]'``.
+        outs: Paths of earlier modules whose outputs are returned before that of the last.
         input_shape: ``(C, H, W)`` of the blank image; by default chosen by
             :func:`mmmuse.tapping.dry_run.blank_image_shapes`.
         init_cfg: MMEngine's.
 
     Raises:
-        InputError: If there is no such module, or it is not on the path of the
-            input through the backbone.
+        InputError: If a module does not exist, or the forward does not reach it.
     """
 
     def __init__(
@@ -49,30 +47,30 @@ class TruncatedBackbone(BaseModule):
         self.body = MODELS.build(backbone) if isinstance(backbone, dict) else backbone
         self.end = end
         self.outs = tuple(outs)
-        # By thread, for a server may have several, and by path.
+        # By thread, as a server may have several, and by path.
         self._reached: dict[int, dict[str, Tensor]] = {}
-        dry_run(self.body, self._cut_off, input_shape)
+        dry_run(self.body, self._truncate, input_shape)
         self._keep_features()
 
-    def _cut_off(self, forward: Callable[[], object], shape: tuple[int, ...]) -> None:
-        """Take out what a forward does not reach, and see that the feature stays what it is."""
+    def _truncate(self, forward: Callable[[], object], shape: tuple[int, ...]) -> None:
+        """Remove the modules that a forward does not need, and check that its outputs are equal."""
         end = resolve_tap(self.body, self.end)
         taps = FeatureTaps(self.body, dict.fromkeys([*self.outs, self.end]))
         with _Progress(self.body, end) as progress, taps:
             forward()
             if self.end not in taps.reached:
                 raise InputError(
-                    f'{type(self.body).__name__} cannot end at {self.end!r}: that module is not on '
-                    'the path of the input'
+                    f'{type(self.body).__name__} cannot end at {self.end!r}: the forward does not '
+                    'reach that module'
                 )
             if taps.reached[-1] != self.end:
                 raise InputError(
-                    f'{type(self.body).__name__} cannot end at {self.end!r}: {taps.reached[-1]!r}, '
-                    'which is to be put out too, lies behind that module'
+                    f'{type(self.body).__name__} cannot end at {self.end!r}: {taps.reached[-1]!r} in '
+                    'outs is a later module'
                 )
             features = taps.pop()
         taps.remove()
-        progress.remove_the_rest(self.body)
+        progress.remove_unreached(self.body)
         handles = self._keep_features()
         found = self._features(forward)
         for handle in handles:
@@ -80,20 +78,20 @@ class TruncatedBackbone(BaseModule):
         expected = [features[path] for path in (*self.outs, self.end)]
         if not all(torch.equal(*pair) for pair in zip(found, expected)):
             raise InputError(
-                f'{type(self.body).__name__} cannot end at {self.end!r}: what lies behind that '
-                'module changes its output'
+                f'{type(self.body).__name__} cannot end at {self.end!r}: a later module changes '
+                'its output'
             )
         try:
             self.body.train()
         except (AttributeError, IndexError) as error:
             raise InputError(
-                f'{type(self.body).__name__} cannot end at {self.end!r}: its train() is about what '
-                f'lies behind ({error}); frozen_stages may reach too far'
+                f'{type(self.body).__name__} cannot end at {self.end!r}: its train() uses a later '
+                f'module ({error}); frozen_stages may be too high'
             ) from error
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map images ``(N, C, H, W)`` to what ``outs`` and, last, the module ``end`` put out."""
-        # Not the module's call: tracers keep account of calls, and this one may end in an error.
+        """Map images ``(N, C, H, W)`` to the outputs of the modules ``outs`` and, last, ``end``."""
+        # Not self.body(x): tracers record module calls, and this one may end in an error.
         return self._features(lambda: self.body.forward(x))
 
     def _keep_features(self) -> list[RemovableHandle]:
@@ -110,7 +108,7 @@ class TruncatedBackbone(BaseModule):
         try:
             forward()
         except Exception:
-            # Behind the end, modules are missing; before it, the error is a real one.
+            # After the end, modules are missing; before it, the error is a real one.
             if self.end not in self._reached.get(thread, {}):
                 self._reached.pop(thread, None)
                 raise
@@ -119,7 +117,7 @@ class TruncatedBackbone(BaseModule):
 
 
 class _Progress:
-    """Notes which modules a forward enters and leaves until a given one is done."""
+    """Records which modules a forward has entered and finished when a given one is done."""
 
     def __init__(self, model: nn.Module, end: nn.Module) -> None:
         self._model = model
@@ -132,7 +130,7 @@ class _Progress:
         for module in self._model.modules():
             self._handles += [
                 module.register_forward_pre_hook(self._enter),
-                module.register_forward_hook(self._leave),
+                module.register_forward_hook(self._finish),
             ]
         return self
 
@@ -140,7 +138,7 @@ class _Progress:
         if self._end not in self._done:
             self._entered.add(module)
 
-    def _leave(self, module: nn.Module, *_: Any) -> None:
+    def _finish(self, module: nn.Module, *_: Any) -> None:
         if self._end not in self._done:
             self._done.add(module)
 
@@ -148,12 +146,12 @@ class _Progress:
         for handle in self._handles:
             handle.remove()
 
-    def remove_the_rest(self, module: nn.Module) -> None:
-        """Take out of a module that was under way then the children that had not been reached."""
+    def remove_unreached(self, module: nn.Module) -> None:
+        """Remove, recursively, the children that had not been reached by then."""
         for name, child in list(module._modules.items()):
             if child is None or child in self._done:
                 continue
             if self._entered.isdisjoint(child.modules()):
                 del module._modules[name]
             else:
-                self.remove_the_rest(child)
+                self.remove_unreached(child)

@@ -10,8 +10,7 @@ from mmmuse.registry import MODELS
 class PreActivationBlock(nn.Module):
     """BN, ReLU, 3x3 convolution, twice, and the input added to it.
 
-    Where the channels change, a 1x1 convolution of the first activation takes the
-    input's place.
+    Where the channels change, a 1x1 convolution of the first activation is added instead.
 
     Args:
         in_channels: Channels in.
@@ -44,25 +43,23 @@ class PreActivationBlock(nn.Module):
 class WideResNet(BaseBackbone):
     """A wide residual network for images of CIFAR's size: WRN-depth-widen_factor.
 
-    A 3x3 convolution of 16 channels and three stages of 16 k, 32 k and 64 k. Blocks
-    normalise before they convolve, so the last stage ends in a BN and a ReLU. Taps:
-    ``'conv1'`` (the stem), ``'layer1'``, ``'layer2'``, ``'relu'`` (the last stage
-    with these).
+    A 3x3 convolution of 16 channels and three stages of 16 k, 32 k and 64 k. Blocks normalise
+    before they convolve, so the last stage ends in a BN and a ReLU. Taps: ``'conv1'`` (the stem),
+    ``'layer1'``, ``'layer2'``, ``'relu'`` (the last stage with these).
 
     Args:
         depth: 6 n + 4, with n blocks in each stage.
         widen_factor: k.
         dropout: Probability of a zero between a block's convolutions.
         in_channels: Of the image.
-        out_indices: Stages, from 0, whose maps are put out; that of the last is
-            behind its BN and ReLU.
+        out_indices: Stages, from 0, whose maps are returned; the last one is after its BN and ReLU.
         frozen_stages: -1 for none, 0 for the stem, s for the stem and s stages: no
             gradient, BN in eval mode.
         norm_eval: Keep BN in eval mode in training.
         init_cfg: MMEngine's.
 
     Raises:
-        ValueError: If there is no network of that depth or no such stage.
+        ValueError: If no network has that depth, or a stage does not exist.
 
     Source: Zagoruyko and Komodakis, "Wide Residual Networks" (BMVC 2016).
     """
@@ -119,7 +116,7 @@ class WideResNet(BaseBackbone):
         return tuple(outs)
 
     def train(self, mode: bool = True) -> 'WideResNet':
-        """Set training mode, but for what is frozen."""
+        """Set training mode, except for frozen modules."""
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:

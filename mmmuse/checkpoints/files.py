@@ -1,4 +1,4 @@
-"""Read a checkpoint file without running code that it may hold."""
+"""Read a checkpoint file without running code that it may contain."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
 
 from mmmuse.errors import InputError
 
-# What PyTorch's weights_only loading says of a file that names a class or function to call.
+# PyTorch's messages with weights_only=True for a file that refers to other classes or functions.
 _NEEDS_CODE = re.compile(
     r'Unsupported (global|class)|not an allowed global|Can only build', re.IGNORECASE
 )
@@ -34,7 +34,7 @@ _UNREADABLE = (
 def refuse_code_in_checkpoints(trust: bool) -> None:
     """Make every load in this process ``weights_only``, unless the user trusts the file.
 
-    MMEngine falls back to running a pickle's code by itself.
+    Otherwise MMEngine falls back to full unpickling, which can run code.
     """
     if not trust:
         os.environ[_FORCE] = '1'
@@ -43,38 +43,33 @@ def refuse_code_in_checkpoints(trust: bool) -> None:
 def read_checkpoint(
     path: str, trust: bool = False, flag: str = 'pass --trust-checkpoint'
 ) -> dict[str, Any]:
-    """Return what a checkpoint of OpenMMLab's layout holds, its tensors on the CPU.
-
-    Args:
-        path: A local file, or an address that MMEngine downloads from.
-        trust: Accept files that hold more than weights.
-        flag: How a user says that, for the message.
+    """Read a checkpoint with OpenMMLab's keys; arguments as for :func:`read_file`.
 
     Raises:
-        InputError: As :func:`read_file`, and if it holds no weights.
+        InputError: As :func:`read_file`, and if the file has no weights.
     """
     content = read_file(path, trust, flag)
     if not isinstance(content, dict):
-        raise InputError(f'{path} is no checkpoint: it holds a {type(content).__name__}')
+        raise InputError(f'{path} is not a checkpoint: it contains a {type(content).__name__}')
     weights = content.get('state_dict', content)
     if not isinstance(weights, dict) or not all(
         isinstance(value, torch.Tensor) for value in weights.values()
     ):
-        raise InputError(f'{path} is no checkpoint: it holds no state_dict of tensors')
+        raise InputError(f'{path} is not a checkpoint: it has no state_dict of tensors')
     return content
 
 
 def read_file(path: str, trust: bool = False, flag: str = 'pass --trust-checkpoint') -> Any:
-    """Return what a file that PyTorch saved holds, its tensors on the CPU.
+    """Return the content of a file saved by PyTorch, with its tensors on the CPU.
 
     Args:
-        path: A local file, or an address that MMEngine downloads from.
+        path: A local file, or a URL for MMEngine to download.
         trust: Accept files that hold more than weights.
-        flag: How a user says that, for the message.
+        flag: How to set ``trust``, for the message.
 
     Raises:
-        InputError: If the file is missing, truncated, damaged, or holds more
-            than weights and is not trusted.
+        InputError: If the file is missing or damaged, or holds more than weights and is not
+            trusted.
     """
     if '://' not in path and not Path(path).is_file():
         raise InputError(f'no checkpoint file {path}')
@@ -91,15 +86,14 @@ def read_file(path: str, trust: bool = False, flag: str = 'pass --trust-checkpoi
                 f'trust its source, {flag}'
             ) from error
         raise InputError(
-            f'{path} is truncated or no checkpoint; it is left as it is, and an '
-            'earlier one can be named instead'
+            f'{path} is truncated or not a checkpoint; use an earlier checkpoint'
         ) from error
     return content
 
 
 @contextmanager
 def _weights_only(wanted: bool) -> Iterator[None]:
-    """Set, for one load, what PyTorch asks of every load in this process."""
+    """Set PyTorch's environment variable for weights_only loading during one load."""
     before = os.environ.pop(_FORCE, None)
     if wanted:
         os.environ[_FORCE] = '1'

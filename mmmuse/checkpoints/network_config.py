@@ -1,4 +1,4 @@
-"""Find the config of a network that another config names."""
+"""Resolve the network config that another config refers to."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -11,21 +11,21 @@ from mmmuse.errors import InputError
 
 
 def network_config(source: Mapping | str) -> dict:
-    """Return the config of a network: its model, with data preprocessor and scope.
+    """Return the config of a model, with its data preprocessor and scope.
 
     Args:
-        source: Config of the model or a whole config, the path of a config file or
-            ``'mmpretrain::folder/file.py'``. Of a distilled network it is the student's.
+        source: Config of the model or a complete config, the path of a config file or
+            ``'mmpretrain::folder/file.py'``. Of a distiller the student's config is returned.
 
     Raises:
-        InputError: If there is no such file, or it is no config of a model.
+        InputError: If the file does not exist or is not the config of a model.
     """
     name = source if isinstance(source, str) else 'a network'
     config = _load(source) if isinstance(source, str) else source
     if 'type' in config:
         return deepcopy(dict(config))
     if not isinstance(config.get('model'), dict):
-        raise InputError(f'{name} is no config of a model: it has neither type nor model')
+        raise InputError(f'{name} is not the config of a model: it has neither type nor model')
     model = deepcopy(dict(config['model']))
     if model.get('student') is not None:
         model = deepcopy(dict(model['student']))
@@ -39,7 +39,7 @@ def packaged_config(name: str) -> Config:
     """Return a config of an installed package, ``'mmpretrain::folder/file.py'``.
 
     Raises:
-        InputError: If there is none.
+        InputError: If it does not exist.
     """
     try:
         return get_config(name)
@@ -52,7 +52,7 @@ def _load(path: str) -> Config:
         return packaged_config(path)
     if not Path(path).is_file():
         raise InputError(
-            f"no config file {path}; tools/train.py looks from the config's folder, another "
-            'program from its own'
+            f"no config file {path}; tools/train.py resolves it relative to the config's "
+            'folder, other programs relative to the current one'
         )
     return Config.fromfile(path)

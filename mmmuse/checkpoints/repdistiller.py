@@ -1,4 +1,4 @@
-"""Weights of the published teachers of table 7 under OpenMMLab's names."""
+"""Conversion of RepDistiller's weights, the published teachers of table 7, to OpenMMLab's names."""
 
 import re
 from collections import OrderedDict
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmmuse.errors import InputError
 
-# A network's modules there and here; the first pattern that a name begins with counts.
+# RepDistiller's prefixes and ours; the first pattern that matches is used.
 _RESNET = {
     r'(conv1|bn1|layer\d+)\.': r'backbone.\1.',
     r'fc\.': 'head.fc.',
@@ -21,7 +21,7 @@ _WIDE_RESNET = {
     r'block(\d+)\.layer\.': r'backbone.layer\1.',
     r'fc\.': 'head.fc.',
 }
-# Of a unit's convolutions and normalisations; the stages count from 1 there and from 0 here.
+# Convolutions and norms of a unit; RepDistiller counts stages from 1, mmpretrain from 0.
 _SHUFFLENET = {
     r'(conv|bn)1\.': r'backbone.conv1.\1.',
     **{
@@ -35,12 +35,11 @@ _SHUFFLENET = {
 
 @dataclass(frozen=True)
 class Network:
-    """A network of RepDistiller's.
+    """A network of RepDistiller.
 
     Attributes:
         config: The name of its config in ``configs/baselines``.
-        names: What a name begins with, as a regular expression, and what it begins
-            with here.
+        names: Our prefix for each of its prefixes, a regular expression.
     """
 
     config: str
@@ -57,7 +56,7 @@ NETWORKS = {
 
 
 def plain_name(network: str, name: str) -> str:
-    """Return the OpenMMLab name of a tensor; a name that the network does not have stays.
+    """Return the OpenMMLab name of a tensor; unknown names are unchanged.
 
     Args:
         network: A key of ``NETWORKS``.
@@ -79,14 +78,14 @@ def plain_name(network: str, name: str) -> str:
 
 
 def plain_weights(network: str, content: Any) -> OrderedDict[str, Tensor]:
-    """Return the weights of a checkpoint of RepDistiller's under OpenMMLab's names.
+    """Return the weights of RepDistiller's checkpoint under OpenMMLab's names.
 
     Args:
         network: A key of ``NETWORKS``.
-        content: What the file holds: ``dict(model=state_dict, epoch=..., ...)``.
+        content: Of the file: ``dict(model=state_dict, epoch=..., ...)``.
 
     Raises:
-        InputError: If there is no ``model`` of tensors in it.
+        InputError: If it has no ``model`` of tensors.
     """
     weights = content.get('model') if isinstance(content, dict) else None
     if (
@@ -95,6 +94,6 @@ def plain_weights(network: str, content: Any) -> OrderedDict[str, Tensor]:
         or not all(isinstance(value, Tensor) for value in weights.values())
     ):
         raise InputError(
-            "the file is no checkpoint of RepDistiller's: it holds no 'model' of named tensors"
+            "not a checkpoint of RepDistiller: the file has no 'model' of named tensors"
         )
     return OrderedDict((plain_name(network, name), value) for name, value in weights.items())

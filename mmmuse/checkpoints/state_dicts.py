@@ -1,4 +1,4 @@
-"""The student's weights in a distiller's state dict, and the rest."""
+"""Split a distiller's state dict into the student's weights and the others, and join them again."""
 
 import re
 from collections import OrderedDict
@@ -6,10 +6,10 @@ from collections import OrderedDict
 from mmmuse.errors import InputError
 
 _STUDENT = 'student.'
-REST = 'distiller'  # The key of a checkpoint that holds all but the student.
+DISTILLER_KEY = 'distiller'  # Of a checkpoint: all weights except the student's.
 
-# Names that parameters of a distiller had before, and have now. None holds "head" or "neck":
-# the custom_keys of a user's paramwise_cfg are parts of names, and mean those of the network.
+# Former and current prefixes of a distiller's parameters. The current ones do not contain "head" or
+# "neck": with these custom_keys of paramwise_cfg a user means the student's parameters.
 _RENAMED = (
     (re.compile(r'^head\.'), 'muse.'),
     (re.compile(r'^neck\.'), 'adapters.'),
@@ -18,11 +18,11 @@ _RENAMED = (
 
 
 def with_current_names(weights: dict, prefix: str = '') -> dict:
-    """Rename in place, and return, what an earlier version saved of a distiller.
+    """Rename the weights that an earlier version saved, in place, and return them.
 
     Args:
-        weights: A distiller's state dict, or its part beside the student.
-        prefix: Of the distiller's names in it.
+        weights: A distiller's state dict, with or without the student.
+        prefix: Common prefix of the distiller's names.
     """
     for name in [name for name in weights if name.startswith(prefix)]:
         own = name.removeprefix(prefix)
@@ -34,11 +34,11 @@ def with_current_names(weights: dict, prefix: str = '') -> dict:
 
 
 def with_plain_names(weights: dict, prefix: str = _STUDENT) -> OrderedDict:
-    """Return a network's part of a state dict, module versions included, under plain names.
+    """Return the weights of one network, and its modules' versions, without the prefix.
 
     Args:
         weights: A distiller's state dict.
-        prefix: Of the network's names in it; the student's by default.
+        prefix: Of the network's names; the student's by default.
     """
     plain = OrderedDict(
         (name.removeprefix(prefix), value)
@@ -54,10 +54,7 @@ def with_plain_names(weights: dict, prefix: str = _STUDENT) -> OrderedDict:
 
 
 def with_distiller_names(weights: dict) -> OrderedDict:
-    """Return plain weights, as a distiller or MMEngine saved them, under the distiller's names.
-
-    Weights that have these names already are returned as they are.
-    """
+    """Return a student's weights under the distiller's names; those that have them are unchanged."""
     if any(_STUDENT in name for name in weights):
         return weights
     prefixed = OrderedDict(
@@ -70,17 +67,17 @@ def with_distiller_names(weights: dict) -> OrderedDict:
     return prefixed
 
 
-def halves(weights: dict) -> tuple[dict, dict]:
-    """Return the student's part of a distiller's weights, and the rest, under their full names."""
+def split_state_dict(weights: dict) -> tuple[dict, dict]:
+    """Return the student's weights and all others, both under their full names."""
     student = {name: value for name, value in weights.items() if name.startswith(_STUDENT)}
     return student, {name: value for name, value in weights.items() if name not in student}
 
 
 def check_same(part: str, model: dict, file: dict) -> None:
-    """Compare names and shapes of a model's weights with those of a checkpoint.
+    """Check that a checkpoint has the names and shapes of a model's weights.
 
     Raises:
-        InputError: If they differ; the tensors are named.
+        InputError: If they differ; the message names the tensors.
     """
     own, found = (
         {name: tuple(value.shape) for name, value in weights.items()} for weights in (model, file)

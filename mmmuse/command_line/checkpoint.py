@@ -1,4 +1,4 @@
-"""Look at a checkpoint before a run touches anything."""
+"""Check a checkpoint before a run writes files."""
 
 from mmengine.runner import find_latest_checkpoint
 
@@ -8,7 +8,7 @@ from mmmuse.checkpoints.files import read_checkpoint
 def check_before_loading(config, trust: bool) -> None:
     """Check the file that a run with this config would load or resume from, if any.
 
-    Addresses of other kinds than a local file are left to MMEngine.
+    URLs are not checked here.
 
     Raises:
         InputError: If it cannot be loaded; see :func:`mmmuse.checkpoints.files.read_checkpoint`.

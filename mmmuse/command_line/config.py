@@ -33,8 +33,8 @@ _OTHER_KEYS = {
 }
 _BASE_VARIABLE = re.compile(r'_base_\.(\w+)')
 _LOADER_KEYS = set(inspect.signature(DataLoader).parameters) | {'num_batch_per_epoch'}
-# Parts in which MMEngine ignores unknown keys, or which a run may build late or never: for each
-# the type for which it is checked (None for any) and its known keys.
+# Parts in which MMEngine ignores unknown keys, or which a run may build late or never. For each: the
+# type for which it is checked (None for any), and its known keys.
 _PARTS: dict[str, tuple[str | None, set[str]]] = {
     'env_cfg': (None, {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'}),
     'auto_scale_lr': (None, {'base_batch_size', 'enable'}),
@@ -105,7 +105,7 @@ def check_at_least(args: argparse.Namespace, **least: int) -> None:
         **least: Limit of each by its name.
 
     Raises:
-        InputError: If one is.
+        InputError: If a number is below its limit.
     """
     for name, limit in least.items():
         number = getattr(args, name)
@@ -117,8 +117,7 @@ def load_config(path: str, options: dict) -> Config:
     """Read a config file and merge the command line's options into it.
 
     Raises:
-        InputError: If the file is missing, or a key or the variant that the head names is
-            unknown.
+        InputError: If the file is missing, or a key or the variant that the head names is unknown.
     """
     if not Path(path).is_file():
         raise InputError(f'no config file {path}')
@@ -151,8 +150,8 @@ def _inline_networks(config: Config, path: str, options: dict) -> None:
 def _inline_variant(config: Config, options: dict) -> dict:
     """Put the head and the neck of a named variant into the config; return the other options.
 
-    Options for single keys of the head are then merged into it, and what a run dumps
-    stands on its own.
+    Options for single keys of the head can then be merged into it, and a dumped config is
+    self-contained.
     """
     model = config.get('model')
     if not isinstance(model, dict) or 'student' not in model:
@@ -165,7 +164,7 @@ def _inline_variant(config: Config, options: dict) -> dict:
 
 
 def _from_its_file(name: str, path: str) -> str:
-    """Return the path that a config file or one of its bases names, relative to that file."""
+    """Resolve a path relative to the config file, or the base of it, that contains the path."""
     for file in _own_files(Path(path)):
         constants = (node for node in ast.walk(ast.parse(file.read_text())))
         if any(isinstance(node, ast.Constant) and node.value == name for node in constants):
@@ -180,7 +179,7 @@ def refuse_unknown_keys(config: Config, path: str, options: dict) -> None:
     not checked, nor are files that a run has dumped, in which such variables are plain keys.
 
     Raises:
-        InputError: With the key and the nearest known one.
+        InputError: If a key is unknown; the message has the nearest known one.
     """
     read = runner_keys(config)
     for key in options:
@@ -256,10 +255,10 @@ def apply_shared_flags(config: Config, args: argparse.Namespace) -> None:
             continue
         loader.setdefault('pin_memory', torch.cuda.is_available() and not args.no_pin_memory)
         loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
-        if config.get('default_scope') != 'mmdet':  # Its batches are lists, as MMEngine's own are.
+        if config.get('default_scope') != 'mmdet':  # Its batches are lists, MMEngine's default.
             loader.setdefault('collate_fn', dict(type='default_collate'))
     if args.launcher != 'none' and not torch.cuda.is_available():
-        # What MMEngine fills in for a GPU, without the device.
+        # MMEngine's defaults for a GPU, without the device.
         config.model_wrapper_cfg = {
             'type': 'MMDistributedDataParallel',
             'find_unused_parameters': config.get('find_unused_parameters', False),

@@ -20,8 +20,8 @@ _UNKNOWN_TYPE = re.compile(r'[\'"]?(\S+ is not in the \S+ registry)')
 
 
 def explanation(error: BaseException) -> str | None:
-    """Return one line for an error that bad input causes; None for any other."""
-    # The text of a KeyError is the repr of its message.
+    """Return one line for an error caused by bad input; None for any other."""
+    # str() of a KeyError is the repr of its message.
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     message = ' '.join(str(text).split())
     if isinstance(error, (MMMuseError, ConfigParsingError)):
@@ -75,7 +75,7 @@ def _was_interrupted(error: BaseException | None) -> bool:
 
 @contextmanager
 def explained(on_interrupt: str = 'interrupted') -> Iterator[None]:
-    """Exit with 1 and one line on bad input, with 130 on Ctrl-C; other errors pass.
+    """Exit with 1 and one line on bad input, with 130 on Ctrl-C; other errors propagate.
 
     Args:
         on_interrupt: Message on Ctrl-C.

@@ -1,4 +1,4 @@
-"""Tables for people, JSON for programs."""
+"""Output of the tools: tables on the terminal, JSON files and new folders."""
 
 import json
 import platform
@@ -19,18 +19,18 @@ from mmmuse.errors import InputError
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under their columns; the first column is text, the others are figures."""
+    """Print a table; its first column is text, the others are figures."""
     table = Table(title=title, title_justify='left', box=SIMPLE)
     for i, column in enumerate(columns):
         table.add_column(column, justify='right' if i else 'left', overflow='fold')
     for row in rows:
         table.add_row(*map(str, row))
-    # Rows are not wrapped in a file or a pipe.
+    # In a file or a pipe, rows are not wrapped.
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def check_json(path: str | None) -> None:
-    """Check that a file could be written, before anything is measured.
+    """Check that a file can be written, before anything is measured.
 
     Raises:
         InputError: If its folder does not exist.
@@ -39,11 +39,11 @@ def check_json(path: str | None) -> None:
         raise InputError(f'no folder {Path(path).parent} to write --json into')
 
 
-def check_new_folder(path: Path) -> None:
-    """Check that a folder could be made, before anything is measured.
+def check_new_path(path: Path) -> None:
+    """Check that a file or folder can be created, before anything is computed.
 
     Raises:
-        InputError: If it exists, or its parent does not.
+        InputError: If it exists, or its folder does not.
     """
     if path.exists():
         raise InputError(f'{path} already exists')
@@ -71,7 +71,7 @@ def write_json(path: str | None, figures: dict, device: str = 'cpu') -> None:
 
 
 def hardware(device: str = 'cpu') -> str:
-    """Describe the machine in words: processor, threads, torch."""
+    """Describe the machine: processor, threads, version of torch."""
     cpu_info = Path('/proc/cpuinfo')
     name = re.search(r'model name\s*: *(.+)', cpu_info.read_text()) if cpu_info.exists() else None
     processor = name[1] if name else platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""Build and run an MMEngine runner; a run without a finished step leaves no files."""
+"""Build and run an MMEngine runner; remove the files of a run without a finished step."""
 
 import logging
 import shutil
@@ -37,23 +37,23 @@ class _Steps(Hook):
     after_test_iter = after_train_iter
 
     def after_train(self, runner: Runner) -> None:
-        # A resumed run with nothing left to train was stopped in its last evaluation.
+        # A resumed run that has no step to train was stopped in its last evaluation.
         if self.done == 0 and runner.val_loop is not None:
             runner.val_loop.run()
 
 
 def run(config: Config, act: Callable[[Runner], Any]) -> Any:
-    """Build the config's runner and call ``act``; remove its files if that fails before a first step.
+    """Build the config's runner and call ``act``; remove its files on an error before the first step.
 
     Args:
         config: The config.
         act: ``Runner.train``, or a function that tests.
 
     Returns:
-        What ``act`` returns.
+        The result of ``act``.
     """
     if config.launcher == 'pytorch' and not torch.cuda.is_available():
-        # MMEngine's own start of a process group asks for a GPU.
+        # MMEngine's start of a process group needs a GPU.
         torch.distributed.init_process_group('gloo')
     steps = _Steps()
     with _discarded_unless(lambda: steps.done > 0, config):
@@ -78,7 +78,7 @@ def train(runner: Runner) -> None:
     """Train, if the last batch of an epoch is large enough for a distiller's losses.
 
     Raises:
-        InputError: If it is not, before the first step.
+        InputError: If it is too small.
     """
     model = distiller_of(runner)
     # In an iteration-based loop the sampler may be infinite, without a last batch.
@@ -98,7 +98,7 @@ def train(runner: Runner) -> None:
 
 @contextmanager
 def _discarded_unless(kept: Callable[[], bool], config: Config) -> Iterator[None]:
-    """Remove what a run wrote into its work dir if it ends in an error and is not kept."""
+    """Remove a run's files from its work dir if it ends in an error and is not to be kept."""
     work_dir = Path(config.work_dir)
     missing = [folder for folder in (work_dir, *work_dir.parents) if not folder.exists()]
     dumped = work_dir / Path(config.filename).name

@@ -1,4 +1,4 @@
-"""Time and arithmetic of training steps, as the tools in ``tools/benchmark`` compare them."""
+"""Comparison of training steps in time and arithmetic, for the tools in ``tools/benchmark``."""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from mmmuse.optim import BFloat16OptimWrapper
 
 
 def add_step_flags(parser: argparse.ArgumentParser, config: str, batch_size: int) -> None:
-    """Add the flags of a comparison of training steps; config and batch size by default."""
+    """Add the flags of a comparison of training steps, with the given defaults."""
     parser.add_argument('--config', default=config)
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--batch-size', type=int, default=batch_size)
@@ -28,7 +28,7 @@ def add_step_flags(parser: argparse.ArgumentParser, config: str, batch_size: int
 def training_step(
     model: BaseModel, batch: dict, lr: float, args: argparse.Namespace
 ) -> Callable[[], None]:
-    """Return a function that trains a model by one step of SGD, and waits for the device."""
+    """Return a function that runs one step of SGD and waits for the device."""
     model = model.to(args.device).train()
     if args.channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -49,7 +49,7 @@ def compare_steps(
     args: argparse.Namespace,
     memory: Mapping[str, float] | None = None,
 ) -> None:
-    """Measure steps and print them beside the first one, the plain network.
+    """Measure steps and print them with their ratio to the first one, the plain network.
 
     Args:
         title: Of the table; the number of steps and the hardware are added.

@@ -17,8 +17,8 @@ def load_plain_config(name: str) -> Config:
     """Load a config by path or as ``mmpretrain::folder/file.py``.
 
     Raises:
-        InputError: If it is missing, cannot be inherited from, has no model
-            or is a distiller's already.
+        InputError: If it is missing, cannot be inherited from, has no model, or its model is a
+            distiller.
     """
     if '::' in name:
         config = packaged_config(name)
@@ -26,15 +26,15 @@ def load_plain_config(name: str) -> Config:
         raise InputError(f'no config file {name}')
     elif Config._is_lazy_import(name):
         raise InputError(
-            f'{name} is a pure-Python config (read_base); wrap the plain one of the '
-            'same name, which can be inherited from by file'
+            f'{name} is a pure-Python config (read_base), which a config file cannot inherit from; '
+            'wrap the text config of the same name'
         )
     else:
         config = Config.fromfile(name)
     if not isinstance(config.get('model'), dict):
         raise InputError(f'{name} has no model to wrap')
     if str(config.model.get('type', '')).startswith('mmmuse.'):
-        raise InputError(f'{name} is distilled already: its model is {config.model.type}')
+        raise InputError(f'{name} is already distilled: its model is {config.model.type}')
     return config
 
 
@@ -59,17 +59,17 @@ def distilled_config(
         config: That config, loaded.
         proposal: The cut.
         variant: A name of :data:`mmmuse.heads.variants.VARIANTS`.
-        out: Where the text will lie; a path in ``name`` is made relative to it.
+        out: Path of the new file; a path in ``name`` is made relative to its folder.
 
     Raises:
-        InputError: If the variant needs logits and none were found.
+        InputError: If the variant needs logits and no module outputs them.
     """
     head, neck = variant_parts(variant)
     has_exits = head.get('ce_weight', 1) or head.get('kd_weight', 1)
     if has_exits and proposal.logits is None:
         raise InputError(
-            'no module outputs class logits, so there can be no '
-            'exits; use a variant without exits: mi_x_si_alone, mi_plus_si_alone, mi, si'
+            'exits need class logits, and no module outputs them; '
+            'use a variant without exits: mi_x_si_alone, mi_plus_si_alone, mi, si'
         )
     base = name if '::' in name else os.path.relpath(name, out.parent or '.')
     lines = [

@@ -22,7 +22,7 @@ def deform_conv_forward(
     ones: Tensor,
     **settings: int,
 ) -> None:
-    """Fill ``output`` with a convolution that samples its input at moved points.
+    """Fill ``output`` with a convolution that samples its input at displaced points.
 
     Source: Dai et al., "Deformable Convolutional Networks" (ICCV 2017), equation 2.
 
@@ -65,7 +65,7 @@ def deform_conv_backward_parameters(
     **settings: int,
 ) -> None:
     """Add ``scale`` times the gradient to ``grad_weight``."""
-    # The gradient by the weight does not depend on it, and mmcv does not give it.
+    # mmcv does not pass the weight, and its gradient does not depend on it.
     weight = torch.zeros_like(grad_weight)
     grads = differentiate(grad_output, input, weight, offset, None, None, _settings(settings))
     grad_weight.add_(grads[1], alpha=scale)

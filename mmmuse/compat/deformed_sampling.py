@@ -1,7 +1,7 @@
 """Convolution at displaced points with torchvision's kernels.
 
 mmcv and torchvision agree on the layout of the offsets: of each group of channels and
-each of the kernel's points first y, then x.
+each of the kernel's points, first y, then x.
 """
 
 import torch
@@ -49,7 +49,7 @@ def _at_border(offset: Tensor, kernel: tuple[int, int], settings: Settings) -> T
     """Return which offsets are of points exactly one pixel outside, at y or x of -1.
 
     There the sampled value is not differentiable. With offsets of 0, as at the start of a
-    training, the border of every padded map is there. torchvision takes the one-sided derivative
+    training, this holds on the border of every padded map. torchvision takes the one-sided derivative
     towards the inside; mmcv takes 0.
     """
     stride_y, stride_x, pad_y, pad_x, dilation_y, dilation_x, _, groups = settings

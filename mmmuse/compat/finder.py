@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 class FallbackOpsFinder:
-    """Finds the stand-in for ``mmcv._ext`` if mmcv has the Python part of its ops."""
+    """Finds the replacement of ``mmcv._ext`` if mmcv has the Python part of its ops."""
 
     @staticmethod
     def find_spec(

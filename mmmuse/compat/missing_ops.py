@@ -10,13 +10,13 @@ from mmengine.logging import print_log
 from mmmuse.errors import InputError
 
 HOW_TO_BUILD = (
-    "build mmcv's compiled ops, beside torch, with pip install --no-build-isolation --no-cache-dir "
+    "build mmcv's compiled ops, with torch installed, by pip install --no-build-isolation --no-cache-dir "
     '--force-reinstall --no-deps onedl-mmcv (FORCE_CUDA=1 where no GPU is seen)'
 )
 
 
 def refuse(what: str) -> NoReturn:
-    """Raise that ``what`` needs a compiled op, and how to install it.
+    """Raise an error: ``what`` needs a compiled op, and how to install it.
 
     Raises:
         InputError: Always.

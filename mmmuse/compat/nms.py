@@ -11,13 +11,13 @@ NAIVE, LINEAR, GAUSSIAN = range(3)  # methods of softnms
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Return the indices of the boxes that stay, best first.
+    """Return the indices of the boxes kept, best first.
 
     Args:
         boxes: Corners, shape ``(N, 4)``.
         scores: Shape ``(N,)``.
-        iou_threshold: A box goes if it overlaps a better one by more than this.
-        offset: A box is ``x2 - x1 + offset`` wide, and as much high.
+        iou_threshold: A box is suppressed if its overlap with a better one is larger.
+        offset: The width of a box is ``x2 - x1 + offset``; likewise its height.
     """
     warn_fallback()
     boxes = precise(boxes) + boxes.new_tensor([0, 0, offset, offset])
@@ -57,11 +57,11 @@ def _softnms_weights(overlap: Tensor, iou_threshold: float, sigma: float, method
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Return, of each box that stays, its index and those of the boxes it suppresses, best first.
+    """Return the index of each box kept and those of the boxes it suppresses, best first.
 
     Args:
         dets: Corners and scores, shape ``(N, 5)``.
-        iou_threshold: A box goes if it overlaps a better one by this or more.
+        iou_threshold: A box is suppressed if its overlap with a better one is this or larger.
     """
     warn_fallback()
     boxes, scores = precise(dets).split([4, 1], dim=1)

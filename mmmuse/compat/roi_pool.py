@@ -53,7 +53,7 @@ def roi_pool_forward(
 
 
 def _bins(start: Tensor, end: Tensor, count: int, size: int) -> Tensor:
-    """Return the first pixel of each region's bins and the one after the last, shape ``(2, K, count)``."""
+    """Return the first pixel of each bin of a region, and the end of the bin, ``(2, K, count)``."""
     length = (end - start)[:, None] / count
     edge = torch.arange(count + 1, device=start.device) * length + start[:, None]
     first, after = edge[:, :-1].floor(), edge[:, 1:].ceil()
@@ -62,7 +62,7 @@ def _bins(start: Tensor, end: Tensor, count: int, size: int) -> Tensor:
 
 
 def _pixels(first: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the pixels of each bin, a short one's last repeated, and which bins have none."""
+    """Return the pixels of each bin, the last one repeated in shorter bins, and which are empty."""
     longest = int((after - first).max().clamp(min=1))
     pixels = first[:, None] + torch.arange(longest, device=first.device)
     return pixels.minimum(after[:, None] - 1).clamp(min=0), after <= first

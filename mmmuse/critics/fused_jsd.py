@@ -1,8 +1,8 @@
 """The concat critic's JSD loss and its gradient in one pass over chunks of images.
 
-The loss is a mean over pairs, so the gradient of a chunk is known as soon as its scores are; it
-is kept and only scaled in the backward pass. Nothing of size images x locations x hidden outlives
-its chunk: the memory is that of the local maps.
+The loss is a mean over pairs, so the gradient of a chunk can be computed right after its scores; the
+backward pass only scales it. Tensors of size images x locations x hidden exist for one chunk at a
+time, so the memory is that of the local maps.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from mmmuse.functional.precision import at_least_float32
 
 # Rows (images x locations) of a chunk: small enough for a CPU's cache, large enough to fill a GPU.
 _CHUNK_ROWS = {'cpu': 4096, 'cuda': 1 << 17}
-# What is kept is this times the gradient of the sum over pairs. In float16, to which the loss scale
-# comes only in the backward pass, that of the mean would vanish and that of the sum could overflow.
+# Gradients are stored as this times the gradient of the sum over pairs. The loss scale of float16 is
+# applied in the backward pass only: the gradient of the mean would underflow, that of the sum overflow.
 _UNIT = 2.0**-6
 
 
@@ -38,7 +38,7 @@ def fused_concat_jsd(
         weights: Weight and bias of the local projection, the hidden layer and
             the score, the weights as matrices ``(out, in)``.
         shifts: The mismatched pairs: image n with the vector of image n + shift.
-        gradient_scale: Factor on the gradient of ``tokens`` alone.
+        gradient_scale: Factor on the gradient of ``tokens`` only.
     """
     return _ConcatJSD.apply(
         tokens, global_, *weights, tuple(shifts), gradient_scale, torch.is_grad_enabled()
@@ -92,8 +92,8 @@ class _ConcatJSD(Function):
 class _Pass:
     """One run over the chunks, adding up loss and gradients.
 
-    Everything of a chunk is in the type of the projections: bfloat16 under autocast. Scores,
-    softplus, means and the sums of gradients are in that of the weights.
+    The tensors of a chunk have the dtype of the projections, bfloat16 under autocast. Scores,
+    softplus, means and the sums of gradients have that of the weights.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class _Pass:
         return first_grad
 
     def _scratch(self, name: str, shape: torch.Size) -> Tensor:
-        """Return a buffer that the next pairs use again: fresh memory costs page faults."""
+        """Return a buffer that is reused for the next pairs, as new memory costs page faults."""
         buffer = self._buffers.get(name)
         if buffer is None or buffer.shape != shape:
             buffer = self._buffers[name] = self.global_.new_empty(shape)
@@ -194,7 +194,7 @@ def _as_tokens(image: Tensor) -> Tensor:
 
 
 def _linear(tokens: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Apply a linear layer to ``(N, L, C)``; on a CPU as oneDNN's 1x1 convolution, its faster twin."""
+    """Apply a linear layer to ``(N, L, C)``; on a CPU as a 1x1 convolution, which is faster."""
     if tokens.device.type != 'cpu':
         return F.linear(tokens, weight, bias)
     return _as_tokens(F.conv2d(_as_image(tokens), weight[..., None, None], bias))

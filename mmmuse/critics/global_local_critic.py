@@ -14,7 +14,7 @@ Negatives = Literal['roll', 'all']
 
 
 class CriticScores(NamedTuple):
-    """Scores of the pairs that belong together and of the mismatched ones.
+    """Scores of the true pairs and of the mismatched ones.
 
     Attributes:
         joint: ``(N, S)`` with S the scored locations of each of N images.
@@ -29,15 +29,13 @@ class CriticScores(NamedTuple):
 
 @MODELS.register_module()
 class GlobalLocalCritic(nn.Module):
-    r"""Score how well local vectors of an image fit a global vector.
+    r"""Score pairs of a local and a global vector of images.
 
-    ``concat`` scores a pair ``(a, b)`` with three 1x1 convolutions on
-    ``[a; b]`` (hidden - ReLU - hidden - ReLU - 1). The first is linear in the
-    two sides, so it is computed as :math:`W_l a + W_g b`, each side once, and
-    used again for the mismatched pairs: the same numbers as the concatenation,
-    which is never built. ``dot`` sends each side through a 1x1 residual block
-    (conv - BN - ReLU - conv, linear shortcut, LayerNorm) and takes the inner
-    product.
+    ``concat`` scores a pair ``(a, b)`` with three 1x1 convolutions on ``[a; b]`` (hidden - ReLU -
+    hidden - ReLU - 1). The first is linear in both, so it is computed as :math:`W_l a + W_g b`, once
+    for each vector, also for the mismatched pairs; the concatenation is not built. ``dot`` takes the
+    inner product of two embeddings, each a 1x1 residual block (conv - BN - ReLU - conv, linear
+    shortcut, LayerNorm).
 
     Args:
         local_channels: Channels of the local feature.
@@ -45,17 +43,15 @@ class GlobalLocalCritic(nn.Module):
         architecture: ``'concat'`` or ``'dot'``. The paper does not give this.
         hidden_channels: Width; by default 512 for ``concat``, 2048 for ``dot``.
             The paper does not give this.
-        negatives: ``'roll'`` pairs each global vector with the local map of the
-            image before it (equation 5 term for term); ``'all'`` with those of
-            every other image, which with ``concat`` costs ``N - 1`` times as
-            much. The paper does not give this.
+        negatives: ``'roll'`` pairs each global vector with the local map of the image before it
+            (equation 5 term for term); ``'all'`` with those of every other image, which with
+            ``concat`` costs ``N - 1`` times as much. The paper does not give this.
         num_locations: Score only this many locations of each image, drawn
             uniformly without replacement at every call: an unbiased estimate of
             the mean over all. None scores every location (the paper's mean).
 
     Raises:
-        InputError: On an unknown architecture or choice of negatives, or a
-            number below 1.
+        InputError: On an unknown architecture or choice of negatives, or a number below 1.
 
     Source: Deep InfoMax (Hjelm et al., ICLR 2019), section 3 and appendix A.2;
     used by MUSE (equation 5).
@@ -96,12 +92,8 @@ class GlobalLocalCritic(nn.Module):
         Args:
             local: A map ``(N, C_l, H, W)``, tokens ``(N, L, C_l)`` or a vector.
             global_vector: Shape ``(N, C_g)``.
-            gradient_scale: Factor on the gradient that both sides receive; the
-                critic's own parameters receive theirs whole.
-
-        Returns:
-            ``joint`` of shape ``(N, S)`` with S the scored locations, and
-            ``marginal`` of shape ``(K, N, S)``; see :class:`CriticScores`.
+            gradient_scale: Factor on the gradient that both sides receive; that of the critic's
+                parameters is not scaled.
 
         Raises:
             InputError: On a batch of one image, which has no negative, or on
@@ -117,14 +109,13 @@ class GlobalLocalCritic(nn.Module):
     def jsd_loss(self, local: Tensor, global_vector: Tensor, gradient_scale: float = 1.0) -> Tensor:
         """Return :func:`mmmuse.functional.jsd_critic_loss` of the scores.
 
-        With ``concat`` the same numbers are computed in one pass that keeps no
-        scores or hidden layers for the backward: faster, and in the memory of
-        the local maps alone.
+        With ``concat`` it is computed in one pass that stores no scores or hidden layers for the
+        backward pass: faster, and in the memory of the local maps.
 
         Args:
             local: A map, tokens or a vector, as for a call.
             global_vector: Shape ``(N, C_g)``.
-            gradient_scale: As for a call; here it costs nothing.
+            gradient_scale: As for a call; here without extra cost.
 
         Returns:
             A scalar.
@@ -146,8 +137,8 @@ class GlobalLocalCritic(nn.Module):
         if num_images < 2:
             raise InputError(
                 'a critic pairs each image with another one, so it needs a batch of '
-                'at least 2 images, got 1 (set drop_last=True if a last batch of one '
-                'is left over)'
+                'at least 2 images, got 1 (for a last batch of one image, set '
+                'drop_last=True)'
             )
         if self.num_locations is None or self.num_locations >= num_tokens:
             return tokens.contiguous()
@@ -173,7 +164,7 @@ class ConcatScore(nn.Module):
         self.global_projection = nn.Linear(global_channels, hidden_channels, bias=False)
         self.hidden = nn.Linear(hidden_channels, hidden_channels)
         self.score = nn.Linear(hidden_channels, 1)
-        # The two projections are one layer on [local; global] and start as that layer would.
+        # The two projections are one layer on [local; global] and are initialised as that layer.
         bound = (local_channels + global_channels) ** -0.5
         for parameter in (
             self.local_projection.weight,
@@ -185,7 +176,7 @@ class ConcatScore(nn.Module):
     def forward(self, tokens: Tensor, vector: Tensor, negatives: Negatives) -> CriticScores:
         local = self.local_projection(tokens)
         global_ = self.global_projection(vector).unsqueeze(1)
-        # Rolling the small vectors against the maps gives the pairs that rolling the maps would.
+        # Rolling the vectors gives the same pairs as rolling the maps, and is cheaper.
         globals_ = torch.stack(
             [global_] + [global_.roll(-shift, 0) for shift in _shifts(negatives, len(tokens))]
         )

@@ -15,13 +15,12 @@ from mmmuse.registry import FUNCTIONS
 
 
 class BatchedImages(Dataset):
-    """Images in one uint8 array, read a whole batch at a time.
+    """Images in one uint8 array, read batch by batch.
 
     For MMEngine's own DataLoader and samplers: PyTorch's loader asks
     ``__getitems__`` for a batch of indices, and ``collate_fn=dict(type=
     'mmmuse.keep_batch')`` passes the batch on. Cropping, flipping and
-    normalising are left to :class:`mmmuse.datasets.BatchedDataPreprocessor`, on
-    the model's device.
+    normalising are done by :class:`mmmuse.datasets.BatchedDataPreprocessor` on the model's device.
 
     Args:
         images: uint8, shape ``(M, C, H, W)``.
@@ -31,7 +30,7 @@ class BatchedImages(Dataset):
             or those of a list, as MMEngine's datasets do.
 
     Raises:
-        InputError: If the arrays do not fit each other, or no image is left.
+        InputError: If the shapes or types do not match, or no image remains.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class BatchedImages(Dataset):
             chosen = _chosen(indices, len(images))
             images, labels = images[chosen], labels[chosen]
         if len(images) == 0:
-            raise InputError('the dataset holds no image')
+            raise InputError('the dataset has no images')
         if labels.dtype.kind not in 'iu' or labels.min() < 0 or labels.max() >= len(classes):
             raise InputError(
                 f'labels are integers from 0 to {len(classes) - 1}, got '
@@ -85,7 +84,7 @@ class BatchedImages(Dataset):
 
         Returns:
             ``inputs`` ``(N, C, H, W)`` uint8, ``gt_label`` and ``sample_idx``
-            ``(N, )``, and ``num_samples``, the size of the whole set.
+            ``(N, )``, and ``num_samples``, the size of the data set.
         """
         return self._take(np.asarray(indices))
 
@@ -108,17 +107,17 @@ _IN_THIS_PROCESS: WeakValueDictionary[tuple[int, int], BatchedImages] = WeakValu
 
 
 class _Batch(dict):
-    """A batch that remembers where it came from, and whether it is as it came."""
+    """A batch that knows its data set, and whether it was modified."""
 
     def __init__(self, key: tuple[int, int], **fields: Tensor | int) -> None:
         super().__init__(fields)
         self.key = key
-        self._came = {name: (value, _version(value)) for name, value in fields.items()}
+        self._original = {name: (value, _version(value)) for name, value in fields.items()}
 
-    def is_untouched(self) -> bool:
-        return self.keys() == self._came.keys() and all(
+    def is_unmodified(self) -> bool:
+        return self.keys() == self._original.keys() and all(
             self[name] is value and _version(value) == version
-            for name, (value, version) in self._came.items()
+            for name, (value, version) in self._original.items()
         )
 
 
@@ -127,8 +126,8 @@ def _version(value: Tensor | int) -> int:
 
 
 def _reduce_batch(batch: _Batch) -> tuple:
-    # A forked worker's parent holds the same images: the indices are enough for it.
-    if get_worker_info() and batch.key[0] == os.getppid() and batch.is_untouched():
+    # The parent of a forked worker has the same images: the indices are sufficient.
+    if get_worker_info() and batch.key[0] == os.getppid() and batch.is_unmodified():
         return _take_again, (batch.key, batch['sample_idx'].numpy())
     return _rebuild_batch, (
         {
@@ -149,7 +148,7 @@ def _rebuild_batch(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-# PyTorch would open a file and a connection for each tensor, four times as slow for small images.
+# PyTorch opens a file and a connection for each tensor, which is four times as slow for small images.
 ForkingPickler.register(_Batch, _reduce_batch)
 
 
@@ -159,12 +158,12 @@ def _chosen(indices: int | Sequence[int], num_images: int) -> slice | np.ndarray
     chosen = np.asarray(indices, dtype=np.int64)
     if chosen.size and not -num_images <= chosen.min() <= chosen.max() < num_images:
         raise InputError(
-            f'indices go from {chosen.min()} to {chosen.max()}, but there are {num_images} images'
+            f'indices are from {chosen.min()} to {chosen.max()}, for {num_images} images'
         )
     return chosen
 
 
 @FUNCTIONS.register_module()
 def keep_batch(batch: Any) -> Any:
-    """Return a batch that the dataset has put together already."""
+    """Return a batch unchanged: the data set has collated it."""
     return batch

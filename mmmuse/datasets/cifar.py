@@ -19,11 +19,11 @@ from .batched import BatchedImages
 
 
 class CIFARFiles:
-    """The files of a CIFAR set as mmpretrain lays them out; missing or damaged ones are explained.
+    """The files of a CIFAR set in mmpretrain's layout, with one-line errors.
 
     Args:
         source: mmpretrain's class, for the names, the checksums and the archive.
-        data_root: The folder that holds, or will hold, ``source.base_folder``.
+        data_root: The folder of ``source.base_folder``.
     """
 
     def __init__(self, source: type[CIFAR10], data_root: str) -> None:
@@ -35,13 +35,13 @@ class CIFARFiles:
         """Download the archive in the main process; the others wait.
 
         Raises:
-            InputError: If that fails; nothing is left of it.
+            InputError: If the download fails; partial files are removed.
         """
         root = self.folder.parent
         error = None
         if dist.is_main_process() and not all((self.folder / name).exists() for name in self.names):
             try:
-                with _undone_on_error(
+                with _removed_on_error(
                     self.folder, root / self.source.filename, root, *root.parents
                 ):
                     download_and_extract_archive(
@@ -50,17 +50,17 @@ class CIFARFiles:
                         filename=self.source.filename,
                         md5=self.source.tgz_md5,
                     )
-            except Exception as exc:  # Whatever stops a download, the way out is the same.
+            except Exception as exc:  # Of any kind: the remedy is the same.
                 error = exc
-        dist.barrier()  # By every process, also one that looks when the files are there already.
+        dist.barrier()  # In every process, also one that starts when the files exist.
         if error is not None:
             raise self._missing(f'and the download failed ({error})') from error
 
     def read(self, name: str, md5: str) -> bytes:
-        """Return what a file holds.
+        """Return the content of a file.
 
         Raises:
-            InputError: If it is missing, or its md5 sum is another one.
+            InputError: If it is missing, or its md5 sum differs.
         """
         path = self.folder / name
         if not path.exists():
@@ -84,11 +84,11 @@ class CIFARFiles:
 class BatchedCIFAR(BatchedImages):
     """A CIFAR set as one array; see :class:`BatchedImages`.
 
-    Files, checksums and the download are those of mmpretrain's class in
-    ``source``. A file is read once and checked before it is unpickled.
+    Files, checksums and the download are those of mmpretrain's class ``source``. A file is checked
+    before it is unpickled.
 
     Args:
-        data_root: The folder that holds, or will hold, ``source.base_folder``.
+        data_root: The folder of ``source.base_folder``.
         split: ``'train'`` or ``'test'``.
         download: Whether to download the archive where files are missing.
         indices: Keep only the first ``indices`` images, or those of a list.
@@ -129,11 +129,11 @@ class BatchedCIFAR(BatchedImages):
 
 
 @contextmanager
-def _undone_on_error(*paths: Path) -> Iterator[None]:
-    """Remove those of the paths that an error leaves where nothing was before.
+def _removed_on_error(*paths: Path) -> Iterator[None]:
+    """On an error, remove those of the paths that did not exist before.
 
     Args:
-        paths: The first may hold anything; other folders are removed if they are empty.
+        paths: The first is removed with its content; other folders only if they are empty.
     """
     new = [path for path in paths if not path.exists()]
     try:
@@ -165,7 +165,7 @@ class BatchedCIFAR100(BatchedCIFAR):
 
 @DATASETS.register_module()
 class PerSampleCIFAR100(CIFAR100):
-    """mmpretrain's CIFAR-100, its files checked first; the arguments are those there.
+    """mmpretrain's CIFAR-100 with checked files; the arguments are the same.
 
     Raises:
         InputError: If a file is missing and cannot be downloaded, or is damaged.

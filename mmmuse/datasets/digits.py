@@ -12,10 +12,10 @@ from .batched import BatchedImages
 
 @DATASETS.register_module()
 class BatchedDigits(BatchedImages):
-    """The 1,797 handwritten digits of 8x8 pixels that scikit-learn ships.
+    """scikit-learn's 1,797 handwritten digits of 8x8 pixels.
 
     A fixed stratified split: 1,347 images to train on, 450 to test on. Grey
-    values 0 to 16 are spread over 0 to 240.
+    values 0 to 16 are scaled to 0 to 240.
 
     Args:
         split: ``'train'`` or ``'test'``.

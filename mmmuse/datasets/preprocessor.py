@@ -13,17 +13,16 @@ from mmmuse.registry import MODELS
 
 @MODELS.register_module()
 class BatchedDataPreprocessor(ClsDataPreprocessor):
-    """mmpretrain's preprocessor for whole batches: crops and flips on the model's device.
+    """mmpretrain's preprocessor for batched images: crops and flips on the model's device.
 
-    In training each image is padded with zeros, cropped back to its size at a
-    random place and flipped left to right: the distribution of mmpretrain's
-    ``RandomCrop(padding=crop_padding)`` and ``RandomFlip(prob=flip_prob)``. The
-    draw for an image depends only on (seed, epoch, sample index), not on workers,
-    processes or resuming. MMEngine's iteration-based loop counts no epochs: there the
-    iteration replaces the epoch if the set is passed more than once.
+    In training each image is padded with zeros, cropped back to its size at a random place and
+    flipped left to right: the distribution of mmpretrain's ``RandomCrop(padding=crop_padding)`` and
+    ``RandomFlip(prob=flip_prob)``. The draw for an image depends only on (seed, epoch, sample
+    index), not on workers, processes or resuming. In MMEngine's iteration-based loop, which counts
+    no epochs, the iteration replaces the epoch if a run has several passes over the data.
 
-    With ``num_views`` each image is augmented that often, for methods that compare
-    views of it; the first view is the same as without ``num_views``.
+    ``num_views`` is for methods that compare views of an image; the first view is the same as
+    without ``num_views``.
 
     Batches come from :class:`mmmuse.datasets.BatchedImages`; others are passed to
     mmpretrain's preprocessor.
@@ -31,24 +30,21 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
     Args:
         crop_padding: Pixels of padding on each side; 0 for no crop.
         flip_prob: Probability of a flip.
-        seed: Of the draws; None takes the runner's.
-        num_views: V, how often each image is augmented in training. The N images
+        seed: Of the draws; None for the runner's.
+        num_views: V, the number of augmentations of each image in training. The N images
             of a batch become V x N, view by view, with their labels repeated.
         fixed_views: V, number of different augmentations of an image: epoch e
-            draws those of epoch e modulo V, so that a teacher's outputs can be
-            cached (``tools/analysis/cache_teacher.py``). None draws anew in every epoch.
-        resize: Height and width to which finished images are resized
-            (bilinearly), also those of mmpretrain's preprocessor; None
-            does not resize. That images of 32 or 64 pixels are resized for a
+            uses those of epoch e modulo V, so that a teacher's outputs can be
+            cached (``tools/analysis/cache_teacher.py``). None for new ones in every epoch.
+        resize: Height and width to which images are resized at the end (bilinearly), also
+            those of mmpretrain's preprocessor; None for no resizing. That images of 32 or 64 pixels are resized for a
             network of 224 is assumed; the paper does not give it.
-        **kwargs: Those of mmpretrain's ``ClsDataPreprocessor`` (mean, std,
-            batch_augments, ...).
+        **kwargs: Those of mmpretrain's ``ClsDataPreprocessor`` (mean, std, batch_augments, ...).
 
     Raises:
         InputError: On a negative padding, a probability outside 0 to 1, a size
-            below 1, one-hot labels without ``num_classes``, several views with
-            neither crop nor flip, or of anything else than whole batches, or fixed
-            views without a seed of their own.
+            below 1, one-hot labels without ``num_classes``, several views without crop and flip or
+            of data that is not batched, or fixed views without ``seed``.
     """
 
     def __init__(
@@ -94,8 +90,8 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
     def forward(self, data: dict, training: bool = False) -> dict:
         """Return ``inputs`` ``(N, C, H, W)`` float32, resized, and N ``data_samples``.
 
-        In training with V views it is V x N of both. A data sample knows its
-        ``sample_idx`` and, with fixed views, which ``view`` it is.
+        In training with V views both have V x N. A data sample has its ``sample_idx`` and,
+        with fixed views, the index ``view``.
 
         Args:
             data: ``inputs`` ``(N, C, H, W)`` uint8, ``gt_label`` and
@@ -103,7 +99,7 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
             training: Whether to augment.
         """
         if 'gt_label' in data:
-            data = self._whole_batch(data, training)
+            data = self._batched(data, training)
         elif training and self.num_views > 1:
             raise InputError(
                 f'num_views={self.num_views} needs a data set of batched images, such as '
@@ -115,7 +111,7 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
             data['inputs'] = F.interpolate(data['inputs'], self.resize, mode='bilinear')
         return data
 
-    def _whole_batch(self, data: dict, training: bool) -> dict:
+    def _batched(self, data: dict, training: bool) -> dict:
         images, labels = self.cast_data((data['inputs'], data['gt_label']))
         indices, view = data['sample_idx'].tolist(), None
         if training and self.fixed_views:
@@ -145,7 +141,7 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         bottom, right = (-size % self.pad_size_divisor for size in inputs.shape[2:])
         return F.pad(inputs, (0, right, 0, bottom), value=self.pad_value)
 
-    @torch.compiler.disable  # A graph would treat it as a constant.
+    @torch.compiler.disable  # The epoch would be a constant in the graph.
     def _epoch(self, data: dict) -> int:
         hub = MessageHub.get_current_instance()
         epoch = _epoch(hub, len(data['sample_idx']), data['num_samples'])
@@ -216,7 +212,7 @@ def crop_and_flip(
 
 
 def uniform_draws(seed: int, epoch: int, indices: np.ndarray, num_draws: int) -> np.ndarray:
-    """Return numbers in [0, 1) that depend on (seed, epoch, index, draw) alone.
+    """Return numbers in [0, 1) that depend on (seed, epoch, index, draw) only.
 
     Each is a chain of SplitMix64 hashes (Steele et al., "Fast Splittable
     Pseudorandom Number Generators", OOPSLA 2014) over the four.

@@ -13,7 +13,7 @@ _ANNOTATIONS = 'val_annotations.txt'
 
 @DATASETS.register_module()
 class TinyImageNet(BaseDataset):
-    """TinyImageNet-200 in the layout of its archive: 64x64 images.
+    """TinyImageNet-200, 64x64 images, in the layout of its archive.
 
     ::
 
@@ -31,7 +31,7 @@ class TinyImageNet(BaseDataset):
 
     Raises:
         InputError: If the folder, a class or the annotation file is missing, or
-            the annotations name a class or an image that is not there.
+            the annotations have an unknown class or image.
 
     Source: Stanford CS231n, "Tiny ImageNet Visual Recognition Challenge" (2015).
     """

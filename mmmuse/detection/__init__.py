@@ -1,4 +1,4 @@
-"""Detectors' parts; empty where mmdet cannot be imported, and classification does without it."""
+"""Parts of detectors; empty if mmdet, which classification does not need, cannot be imported."""
 
 try:
     import mmdet.datasets

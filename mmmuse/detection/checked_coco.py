@@ -19,7 +19,7 @@ _LOGGED: dict[BoxKind, str] = {
 
 
 class _CheckedCategories(COCO):
-    """Refuses class names that differ from the file's categories or their order."""
+    """Checks that the class names are categories of the file, in the same order."""
 
     def get_cat_ids(self, cat_names: Any = (), **options: Any) -> list[int]:
         names = [category['name'] for category in self.dataset['categories']]
@@ -37,14 +37,14 @@ class _CheckedCategories(COCO):
 class CheckedCocoDataset(CocoDataset):
     """mmdet's COCO data set with one-line errors for a bad annotation file.
 
-    As in mmdet, boxes that are to be ignored, have no area (or a side below 1 pixel), lie outside
-    their image or are of no class of the data set are left out. The log counts those without
-    an area and outside, and those that reach beyond their image (right and below by more than a
-    pixel, which is how some files count), which are kept.
+    As in mmdet, boxes are left out that are marked as ignored, have no area (or a side below 1
+    pixel), are outside their image or are not of a class of the data set. The log counts boxes
+    without an area, boxes outside, and boxes that reach beyond their image, which are kept (to the
+    right and below by more than the one pixel that some files add).
 
     Args:
-        *args: Of mmdet's ``CocoDataset``.
-        **kwargs: Likewise.
+        *args: Those of mmdet's ``CocoDataset``.
+        **kwargs: Those of mmdet's ``CocoDataset``.
 
     Attributes:
         box_counts: Number of boxes of each :data:`BoxKind` in the annotation file.
@@ -71,7 +71,7 @@ class CheckedCocoDataset(CocoDataset):
                 f'{type(error).__name__}: {error}'
             ) from error
         if not data_list:
-            raise InputError(f'{self.ann_file} holds no images')
+            raise InputError(f'{self.ann_file} has no images')
         found = [
             f'{self.box_counts[kind]} {what}'
             for kind, what in _LOGGED.items()
@@ -111,7 +111,7 @@ class CheckedCocoDataset(CocoDataset):
         return 'inside'
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Load an image; in a test set none may be dropped."""
+        """Load an image; dropping one of a test set is an error."""
         data = super().prepare_data(idx)
         if data is None and self.test_mode:
             raise InputError(

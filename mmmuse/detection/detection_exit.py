@@ -21,14 +21,14 @@ class DetectionExit(BaseModule):
         bbox_head: Config of the dense head, with ``train_cfg`` and ``test_cfg``, the
             detector's own by default.
         local_channels: Channels of the exit's feature; inferred.
-        channels: Channels of the backbone's maps that are missing; inferred.
+        channels: Channels of the backbone's maps after the exit; inferred.
         strides: Stride from the feature to each of them; inferred.
-        num_reached: Maps that exist; inferred.
+        num_reached: Number of the backbone's maps before the exit; inferred.
         bottleneck: More arguments of the bottlenecks: ``reduction``, ``norm_cfg``.
         loss_weight: Factor on the head's losses. The paper does not give this.
         init_cfg: MMEngine's.
 
-    mmdet's hooks that change a head during training (YOLOX's L1 loss) do not reach an exit's.
+    mmdet's hooks that change a head during training (YOLOX's L1 loss) do not change an exit's head.
 
     Source: MUSE (Gong et al., BMVC 2021), section 4.2.
     """
@@ -64,7 +64,7 @@ class DetectionExit(BaseModule):
         """Return the head's losses, weighted.
 
         Args:
-            features: The backbone's maps that exist, then the exit's feature.
+            features: The backbone's maps before the exit, then the exit's feature.
             data_samples: N samples with ``gt_instances``.
         """
         losses = self.bbox_head.loss(self.neck(features), data_samples)
@@ -73,5 +73,5 @@ class DetectionExit(BaseModule):
     def predict(
         self, features: Sequence[Tensor], data_samples: list[DetDataSample]
     ) -> list[InstanceData]:
-        """Return the boxes of N images, in the images' own size."""
+        """Return the boxes of N images, in pixels of the original images."""
         return self.bbox_head.predict(self.neck(features), data_samples, rescale=True)

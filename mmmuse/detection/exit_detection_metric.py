@@ -10,8 +10,8 @@ _SUFFIX = '_instances'
 class ExitDetectionMetric(MetricsByName):
     """A metric of detections for each exit: ``exit1/coco/bbox_mAP``, ...
 
-    Stands beside the same metric of the full detector, whose names stay its own.
-    Samples without exits, those of a plain detector, give no metrics.
+    It is used with the same metric of the full detector, whose names are unchanged. Samples
+    without exits, those of a plain detector, have no metrics.
 
     Args:
         metric: Config of one of mmdet's metrics, e.g. ``CocoMetric``.

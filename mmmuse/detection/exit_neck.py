@@ -10,25 +10,25 @@ from mmmuse.registry import MODELS
 
 @MODELS.register_module()
 class ExitNeck(BaseModule):
-    """A detector's neck on the backbone's maps that exist at an exit.
+    """A detector's neck at an exit, on the backbone's maps before it and replacements of the others.
 
-    In place of each map that the backbone has not reached stands a bottleneck
-    (:class:`mmmuse.necks.SelfDistillNeck`) on the feature of the exit.
+    Each map after the exit is replaced by a bottleneck (:class:`mmmuse.necks.SelfDistillNeck`) on
+    the feature of the exit.
 
     Args:
         local_channels: Channels of the exit's feature.
-        channels: Channels of each map that is missing.
+        channels: Channels of each map after the exit.
         strides: Stride from the exit's feature to each of them.
-        num_reached: Maps that exist, which come first.
-        neck: Config of the neck behind; None where the detector has none.
+        num_reached: Number of maps before the exit.
+        neck: Config of the detector's neck; None if it has none.
         bottleneck: More arguments of the bottlenecks: ``reduction``, ``norm_cfg``.
         init_cfg: MMEngine's.
 
     Raises:
         InputError: If the lists differ in length.
 
-    Source: MUSE (Gong et al., BMVC 2021), section 4.2. That the bottleneck stands in for
-    the deep map is how the paper's YOLOv5 is read.
+    Source: MUSE (Gong et al., BMVC 2021), section 4.2. That bottlenecks replace the deep
+    maps is our interpretation of the paper's YOLOv5.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ExitNeck(BaseModule):
         self.neck = None if neck is None else MODELS.build(neck)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Map the backbone's maps that exist and, last, the exit's feature to what heads read."""
+        """Map the backbone's maps before the exit and the exit's feature, last, to the head's maps."""
         if len(features) != self.num_reached + 1:
             raise InputError(
                 f'ExitNeck needs {self.num_reached} maps and the feature of the exit, got '

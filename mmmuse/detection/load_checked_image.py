@@ -17,10 +17,10 @@ class LoadCheckedImage(LoadImageFromFile):
     """mmcv's ``LoadImageFromFile`` with a choice for images that cannot be read.
 
     Args:
-        unreadable: ``refuse`` stops with the file's name. ``skip`` logs it, once per worker
-            process, with the number skipped so far, and a training set takes another image in its
-            place. A test set stops in either case, because its figures would change.
-        **options: Of mmcv's transform.
+        unreadable: ``refuse`` raises an error. ``skip`` logs the file, once per worker process,
+            with the number skipped so far, and a training set loads another image instead. A test
+            set raises an error in either case, because its metrics would change.
+        **options: Those of mmcv's transform.
 
     Raises:
         InputError: If an image is missing or not an image, and is not to be skipped.
@@ -32,7 +32,7 @@ class LoadCheckedImage(LoadImageFromFile):
         super().__init__(**options)
         self.unreadable = unreadable
         self._named: set[str] = set()
-        self._skipped = torch.zeros((), dtype=torch.long).share_memory_()  # By all workers.
+        self._skipped = torch.zeros((), dtype=torch.long).share_memory_()  # Shared by all workers.
 
     def transform(self, results: dict) -> dict | None:
         """Read ``results['img_path']``; None if it is skipped."""

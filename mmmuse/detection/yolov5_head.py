@@ -23,8 +23,8 @@ _SMALLEST = 0.01  # Pixels of a predicted side.
 class YOLOv5Head(BaseDenseHead):
     r"""The anchor-based head of YOLOv5.
 
-    One 1x1 convolution a level puts out four box logits, an objectness logit and C
-    class logits for each anchor of each cell. With the matches of
+    A 1x1 convolution per level returns four box logits, an objectness logit and C class logits
+    for each anchor of each cell. With the matches of
     :func:`mmmuse.functional.match_anchors`, the losses of a batch of N images are
 
     .. math::
@@ -43,23 +43,24 @@ class YOLOv5Head(BaseDenseHead):
             pixels and ``strides`` of each level.
         loss_cls: Config of a loss of logits with targets of their shape, e.g.
             ``dict(type='mmdet.FocalLoss', use_sigmoid=True, gamma=1.5, alpha=0.25, loss_weight=0.5)``;
-            binary cross-entropy of weight 0.5 by default. The paper says focal; the public
-            detector, whose weights these are, has cross-entropy.
+            binary cross-entropy of weight 0.5 by default. The paper names focal loss; the
+            public detector, which has these weights, uses cross-entropy.
         loss_obj: Likewise for objectness, of weight 1.
         bbox_weight: :math:`w_{box}`.
         level_weights: :math:`\lambda_l`.
-        match_ratio: How much a box's side may differ from its anchor's.
-        scale_by_batch: Whether the losses are N times as large, N counting the images
-            of all processes, as the public schedules expect. Without, they are those of an image.
+        match_ratio: Factor up to which the sides of a box and an anchor match.
+        scale_by_batch: Whether the losses are multiplied by N, the images of all processes, as
+            the public schedules expect.
         train_cfg: Unused; accepted because mmdet's detectors pass it.
         test_cfg: ``score_thr``, ``nms_pre``, ``nms``, ``max_per_img``.
         init_cfg: MMEngine's.
 
     Raises:
-        InputError: If the levels of channels, anchors, strides and weights differ in number.
+        InputError: If the numbers of channels, anchors, strides and weights differ.
 
     Source: YOLOv5 (version 5.0), the detector of MUSE's table 4. Where several boxes
-    match one anchor of one cell, its objectness is the highest of theirs; that is assumed, and that a single class is learnt like several.
+    match one anchor of one cell, its objectness is the maximum of theirs; this is assumed, and that
+    a single class has a class loss like several.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class YOLOv5Head(BaseDenseHead):
         if len({len(part) for part in parts.values()}) != 1 or len(set(map(len, anchors))) != 1:
             levels = ', '.join(f'{len(part)} {name}' for name, part in parts.items())
             raise InputError(
-                f'YOLOv5Head needs as many of each of these, one a level, got {levels}; and as many '
+                f'YOLOv5Head needs one of each of these per level, got {levels}; and the same number of '
                 f'anchors on each level, got {list(map(len, anchors))}'
             )
         self.prior_generator = TASK_UTILS.build(prior_generator)
@@ -113,9 +114,9 @@ class YOLOv5Head(BaseDenseHead):
         )
 
     def init_weights(self) -> None:
-        """Initialise, and let objectness and classes begin as rare as they are.
+        """Initialise, with biases for the prior of objectness and classes.
 
-        About 8 objects in an image of 640x640, and 0.6 classes of an anchor.
+        The prior is 8 objects in an image of 640x640, and 0.6 classes of an anchor.
         """
         super().init_weights()
         for conv, stride in zip(self.convs, self.strides):
@@ -144,7 +145,7 @@ class YOLOv5Head(BaseDenseHead):
         Args:
             logits: Of each level, ``(N, A, H, W, 5 + C)``.
             batch_gt_instances: N times ``bboxes``, corners in pixels ``(M, 4)``, and
-                ``labels`` ``(M, )``. Boxes without an area are no boxes.
+                ``labels`` ``(M, )``. Boxes without an area are ignored.
             batch_img_metas: Not read.
             batch_gt_instances_ignore: Not read: crowds are neither objects nor exempt
                 from the background.
@@ -177,7 +178,7 @@ class YOLOv5Head(BaseDenseHead):
         predicted = decode_anchor_boxes(
             matched[:, :4], torch.stack([column, row], 1), anchors[anchor], stride
         )
-        # Corners in float32 do not tell a smaller side from none, whose angle is not a number.
+        # Corners in float32 would make a smaller side 0, whose angle in the CIoU is NaN.
         sides = (
             predicted[:, 2:] + (predicted[:, 2:].clamp(min=_SMALLEST) - predicted[:, 2:]).detach()
         )
@@ -191,7 +192,7 @@ class YOLOv5Head(BaseDenseHead):
         target.scatter_reduce_(0, cell, (1 - distance.detach()).clamp(min=0), 'amax')
         classes = torch.zeros_like(matched[:, 5:])
         classes[torch.arange(len(box), device=box.device), labels[box]] = 1
-        # Of no match at all the mean is not a number, and the sum is the 0 that is meant.
+        # Without matches the mean is NaN; the sum is 0.
         loss_bbox = distance.mean() if len(box) else distance.sum()
         loss_cls = self.loss_cls(matched[:, 5:], classes) if len(box) else matched[:, 5:].sum()
         area = height * width * stride**2 / 640**2
@@ -203,7 +204,7 @@ class YOLOv5Head(BaseDenseHead):
         )
 
     def decode(self, logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return what the head says of all anchors of all levels.
+        """Return the boxes and scores of all anchors of all levels.
 
         Args:
             logits: Of each level, ``(N, A, H, W, 5 + C)``.
@@ -243,10 +244,8 @@ class YOLOv5Head(BaseDenseHead):
 
         Args:
             logits: Of each level, ``(N, A, H, W, 5 + C)``.
-            batch_img_metas: Of N images; see :meth:`select`.
-            cfg: In place of ``test_cfg``.
-            rescale: Whether boxes are those of the image before it was resized.
-            with_nms: Whether to suppress boxes at all.
+            batch_img_metas: Of N images.
+            cfg: In place of ``test_cfg``; for this and other arguments see :meth:`select`.
         """
         cfg = self.test_cfg if cfg is None else cfg
         return [
@@ -263,9 +262,9 @@ class YOLOv5Head(BaseDenseHead):
         rescale: bool = False,
         with_nms: bool = True,
     ) -> InstanceData:
-        """Choose an image's predictions from all that the head says of it.
+        """Select an image's predictions from the boxes of all anchors.
 
-        An anchor may predict several classes; suppression is within a class. Boxes are cut
+        An anchor may predict several classes; suppression is within a class. Boxes are clipped
         to the image afterwards.
 
         Args:
@@ -273,8 +272,8 @@ class YOLOv5Head(BaseDenseHead):
             scores: ``(P, C)``.
             img_meta: ``img_shape``, and to rescale ``scale_factor`` and ``ori_shape``.
             cfg: ``score_thr``, ``nms_pre``, ``nms``, ``max_per_img``.
-            rescale: Whether boxes are those of the image before it was resized.
-            with_nms: Whether to suppress boxes at all.
+            rescale: Whether to return boxes in pixels of the original image.
+            with_nms: Whether to suppress boxes.
         """
         scores, labels, _, kept = filter_scores_and_topk(
             scores, cfg.get('score_thr', 0.0), cfg.get('nms_pre', 30000), dict(bboxes=boxes)

@@ -7,10 +7,9 @@ _FIGURES = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
 @METRICS.register_module()
 class ZeroCocoMetric(CocoMetric):
-    """mmdet's ``CocoMetric``, for which a detector that finds nothing has a mAP of 0.
+    """mmdet's ``CocoMetric``, with a mAP of 0 for a detector that finds nothing.
 
-    mmdet's gives no figure then, and what waits for one (``save_best``) stops a
-    training that has just begun.
+    mmdet's returns no metrics then, so that ``save_best`` would stop a training that has just begun.
     """
 
     default_prefix = 'coco'

@@ -8,24 +8,23 @@ from mmmuse.tapping.taps import FeatureTaps
 
 
 class FrozenNetwork:
-    """A network that is looked at and does not learn.
+    """A network whose features are read and which is not trained.
 
-    It is no ``nn.Module``, so a distiller that holds one has nothing of it among
-    its submodules: not in the optimizer, DDP, an EMA's average or a checkpoint.
-    To follow ``.to()``, the distiller passes on what is done to its tensors::
+    It is not an ``nn.Module``, so that it is not a submodule of the distiller and is not in the
+    optimizer, DDP, an EMA or a checkpoint. For ``.to()``, the distiller passes on the
+    conversion of its own tensors::
 
         def _apply(self, fn, *args, **kwargs):
             self.teacher.convert(fn)
             return super()._apply(fn, *args, **kwargs)
 
-    A deep copy (an EMA's) shares the network, until either is converted.
+    A deep copy (an EMA's) shares the network until one of the two is converted.
 
     Args:
         model: An OpenMMLab model; it is frozen.
         taps: Hooks on it; those of ``tap_paths`` by default.
-        tap_paths: Module paths of the features that are wanted.
-        training: Whether it predicts in training mode, with the batch's own
-            statistics and dropout, rather than in eval mode.
+        tap_paths: Module paths of the features.
+        training: Whether it runs in training mode, with batch statistics and dropout.
 
     Raises:
         InputError: If a tap is unusable; see :class:`mmmuse.tapping.taps.FeatureTaps`.
@@ -48,7 +47,7 @@ class FrozenNetwork:
     def copy_of(
         cls, model: nn.Module, tap_paths: Sequence[str], training: bool = False
     ) -> 'FrozenNetwork':
-        """Return a frozen copy of a network, which stays as it is."""
+        """Return a frozen copy of a network; the network itself is unchanged."""
         return cls(deepcopy(model), tap_paths, training)
 
     @torch.no_grad()
@@ -59,8 +58,8 @@ class FrozenNetwork:
             return self.taps.pop()
 
     def convert(self, fn: Callable[[Tensor], Tensor]) -> None:
-        """Do to every tensor what ``nn.Module._apply`` is doing to those of the distiller."""
-        if self._shared:  # The other holder's network stays where it is.
+        """Apply a conversion of ``nn.Module._apply``, such as ``.to()``, to every tensor."""
+        if self._shared:  # The network of the other copy is not converted.
             self.model, self.taps = deepcopy((self.model, self.taps))
             self._shared = False
         self.model._apply(fn)

@@ -10,26 +10,24 @@ ChannelOrder = Literal['same', 'reversed']
 
 
 class InputConversion(nn.Module):
-    r"""Images normalised for one network, as another network expects them.
+    r"""Convert images that are normalised for one network to the input of another one.
 
     .. math::
         x' = \frac{(\sigma x + \mu) - \mu'}{\sigma'}
 
-    with the mean and deviation of both data preprocessors, then resized bilinearly.
-    Nothing is done where the two agree, or where the other network's preprocessor does not
-    normalise: it then takes images as they come. Padding that was added behind the
-    normalisation is converted like any other pixel.
+    with the mean and deviation of both data preprocessors, then bilinear resizing. Images are
+    unchanged if the two agree, or if the other network's preprocessor does not normalise. Padding
+    that was added after the normalisation is converted like any other pixel.
 
     Args:
         source: Data preprocessor that the images have gone through.
         target: Data preprocessor of the other network.
-        input_size: Height and width that it is given; by default those that its
-            ``mmmuse.BatchedDataPreprocessor`` resizes to, else those of the batch.
-        channel_order: ``'reversed'`` where one network was trained on RGB and the other
-            on BGR.
+        input_size: Height and width of its input; by default ``resize`` of its
+            ``mmmuse.BatchedDataPreprocessor``, else those of the batch.
+        channel_order: ``'reversed'`` where one network was trained on RGB and the other on BGR.
 
     Raises:
-        InputError: On another order, a size below 1, or other channels.
+        InputError: On an unknown order, a size below 1, or different numbers of channels.
     """
 
     def __init__(

@@ -18,10 +18,10 @@ from .input_conversion import InputConversion
 
 
 class Teacher(FrozenNetwork):
-    """A frozen network that teaches: its features for a student's batch.
+    """A frozen teacher, which returns its features for a student's batch.
 
-    In eval mode, without gradient, and no ``nn.Module``; see :class:`FrozenNetwork`.
-    Where no tap is behind its neck, its head does not run.
+    It runs in eval mode and without gradient, and is not an ``nn.Module``; see
+    :class:`FrozenNetwork`. Its head does not run if all taps are in backbone and neck.
 
     Args:
         network: The built network, with its weights.
@@ -33,7 +33,7 @@ class Teacher(FrozenNetwork):
         InputError: If the taps are unusable.
 
     Attributes:
-        specs: Shapes of what it gives.
+        specs: Shapes of its features.
     """
 
     needs_labels = False
@@ -56,7 +56,7 @@ class Teacher(FrozenNetwork):
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, data_samples: list | None = None) -> DistillFeatures:
-        """Return what the teacher makes of the student's images ``(N, C, H, W)``."""
+        """Return the teacher's features of the student's images ``(N, C, H, W)``."""
         inputs = self.conversion(inputs)
         with self.taps:
             if self.runs_head:
@@ -66,7 +66,7 @@ class Teacher(FrozenNetwork):
             return features_of(self.paths, self.taps.pop())
 
     def convert(self, fn: Callable[[Tensor], Tensor]) -> None:
-        """Do to every tensor what ``nn.Module._apply`` is doing to those of the distiller."""
+        """Apply a conversion of ``nn.Module._apply``, such as ``.to()``, to every tensor."""
         super().convert(fn)
         self.conversion._apply(fn)
 
@@ -77,15 +77,15 @@ def build_teacher_network(
     """Build a teacher from its config and checkpoint.
 
     Args:
-        teacher: Config of the model or a whole config, the path of a config file or
+        teacher: Config of the model or a complete config, the path of a config file or
             ``'mmpretrain::folder/file.py'``; or the built model, with its weights.
         checkpoint: Path or address of its weights, a distiller's or plain ones; None
             for a built model.
         trust: Load a file that holds more than weights.
 
     Raises:
-        InputError: If there is no such config, or the file is missing, damaged, of
-            another network (tensors are named) or holds more than weights.
+        InputError: If the config does not exist, or the file is missing, damaged, of
+            another network (the message names the tensors) or holds more than weights.
     """
     if isinstance(teacher, nn.Module):
         if not isinstance(teacher, BaseModel):
@@ -101,7 +101,7 @@ def build_teacher_network(
 
 
 def load_teacher_weights(network: BaseModel, path: str, trust: bool = False) -> None:
-    """Load a checkpoint into a teacher; every tensor has to be there and no other.
+    """Load a checkpoint, which must have exactly the teacher's tensors.
 
     Raises:
         InputError: See :func:`build_teacher_network`.
@@ -112,7 +112,7 @@ def load_teacher_weights(network: BaseModel, path: str, trust: bool = False) -> 
         weights = with_distiller_names(content.get('state_dict', content))
         weights = dict(with_plain_names(weights))
         own = network.state_dict()
-        for name, value in own.items():  # Which older files lack, and nothing reads in eval mode.
+        for name, value in own.items():  # Older files lack these; eval mode does not use them.
             if name.endswith('num_batches_tracked'):
                 weights.setdefault(name, value)
         check_same('network', own, weights)

@@ -11,18 +11,18 @@ VIEW_SETTINGS = ('fixed_views', 'seed', 'crop_padding', 'flip_prob', 'resize', '
 
 
 class TeacherCache:
-    """What a teacher made of fixed views, in place of the teacher; no ``nn.Module``.
+    """A teacher's stored outputs for fixed views, used instead of the teacher; not an ``nn.Module``.
 
     Args:
-        path: File of ``tools/analysis/cache_teacher.py``.
+        path: Written by ``tools/analysis/cache_teacher.py``.
         preprocessor: The student's data preprocessor, a
             ``mmmuse.BatchedDataPreprocessor`` with the same fixed views.
 
     Raises:
-        InputError: If the file is missing or no cache, or its views are others.
+        InputError: If the file is missing or not a cache, or its views differ.
 
     Attributes:
-        specs: Shapes of what it gives: logits and the last feature as a vector.
+        specs: Shapes of its outputs: logits and the last feature as a vector.
     """
 
     needs_labels = True
@@ -36,8 +36,8 @@ class TeacherCache:
                 content[key] for key in ('logits', 'vectors', 'labels')
             )
             views = {name: content['views'][name] for name in VIEW_SETTINGS}
-        except Exception as error:  # PyTorch raises many kinds for a file that is none of its own.
-            raise InputError(f'teacher_cache {path} is damaged or no cache') from error
+        except Exception as error:  # PyTorch raises many kinds for other files.
+            raise InputError(f'teacher_cache {path} is damaged or not a teacher cache') from error
         differ = [
             f'{name} is {getattr(preprocessor, name, None)!r} and was {views[name]!r}'
             for name in VIEW_SETTINGS
@@ -58,10 +58,10 @@ class TeacherCache:
         self._compared = False
 
     def prepare(self, labels: Tensor) -> None:
-        """Compare the training set's labels ``(M, )`` with those that the cache was made of.
+        """Compare the training set's labels ``(M, )`` with those of the cache.
 
         Raises:
-            InputError: If they are others.
+            InputError: If they differ.
         """
         if not torch.equal(labels.cpu().long(), self.labels):
             raise InputError(
@@ -71,11 +71,11 @@ class TeacherCache:
         self._compared = True
 
     def __call__(self, inputs: Tensor, data_samples: list) -> DistillFeatures:
-        """Return what the teacher made of these N images.
+        """Return the teacher's features of these N images.
 
         Raises:
-            InputError: If a data sample does not say which image and view it is, or the
-                training set has not been compared.
+            InputError: If a data sample has no index of its image and view, or the training set
+                has not been compared.
         """
         if not self._compared:
             raise InputError(
@@ -85,7 +85,7 @@ class TeacherCache:
         places = [(sample.get('view'), sample.get('sample_idx')) for sample in data_samples]
         if any(None in place for place in places):
             raise InputError(
-                'teacher_cache needs views that say which they are: those of '
+                'teacher_cache needs data samples with the index of their view, as from '
                 'mmmuse.BatchedDataPreprocessor(fixed_views=...)'
             )
         view, image = torch.tensor(places).T
@@ -99,4 +99,4 @@ class TeacherCache:
         return self  # It never changes; an EMA's copy of the distiller reads the same file.
 
     def convert(self, fn: Callable[[Tensor], Tensor]) -> None:
-        """Stay as it is: batches follow the images."""
+        """Do nothing: outputs are moved to the device of each batch."""

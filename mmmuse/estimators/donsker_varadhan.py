@@ -16,24 +16,21 @@ from .information_estimator import InformationEstimator
 class DonskerVaradhan(InformationEstimator):
     """The bound of Donsker and Varadhan; see :func:`mmmuse.functional.donsker_varadhan_loss`.
 
-    In training mode the gradient's denominator is a moving average of the
-    batches' means, this batch included; the first batch starts it. The values
-    are those of the batch. Each process of a distributed run keeps its own
-    average, as BatchNorm does. In eval mode nothing is kept, and the gradient
-    is the batch's own.
+    In training mode the gradient's denominator is a moving average of the batches' means, the
+    current batch included; the first batch initialises it. The value is that of the batch. Each
+    process of a distributed run has its own average, as with BatchNorm. In eval mode the average is
+    not updated, and the gradient is that of the batch.
 
-    The loss has no lower end and is negative where the views share anything,
-    while MUSE's product needs positive factors: there softplus of the loss
-    stands for it. The paper does not give this; it uses the Jensen-Shannon loss
-    alone.
+    The loss is unbounded below and negative for views that share information, while MUSE's product
+    needs positive factors: there it is replaced by its softplus. The paper does not give this; it
+    uses the Jensen-Shannon loss only.
 
     Args:
-        momentum: Weight of a batch in the moving average, above 0 and at most 1;
-            None leaves the average out and takes the plain gradient. 0.01 is
-            what implementations of MINE take.
+        momentum: Weight of a batch in the moving average, above 0 and at most 1, 0.01 in
+            implementations of MINE; None for the plain gradient, without the average.
 
     Raises:
-        InputError: On a momentum that is none of these.
+        InputError: On any other momentum.
 
     Source: "Mutual Information Neural Estimation" (MINE; Belghazi et al., ICML
     2018), theorem 1 (Donsker and Varadhan, 1983) and section 3.2.
@@ -57,16 +54,16 @@ class DonskerVaradhan(InformationEstimator):
         return donsker_varadhan_loss(*scores, self._average_with(scores.marginal))
 
     def estimate(self, scores: CriticScores) -> Tensor:
-        """Return the bound on these scores, a scalar in nats; nothing is averaged."""
+        """Return the bound on these scores, a scalar in nats, without the moving average."""
         return -donsker_varadhan_loss(*scores)
 
     def factor(self, loss: Tensor) -> Tensor:
-        """Return softplus of the loss: positive, and falling with it."""
+        """Return softplus of the loss, which is positive and increasing in it."""
         return F.softplus(loss)
 
     @torch.no_grad()
     def _average_with(self, marginal: Tensor) -> Tensor:
-        """Bring a batch into the moving average and return it, in logs."""
+        """Update the moving average with a batch, and return its logarithm."""
         batch = logmeanexp(marginal)
         kept = math.log1p(-self.momentum) if self.momentum < 1 else -math.inf
         average = torch.logaddexp(self.log_mean_exp + kept, batch + math.log(self.momentum))

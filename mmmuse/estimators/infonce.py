@@ -11,12 +11,11 @@ from .information_estimator import InformationEstimator
 
 @MODELS.register_module()
 class InfoNCE(InformationEstimator):
-    """Telling the true partner from K others; see :func:`mmmuse.functional.infonce_loss`.
+    """Classification of the true partner among K others; see :func:`mmmuse.functional.infonce_loss`.
 
-    The loss is always positive. The information that it can tell is at most
-    log(K + 1): log 2 with a critic's ``negatives='roll'``, the logarithm of the
-    batch size with ``negatives='all'``. Views that share more than that get a
-    small loss and hardly a gradient.
+    The loss is positive. Its estimate of the information is at most log(K + 1): log 2 with a
+    critic's ``negatives='roll'``, the logarithm of the batch size with ``negatives='all'``. Views
+    that share more than that give a small loss and a small gradient.
 
     Source: "Representation Learning with Contrastive Predictive Coding" (van
     den Oord et al., 2018), equation 4; "On variational bounds of mutual
@@ -28,5 +27,5 @@ class InfoNCE(InformationEstimator):
         return infonce_loss(*scores)
 
     def estimate(self, scores: CriticScores) -> Tensor:
-        """Return log(K + 1) less the loss, a scalar in nats."""
+        """Return log(K + 1) minus the loss, a scalar in nats."""
         return math.log(len(scores.marginal) + 1) - self.loss(scores)

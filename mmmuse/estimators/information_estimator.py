@@ -7,15 +7,15 @@ from mmmuse.critics import CriticScores
 
 
 class InformationEstimator(nn.Module, ABC):
-    """What a critic's scores say of the information that two views share.
+    """An estimator of the mutual information of two views from a critic's scores.
 
-    A subclass owns one formula. :class:`mmmuse.losses.MUSELoss` builds one for
-    each of its critics, so that one line of config exchanges it:
+    A subclass implements one formula. :class:`mmmuse.losses.MUSELoss` builds one for each of its
+    critics; a config selects it in one line:
     ``dict(type='mmmuse.MUSELoss', estimator=dict(type='mmmuse.InfoNCE'))``.
 
     Attributes:
-        uninformed_loss: The loss of a critic that scores all pairs alike, where that is one
-            number; None where it is not.
+        uninformed_loss: The loss of a critic that scores all pairs alike; None if it is not a
+            constant.
     """
 
     uninformed_loss: ClassVar[float | None] = None
@@ -33,11 +33,11 @@ class InformationEstimator(nn.Module, ABC):
             critic: Such as :class:`mmmuse.critics.GlobalLocalCritic`.
             local: A map, tokens or a vector, as the critic reads them.
             global_vector: Shape ``(N, C)``.
-            gradient_scale: Factor on the gradient that the two views receive; the critic
-                receives its own whole.
+            gradient_scale: Factor on the gradient that the two views receive; that of the critic is
+                not scaled.
 
         Returns:
-            A scalar to be minimised; it falls as the views share more.
+            A scalar to be minimised; it decreases with the information.
         """
         return self.loss(critic(local, global_vector, gradient_scale))
 
@@ -47,13 +47,13 @@ class InformationEstimator(nn.Module, ABC):
 
     @abstractmethod
     def estimate(self, scores: CriticScores) -> Tensor:
-        """Return the mutual information in nats that a trained critic's scores tell, a scalar."""
+        """Return the estimate of mutual information from a trained critic's scores, in nats."""
 
     def factor(self, loss: Tensor) -> Tensor:
-        """Return what stands for a loss in MUSE's product.
+        """Return the factor of a loss in MUSE's product.
 
-        A product falls with each of its factors only where the others are
-        positive, so a factor is positive, and falls as the loss does: here the
-        loss itself, which suits those that are always positive.
+        A product increases in each of its factors only if the others are positive. A factor must
+        therefore be positive and increase with the loss. It is the loss itself where that is
+        positive.
         """
         return loss

@@ -15,9 +15,9 @@ from .information_estimator import InformationEstimator
 class JensenShannon(InformationEstimator):
     """The Jensen-Shannon estimator of MUSE; see :func:`mmmuse.functional.jsd_critic_loss`.
 
-    Its loss orders pairs by their information without being a number of nats:
-    always positive, and at most 2 log 2 for a trained critic. It is computed by
-    the critic's own ``jsd_loss``, which may be faster than going by the scores.
+    Its loss decreases with the information but is not an estimate in nats: it is positive, and at
+    most 2 log 2 for a trained critic. The critic's ``jsd_loss`` computes it, which may be faster than
+    computing it from the scores.
 
     Source: MUSE (Gong et al., BMVC 2021), equation 5; Deep InfoMax (Hjelm et
     al., ICLR 2019), equation 4.
@@ -42,8 +42,8 @@ class JensenShannon(InformationEstimator):
     def estimate(self, scores: CriticScores) -> Tensor:
         """Return the bound of Nguyen, Wainwright and Jordan at the scores plus 1, a scalar.
 
-        The best critic of this loss scores the logarithm of the density ratio,
-        and that bound is tight at 1 more.
+        The optimal critic of this loss scores the logarithm of the density ratio; the bound is
+        tight at that plus 1.
 
         Source: "On variational bounds of mutual information" (Poole et al.,
         ICML 2019), where it is called :math:`I_{JS}`.

@@ -12,10 +12,7 @@ from .information_estimator import InformationEstimator
 class NWJ(InformationEstimator):
     """The bound of Nguyen, Wainwright and Jordan; see :func:`mmmuse.functional.nwj_loss`.
 
-    The loss has no lower end and is negative where the views share anything,
-    while MUSE's product needs positive factors: there softplus of the loss
-    stands for it. The paper does not give this; it uses the Jensen-Shannon loss
-    alone.
+    The loss is unbounded below; for MUSE's product see :class:`DonskerVaradhan`.
 
     Source: Nguyen, Wainwright and Jordan (2010); "On variational bounds of
     mutual information" (Poole et al., ICML 2019), section 2.
@@ -30,5 +27,5 @@ class NWJ(InformationEstimator):
         return -self.loss(scores)
 
     def factor(self, loss: Tensor) -> Tensor:
-        """Return softplus of the loss: positive, and falling with it."""
+        """Return softplus of the loss, which is positive and increasing in it."""
         return F.softplus(loss)

@@ -10,7 +10,7 @@ from mmpretrain import get_model
 
 from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.checkpoints.network_config import network_config
-from mmmuse.checkpoints.state_dicts import REST, with_plain_names
+from mmmuse.checkpoints.state_dicts import DISTILLER_KEY, with_plain_names
 from mmmuse.distillers.online import read_peers
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
@@ -30,7 +30,6 @@ class ClassifierTarget(ExportTarget):
     """A classifier; predictions are logits ``(N, K)``."""
 
     library = 'mmpretrain'
-    original_name = 'original'
     onnx_file = 'network.onnx'
     repeats = 30
     field = 'pred_score'
@@ -78,7 +77,7 @@ def exit_target(
     """Return exit 1 to T of a self-distilled network; see :func:`load_trained`.
 
     Raises:
-        InputError: If there is no such exit, or the checkpoint is of another network.
+        InputError: If the exit does not exist, or the checkpoint is of another network.
     """
     distiller = load_trained(config, checkpoint, trust)
     model = exit_network_config(config.model, distiller, number)
@@ -103,14 +102,14 @@ def peer_target(
         trust: Load a file that holds more than weights.
 
     Raises:
-        InputError: If there is no such peer, or the checkpoint is of another network.
+        InputError: If the peer does not exist, or the checkpoint is of another network.
     """
     init_default_scope(config.get('default_scope') or 'mmpretrain')
     if not config.model.get('peers'):
         raise InputError(f'the config has no peers: its model is {config.model.get("type")}')
     peers = read_peers(config.model.peers)
     if name not in peers:
-        raise InputError(f'there is no peer {name!r}: peers are {", ".join(peers)}')
+        raise InputError(f'unknown peer {name!r}; available: {", ".join(peers)}')
     if peers[name].get('input_size') or peers[name].get('channel_order', 'same') != 'same':
         raise InputError(
             f'peer {name!r} cannot be exported: the size or channel order of its images '
@@ -123,9 +122,9 @@ def peer_target(
     content = read_checkpoint(checkpoint, trust)
     saved = content.get('meta', {}).get('peer', name)
     if saved != name:
-        raise InputError(f'{checkpoint} holds peer {saved!r} alone, not {name!r}')
-    if content.get(REST) and name != next(iter(peers)):
-        content['state_dict'] = with_plain_names(content[REST], f'peers.{name}.')
+        raise InputError(f'{checkpoint} holds only peer {saved!r}, not {name!r}')
+    if content.get(DISTILLER_KEY) and name != next(iter(peers)):
+        content['state_dict'] = with_plain_names(content[DISTILLER_KEY], f'peers.{name}.')
     network = load_content(MODELS.build(model), content, checkpoint)
     return ClassifierTarget(
         *(config, model, network, network, network, f'Peer {name}'),

@@ -1,4 +1,4 @@
-"""The normalized images of a config, as the network gets them."""
+"""The images of a config, normalized for the network."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
@@ -22,13 +22,13 @@ class NormalizedTestSet:
     Args:
         config: With ``test_dataloader``.
         model: Its preprocessor normalizes the images, without the batched augmentation.
-        limit: Number of images after which to stop, each a batch of its own; None for all.
-        shape: ``(C, H, W)`` to pad all images to; None for what the preprocessor gives.
+        limit: Maximum number of images, in batches of one; None for all, in the batches of the config.
+        shape: ``(C, H, W)`` to pad all images to; None for the shape of the preprocessor's output.
         data_root: In place of the config's, if given.
         split: ``'test'``, or ``'train'`` or ``'val'`` for other data of the config.
 
     Raises:
-        InputError: If the config has no such data, there are no images, or one is larger than
+        InputError: If the config has no such data or no images, or an image is larger than
             ``shape``.
     """
 
@@ -53,7 +53,7 @@ class NormalizedTestSet:
             loader.update(batch_size=1, num_workers=0, persistent_workers=False)
         self._loader = Runner.build_dataloader(loader, seed=0)
         if not len(self._loader):
-            raise InputError(f'there are no {split} images')
+            raise InputError(f'no {split} images')
         self._preprocessor = model.data_preprocessor
         self._limit = limit
         self._shape = shape

@@ -144,7 +144,6 @@ class DetectorTarget(ExportTarget):
     """A detector; predictions are boxes, labels and scores of each image."""
 
     library = 'mmdet'
-    original_name = 'whole'
     onnx_file = 'detector.onnx'
     repeats = 10
     field = 'pred_instances'
@@ -163,7 +162,7 @@ class DetectorTarget(ExportTarget):
         return onnx_predictions(run, self.network.bbox_head, with_nms)
 
     def batches_to_check(self, shape: tuple | None, evaluates: bool, calibration: list) -> list:
-        if shape is None:  # An ONNX file has one shape, which has to fit all images it is run on.
+        if shape is None:  # An ONNX file has one shape, which all images must fit into.
             limit = None if evaluates else NUM_CHECKED
             shape = common_shape(self.test_set(limit=limit))
         return list(self.test_set(shape, NUM_CHECKED))
@@ -180,7 +179,7 @@ def detector_target(
     """Return a detector, or an exit of it; see :func:`load_trained_detector`.
 
     Raises:
-        InputError: If there is no such exit, or the checkpoint is of another network.
+        InputError: If the exit does not exist, or the checkpoint is of another network.
     """
     trained = load_trained_detector(config, checkpoint, trust)
     model, network, original = detector_config(config), trained, trained

@@ -31,14 +31,14 @@ def check_exit(distiller: SelfDistiller, number: int) -> None:
     """Check that a distiller has an exit, the full network included.
 
     Raises:
-        InputError: If it has not; the message lists the exits.
+        InputError: If it does not; the message lists the exits.
     """
     exits, last = exits_of(distiller), num_exits(distiller)
     if not exits:
         raise InputError('this config distils without exits (ce_weight=0, kd_weight=0)')
     if number not in exits and number != last:
         raise InputError(
-            f'there is no exit {number}: exits are {", ".join(map(str, exits))}, and {last} is '
+            f'unknown exit {number}; available: {", ".join(map(str, exits))}, and {last}, '
             'the full network'
         )
 
@@ -55,7 +55,7 @@ def exit_network_config(model: dict, distiller: SelfDistiller, number: int) -> d
         Config of the student's class with a ``TruncatedBackbone`` and the exit's neck and head.
 
     Raises:
-        InputError: If there is no such exit, or it is not in the backbone of a classifier or a
+        InputError: If the exit does not exist, or is not in the backbone of a classifier or a
             detector.
     """
     check_exit(distiller, number)

@@ -27,7 +27,7 @@ def to_program(module: Logits | DecodedBoxes, images: Tensor) -> torch.export.Ex
     Raises:
         InputError: If the network's code is specific to one batch size.
     """
-    images = images.repeat(2, 1, 1, 1)  # A batch of one would be taken for a constant.
+    images = images.repeat(2, 1, 1, 1)  # torch.export would treat a batch size of 1 as a constant.
     batch = torch.export.Dim('batch', min=1)
     try:
         return torch.export.export(module, (images,), dynamic_shapes=({0: batch},))
@@ -35,7 +35,7 @@ def to_program(module: Logits | DecodedBoxes, images: Tensor) -> torch.export.Ex
         raise InputError(
             f'torch.export, which the ONNX export uses, does not support '
             f'{type(module.network.backbone).__name__} for batches of any size '
-            f'({str(error).strip().splitlines()[0]}); leave these forms out'
+            f'({str(error).strip().splitlines()[0]}); omit these forms'
         ) from error
 
 

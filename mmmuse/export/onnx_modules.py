@@ -1,4 +1,4 @@
-"""The modules that ``torch.export`` and ONNX get: logits of a classifier, boxes of a detector."""
+"""The modules for ``torch.export`` and ONNX: logits of a classifier, boxes of a detector."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ suppression (float[N, P, 4] all_boxes, float[N, P, K] all_scores)
 
 
 class Logits(nn.Module):
-    """What is exported of a classifier: normalized images to logits.
+    """A classifier for export: normalized images to logits.
 
     Args:
         network: The classifier.
@@ -45,7 +45,7 @@ class Logits(nn.Module):
 
 
 class DecodedBoxes(nn.Module):
-    """What is exported of a detector: normalized images to boxes and scores of all anchors.
+    """A detector for export: normalized images to boxes and scores of all anchors.
 
     Args:
         detector: Its head has the method ``decode``, as :class:`mmmuse.detection.YOLOv5Head` has.
@@ -63,7 +63,7 @@ class DecodedBoxes(nn.Module):
         if not hasattr(head, 'decode'):
             raise InputError(
                 f'ONNX needs a head with a method decode, such as mmmuse.YOLOv5Head; '
-                f'{type(head or detector).__name__} has none: leave --onnx out'
+                f'{type(head or detector).__name__} has none: omit --onnx'
             )
         self.network = detector
         self.nms = head.test_cfg if with_nms else None

@@ -13,9 +13,8 @@ _CIFAR_SIZE = 32
 def per_sample(config: dict) -> dict:
     """Return a config whose data passes through mmpretrain's transforms, one image at a time.
 
-    Batched CIFAR becomes mmpretrain's data set, and the augmentation of
-    ``BatchedDataPreprocessor`` a pipeline, which mmpretrain's inferencer also reads. Other data
-    sets are not changed.
+    Batched CIFAR becomes mmpretrain's data set, and the augmentation of ``BatchedDataPreprocessor``
+    a pipeline, which mmpretrain's inferencer also reads. Other data sets are not changed.
 
     Args:
         config: A complete config; it is not changed.
@@ -44,7 +43,7 @@ def per_sample(config: dict) -> dict:
                 first = augments if split == 'train' else [_resized(_CIFAR_SIZE)]
                 dataset['pipeline'] = [*first, dict(type='PackInputs')]
         if resize is not None and 'pipeline' in dataset:
-            # Before the last transform, which packs.
+            # Before the last transform, PackInputs.
             dataset['pipeline'][-1:] = [_resized(resize), dataset['pipeline'][-1]]
     return config
 

@@ -17,7 +17,7 @@ from mmmuse.version import __version__
 CONFIG = 'config.py'
 CHECKPOINT = 'checkpoint.pth'
 
-# Only a distiller needs these.
+# Used by distillers only.
 _DISTILLER_HOOKS = {
     'mmmuse.ClassCountHook',
     'mmmuse.InformationLoggerHook',
@@ -100,14 +100,14 @@ def _without_distilling(config: dict) -> dict:
 
 
 def _of_one_network(metric: dict) -> list[dict]:
-    """Return the metrics that a ``PeerMetric`` gives to each peer; any other metric unchanged."""
+    """Return the metrics of each peer in a ``PeerMetric``; any other metric unchanged."""
     if metric.get('type') != 'mmmuse.PeerMetric':
         return [metric]
     return [metric['metric']] if isinstance(metric['metric'], dict) else list(metric['metric'])
 
 
 def _copies(types: set[str]) -> dict[str, str]:
-    """Return, by path, the files of a package with all modules that the types of mmmuse need."""
+    """Return the files, by path, of a package with all modules that these types need."""
     if not types:
         return {}
     named = {_module_of(name) for name in types}
@@ -139,7 +139,7 @@ def _module_of(name: str) -> str:
 
 
 def _imports(module: str) -> list[str]:
-    """Return the modules of mmmuse that one of them imports."""
+    """Return the modules of mmmuse that a module imports."""
     spec = importlib.util.find_spec(module)
     package = module if spec.submodule_search_locations else module.rpartition('.')[0]
     found = []

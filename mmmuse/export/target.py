@@ -1,4 +1,4 @@
-"""What is exported: the frame that classifiers and detectors share."""
+"""Base class of the networks to export, and the evaluation of their forms."""
 
 import json
 from abc import ABC, abstractmethod
@@ -21,6 +21,7 @@ from .onnx_modules import DecodedBoxes, Logits
 
 Predict = Callable[[dict], list]
 NUM_CHECKED = 10  # Images that an export is verified on.
+ORIGINAL = 'original'  # Name of the full network in the report.
 
 
 class Form(NamedTuple):
@@ -68,7 +69,6 @@ class ExportTarget(ABC):
     data_root: str | None = None
 
     library: ClassVar[str]  # That reads the exported config and checkpoint.
-    original_name: ClassVar[str]  # Of the full network in the report.
     onnx_file: ClassVar[str]
     repeats: ClassVar[int]  # Timed calls of each form.
     field: ClassVar[str]  # Of data samples, for predictions.

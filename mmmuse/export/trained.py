@@ -10,9 +10,9 @@ from mmengine.registry import init_default_scope
 from mmmuse import detection
 from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.checkpoints.state_dicts import (
-    REST,
+    DISTILLER_KEY,
     check_same,
-    halves,
+    split_state_dict,
     with_current_names,
     with_distiller_names,
 )
@@ -28,7 +28,7 @@ def model_config(config: Config) -> dict:
     """Return a copy of a config's model as a plain ``SelfDistiller``.
 
     Raises:
-        InputError: If it is not one, or has no head and so no exits.
+        InputError: If it is not one, or has no head and therefore no exits.
     """
     model = _copy(config.get('model'), config, 'mmpretrain')
     if not issubclass(_class_of(model), SelfDistiller) or not model.get('head'):
@@ -82,7 +82,7 @@ def _class_of(model: dict) -> type:
 
 
 def build_distiller(config: Config) -> SelfDistiller:
-    """Build the distiller of :func:`model_config`, without what a subclass adds for training."""
+    """Build the distiller of :func:`model_config`, without the additions of a subclass for training."""
     return MODELS.build(model_config(config))
 
 
@@ -91,7 +91,7 @@ def load_trained(config: Config, checkpoint: str, trust: bool = False) -> SelfDi
 
     Args:
         config: Of a distilled network.
-        checkpoint: A file that training with it has saved.
+        checkpoint: Saved by training with this config.
         trust: Load a file that holds more than weights.
 
     Returns:
@@ -125,7 +125,7 @@ def load_content(network: BaseModel, content: dict, path: str) -> BaseModel:
     """
     weights = content.get('state_dict', content)
     if isinstance(network, SelfDistiller):
-        weights = _distiller_weights(network, weights, content.get(REST), path)
+        weights = _distiller_weights(network, weights, content.get(DISTILLER_KEY), path)
     else:
         check_same('network', network.state_dict(), weights)
     network.load_state_dict(weights)
@@ -138,8 +138,8 @@ def _distiller_weights(
 ) -> dict:
     """Return the trained weights of student and exits; critics keep those of the distiller."""
     own = distiller.state_dict()
-    student, others = halves(with_distiller_names(weights))
-    check_same('network', halves(own)[0], student)
+    student, others = split_state_dict(with_distiller_names(weights))
+    check_same('network', split_state_dict(own)[0], student)
     with_exits = isinstance(distiller, _DETECTOR_WITH_EXITS)
     parts = [distiller.exits] if with_exits else [distiller.neck, distiller.head.exits]
     prefixes = tuple(
@@ -150,6 +150,8 @@ def _distiller_weights(
         for each in (own, with_current_names(others if rest is None else rest))
     )
     if own_exits and not exits:
-        raise InputError(f'{path} holds a student alone: its exits have not been trained')
+        raise InputError(
+            f"{path} holds only the student's weights: its exits have not been trained"
+        )
     check_same('exit', own_exits, exits)
     return {**own, **student, **exits}

@@ -7,16 +7,15 @@ from .scores import refuse_empty_scores
 
 
 def discriminator_loss(first: Tensor, second: Tensor) -> Tensor:
-    r"""Return the binary cross-entropy of telling two sets of features apart by their scores.
+    r"""Return the binary cross-entropy of a discriminator between two sets of features.
 
     .. math::
         L = \mathbb{E}_{first}[-\log \mathrm{sigmoid}(D)]
           + \mathbb{E}_{second}[-\log(1 - \mathrm{sigmoid}(D))]
 
-    in float32 at least. The best discriminator reaches :math:`2 \log 2 - 2\,
-    \mathrm{JS}`, with JS the Jensen-Shannon divergence of the two distributions
-    (natural logarithm): :math:`2 \log 2 = 1.3863` where they are the same. What
-    the features are trained for is to raise it.
+    in float32 at least. The optimal discriminator reaches :math:`2 \log 2 - 2\, \mathrm{JS}`, with
+    JS the Jensen-Shannon divergence of the two distributions (natural logarithm): :math:`2 \log 2 =
+    1.3863` where they are the same. The features are trained to increase the loss.
 
     Args:
         first: Scores (logits) of features labelled 1, any shape.
@@ -26,7 +25,7 @@ def discriminator_loss(first: Tensor, second: Tensor) -> Tensor:
         A scalar, in nats.
 
     Raises:
-        InputError: If either side holds no score.
+        InputError: If either side is empty.
 
     Source: "Generative Adversarial Nets" (Goodfellow et al., NeurIPS 2014),
     equation 1 and theorem 1.

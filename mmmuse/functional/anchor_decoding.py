@@ -7,7 +7,7 @@ from .precision import at_least_float32
 
 
 def decode_anchor_boxes(logits: Tensor, cells: Tensor, anchors: Tensor, stride: float) -> Tensor:
-    r"""Return the boxes that a YOLOv5 head means by its logits, in float32 at least.
+    r"""Return the boxes that a YOLOv5 head's logits encode, in float32 at least.
 
     .. math::
         (x, y) = \big( 2 \sigma(t_{xy}) - \tfrac{1}{2} + (c_x, c_y) \big) \cdot \text{stride},

@@ -9,15 +9,15 @@ def match_anchors(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     r"""Assign boxes to the anchors and cells of one level of a detector.
 
-    A box matches an anchor whose sides are like its own,
+    A box matches an anchor of similar sides,
 
     .. math::
         \max\Big( \frac{w}{a_w}, \frac{a_w}{w}, \frac{h}{a_h}, \frac{a_h}{h} \Big) < \text{ratio}
 
-    in the cell that its centre lies in, in the nearer one to the left or right, and
-    in the nearer one above or below. There is none beyond the grid, and none on
-    either side of a centre in the very middle. Boxes with a side of 0 or less, or
-    with their centre outside the grid, match nothing.
+    in the cell of its centre, in the nearer neighbour to the left or right, and in the nearer
+    neighbour above or below. Neighbours outside the grid are omitted, and so are both neighbours
+    along an axis if the centre is in the middle of its cell. Boxes with a side of 0 or less, or with
+    their centre outside the grid, match nothing.
 
     Args:
         centres: ``(x, y)`` of M boxes in cells, shape ``(M, 2)``.

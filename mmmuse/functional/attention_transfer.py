@@ -8,20 +8,19 @@ from .views import same_grid
 
 
 def attention_transfer_loss(feature: Tensor, target: Tensor) -> Tensor:
-    r"""Return the distance between where two maps are large.
+    r"""Return the distance between the spatial attention of two maps.
 
     .. math::
         L = \frac{1}{N L} \sum_{n} \Big\| \frac{q(a_n)}{\|q(a_n)\|_2}
             - \frac{q(t_n)}{\|q(t_n)\|_2} \Big\|_2^2,
         \quad q(a)_{hw} = \frac{1}{C} \sum_c a_{chw}^2
 
-    with L locations, in float32 at least; maps of different grids are brought
-    to one by :func:`same_grid`. The target gives no gradient.
+    with L locations, in float32 at least; maps of different grids are pooled
+    by :func:`same_grid`. The target gives no gradient.
 
     Args:
         feature: The map that learns, shape ``(N, C, H, W)``, or tokens.
-        target: The map that is imitated, likewise; another number of channels
-            may be.
+        target: The map that is imitated, likewise; its number of channels may differ.
 
     Returns:
         A scalar.
@@ -29,9 +28,8 @@ def attention_transfer_loss(feature: Tensor, target: Tensor) -> Tensor:
     Raises:
         InputError: If the batches differ or either is a vector.
 
-    Source: "Paying More Attention to Attention" (Zagoruyko and Komodakis, ICLR
-    2017), equations 1 and 2 with p = 2; the mean in place of the sum is that of
-    its public code.
+    Source: "Paying More Attention to Attention" (Zagoruyko and Komodakis, ICLR 2017), equations 1
+    and 2 with p = 2; the mean in place of the sum is that of its public code.
 
     Example:
         >>> import torch

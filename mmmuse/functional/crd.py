@@ -27,7 +27,7 @@ def crd_loss(positive: Tensor, negative: Tensor, num_images: int) -> Tensor:
         A scalar, in nats.
 
     Raises:
-        InputError: If there are not as many rows of negatives as positives.
+        InputError: If the shapes do not match.
 
     Source: "Contrastive Representation Distillation" (Tian et al., ICLR 2020),
     equations 17 to 19; the 1e-7 in each denominator is that of its public code.

@@ -15,17 +15,16 @@ def dkd_loss(
     target_weight: float,
     other_weight: float,
 ) -> Tensor:
-    r"""Return the distillation loss with its two parts weighed apart.
+    r"""Return the distillation loss with separate weights for its two parts.
 
     .. math::
         L = \tau^2 \big[ \alpha\, \mathrm{KL}(b^t \,\|\, b^s)
             + \beta\, \mathrm{KL}(\hat p^t \,\|\, \hat p^s) \big]
 
-    :math:`b` is the softmax's probability of the label against that of all other classes
-    together, :math:`\hat p` the distribution over the other classes alone, both at
-    temperature :math:`\tau`. Averaged over the batch, in float32 at least; the teacher's
-    side gives no gradient. With :math:`\alpha = 1` and for each image
-    :math:`\beta = 1 - p^t_{label}` it is :func:`kd_loss`.
+    :math:`b` is the softmax's probability of the label and that of all other classes together,
+    :math:`\hat p` the distribution over the other classes, both at temperature :math:`\tau`.
+    Averaged over the batch, in float32 at least; the teacher's side gives no gradient. With
+    :math:`\alpha = 1` and for each image :math:`\beta = 1 - p^t_{label}` it is :func:`kd_loss`.
 
     Args:
         student_logits: Logits that learn, shape ``(N, K)``.
@@ -77,7 +76,9 @@ def _split(logits: Tensor, labels: Tensor, temperature: float) -> tuple[Tensor, 
     """Return log probabilities of label and rest ``(N, 2)``, and of each other class ``(N, K - 1)``."""
     scaled = at_least_float32(logits) / temperature
     others = torch.arange(logits.shape[1] - 1, device=logits.device)
-    others = others + (others >= labels[:, None])  # By index: a mask would wait for the GPU.
+    others = others + (
+        others >= labels[:, None]
+    )  # By index: a mask would synchronise with the GPU.
     of_label, others = scaled.gather(1, labels[:, None]), scaled.gather(1, others)
     binary = torch.cat([of_label, others.logsumexp(1, keepdim=True)], 1)
     return binary.log_softmax(1), others.log_softmax(1)

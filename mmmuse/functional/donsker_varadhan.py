@@ -14,34 +14,31 @@ def donsker_varadhan_loss(
     .. math::
         L = -\Big( \mathbb{E}_{joint}[T] - \log \mathbb{E}_{marginal}[e^T] \Big)
 
-    With the true expectations, minus the loss is at most the information, and
-    reaches it where T is the logarithm of the density ratio up to a constant.
-    The loss has no lower end. On a batch the logarithm's gradient is biased,
-    since the batch's mean stands in its denominator:
+    With the true expectations, minus the loss is at most the information, with equality if T is
+    the logarithm of the density ratio up to a constant. The loss is unbounded below. On a batch the
+    gradient of the logarithm is biased, as its denominator is the batch's mean:
 
     .. math::
         \nabla \log \mathbb{E}[e^T] = \frac{\mathbb{E}[e^T \nabla T]}{\mathbb{E}[e^T]}
 
-    With ``log_mean_exp`` the gradient's denominator is that average over many
-    batches, which is what MINE does; the value stays the batch's. Computed in
-    float32 at least.
+    With ``log_mean_exp`` the gradient's denominator is that average over many batches, as in MINE;
+    the value is still that of the batch. Computed in float32 at least.
 
     Args:
-        joint: Scores of pairs that belong together, any shape, e.g. ``(N, S)``.
+        joint: Scores of true pairs, any shape, e.g. ``(N, S)``.
         marginal: Scores of mismatched pairs, any shape, e.g. ``(K, N, S)``.
         log_mean_exp: Logarithm of a moving average of
-            :math:`\mathbb{E}_{marginal}[e^T]`, a scalar; None takes the batch's.
+            :math:`\mathbb{E}_{marginal}[e^T]`, a scalar; None for the batch's.
 
     Returns:
         A scalar, in nats.
 
     Raises:
-        InputError: If either side holds no score.
+        InputError: If either side is empty.
 
-    Source: "Asymptotic evaluation of certain Markov process expectations for
-    large time, IV" (Donsker and Varadhan, 1983); "Mutual Information Neural
-    Estimation" (MINE; Belghazi et al., ICML 2018), theorem 1, and section 3.2
-    for the gradient.
+    Source: "Asymptotic evaluation of certain Markov process expectations for large time, IV"
+    (Donsker and Varadhan, 1983); "Mutual Information Neural Estimation" (MINE; Belghazi et al.,
+    ICML 2018), theorem 1, and section 3.2 for the gradient.
 
     Example:
         >>> import torch

@@ -8,7 +8,7 @@ from mmmuse.errors import InputError
 def fast_normalised_fusion(
     maps: Sequence[Tensor], weights: Tensor, epsilon: float = 1e-4
 ) -> Tensor:
-    r"""Return the weighted mean of maps, with weights that are learned.
+    r"""Return the weighted mean of maps, with learned weights.
 
     .. math::
         O = \sum_i \frac{\max(w_i, 0)}{\epsilon + \sum_j \max(w_j, 0)} \, I_i
@@ -22,7 +22,7 @@ def fast_normalised_fusion(
         A map of that shape.
 
     Raises:
-        InputError: If there is not one weight for each map.
+        InputError: If the number of weights is not that of the maps.
 
     Source: "EfficientDet" (Tan et al., CVPR 2020), section 3.3.
 

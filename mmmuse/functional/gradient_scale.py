@@ -5,10 +5,10 @@ from torch.autograd.function import Function
 
 
 def scale_gradient(tensor: Tensor, scale: float) -> Tensor:
-    """Return the tensor itself; its gradient comes back times ``scale``.
+    """Return the same values; the gradient is multiplied by ``scale``.
 
-    A loss behind it is minimised at full strength by its own parameters, while what lies
-    before it follows ``scale`` times as hard. At a scale of 1 the tensor is returned as it is.
+    Parameters used after this point receive the full gradient of a loss; what produced the tensor
+    receives ``scale`` times its gradient. At a scale of 1 the tensor itself is returned.
 
     Args:
         tensor: Any floating tensor.
@@ -25,17 +25,16 @@ def scale_gradient(tensor: Tensor, scale: float) -> Tensor:
 
 
 def reverse_gradient(tensor: Tensor, scale: float = 1.0) -> Tensor:
-    r"""Return the tensor itself; its gradient comes back times :math:`-scale`.
+    r"""Return the same values; the gradient is multiplied by :math:`-scale`.
 
-    What minimises a loss behind it is trained against by what lies before it, in
-    the same step.
+    In one step, parameters used after this point minimise a loss and what produced the tensor
+    maximises it.
 
     Args:
         tensor: Any floating tensor.
-        scale: Of the reversed gradient.
+        scale: Factor on the reversed gradient.
 
-    Source: "Unsupervised Domain Adaptation by Backpropagation" (Ganin and
-    Lempitsky, ICML 2015).
+    Source: "Unsupervised Domain Adaptation by Backpropagation" (Ganin and Lempitsky, ICML 2015).
 
     Example:
         >>> import torch

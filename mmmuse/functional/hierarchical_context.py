@@ -9,14 +9,13 @@ _GRIDS = (4, 2, 1)
 
 
 def hierarchical_context_loss(feature: Tensor, target: Tensor) -> Tensor:
-    r"""Return the distance between two maps at their own grid and at coarser ones.
+    r"""Return the distance between two maps on their own grid and on coarser ones.
 
     .. math::
         L = \frac{\sum_{l} 2^{-l}\, \mathbb{E}\big[ (P_l(a) - P_l(t))^2 \big]}{\sum_l 2^{-l}}
 
-    :math:`P_0` leaves a map as it is, the next ones average it to 4x4, 2x2 and 1x1;
-    grids that are not smaller than the map's are left out. In float32 at least; the
-    target gives no gradient.
+    :math:`P_0` is the identity, the next ones average a map to 4x4, 2x2 and 1x1; grids that are not
+    smaller than the map's are omitted. In float32 at least; the target gives no gradient.
 
     Args:
         feature: The map that learns, shape ``(N, C, H, W)``.
@@ -26,7 +25,7 @@ def hierarchical_context_loss(feature: Tensor, target: Tensor) -> Tensor:
         A scalar.
 
     Raises:
-        InputError: If the two are no maps of one shape.
+        InputError: If the two are not maps of one shape.
 
     Source: "Distilling Knowledge via Knowledge Review" (Chen et al., CVPR 2021), section
     3.3; grids and weights are those of its public code.

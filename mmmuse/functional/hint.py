@@ -11,7 +11,7 @@ def hint_loss(feature: Tensor, target: Tensor) -> Tensor:
     .. math::
         L = \sum_{n,c} (a_{nc} - t_{nc})^2 \; [a_{nc} > 0 \lor t_{nc} > 0]
 
-    A sum, not a mean: BYOT weighs it with 1e-6. The target gives no gradient.
+    A sum, not a mean: BYOT's weight is 1e-6. The target gives no gradient.
     Computed in float32 at least.
 
     Args:

@@ -8,26 +8,25 @@ from .scores import refuse_empty_scores
 
 
 def infonce_loss(joint: Tensor, marginal: Tensor) -> Tensor:
-    r"""Return the cross-entropy of finding the true partner among K others.
+    r"""Return the cross-entropy of classifying the true partner among K others.
 
     .. math::
         L = -\frac{1}{N S} \sum_{n,s} \log
         \frac{e^{T_{ns}}}{e^{T_{ns}} + \sum_{k=1}^{K} e^{T'_{kns}}}
 
-    It is always positive; a critic that knows nothing gives
-    :math:`\log(K + 1)`, and :math:`\log(K + 1) - L` estimates the mutual
-    information from below, so it never says more than :math:`\log(K + 1)`.
-    Computed in float32 at least.
+    It is positive, and :math:`\log(K + 1)` for an uninformed critic. :math:`\log(K + 1) - L` is a
+    lower bound of the mutual information, so it is at most :math:`\log(K + 1)`. Computed in float32
+    at least.
 
     Args:
-        joint: Scores of pairs that belong together, shape ``(N, S)``.
+        joint: Scores of true pairs, shape ``(N, S)``.
         marginal: Scores of K mismatched pairs for each, shape ``(K, N, S)``.
 
     Returns:
         A scalar, in nats.
 
     Raises:
-        InputError: If either side holds no score, or the shapes do not fit.
+        InputError: If either side is empty, or the shapes do not match.
 
     Source: "Representation Learning with Contrastive Predictive Coding" (van
     den Oord et al., 2018), equation 4.
@@ -48,5 +47,5 @@ def infonce_loss(joint: Tensor, marginal: Tensor) -> Tensor:
             f'{tuple(joint.shape)} and {tuple(marginal.shape)}'
         )
     joint, marginal = at_least_float32(joint), at_least_float32(marginal)
-    # log(1 + sum / e^joint): the logarithm of the quotient would round to 0 long before.
+    # log(1 + sum / e^joint): the logarithm of the quotient would round to 0 for small losses.
     return F.softplus(marginal.logsumexp(0) - joint).mean()

@@ -13,19 +13,18 @@ def jsd_critic_loss(joint: Tensor, marginal: Tensor) -> Tensor:
                 + \mathbb{E}_{joint}[\mathrm{sp}(-T)],
         \qquad \mathrm{sp}(x) = \log(1 + e^x)
 
-    It is always positive; lower means more shared information, and a critic
-    that knows nothing (all scores 0) gives :math:`2 \log 2`. Softplus and means
-    are taken in float32 at least, whatever the scores' type.
+    It is positive, decreases with the shared information, and is :math:`2 \log 2` for an uninformed
+    critic (all scores 0). Computed in float32 at least.
 
     Args:
-        joint: Scores of pairs that belong together, any shape, e.g. ``(N, L)``.
+        joint: Scores of true pairs, any shape, e.g. ``(N, L)``.
         marginal: Scores of mismatched pairs, any shape.
 
     Returns:
         A scalar, in nats (up to the constant :math:`2 \log 2`).
 
     Raises:
-        InputError: If either side holds no score.
+        InputError: If either side is empty.
 
     Source: MUSE (Gong et al., BMVC 2021), equation 5; Deep InfoMax (Hjelm et
     al., ICLR 2019), equation 4.

@@ -13,8 +13,7 @@ def kd_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) 
         L = \tau^2 \, \mathrm{KL}\big(\mathrm{softmax}(z_t / \tau) \,\|\,
                                       \mathrm{softmax}(z_s / \tau)\big)
 
-    averaged over the batch, in float32 at least. The teacher's side gives no
-    gradient.
+    averaged over the batch, in float32 at least. The teacher's side gives no gradient.
 
     Args:
         student_logits: Logits that learn, shape ``(N, K)``.

@@ -12,7 +12,7 @@ def linear_mmd_loss(first: Tensor, second: Tensor) -> Tensor:
         L = \Big\| \frac{1}{N} \sum_n a_n - \frac{1}{M} \sum_m b_m \Big\|_2^2
 
     in float32 at least: the squared maximum mean discrepancy with a linear
-    kernel. Both sides learn.
+    kernel. Both sides receive a gradient.
 
     Args:
         first: a, shape ``(N, C)``.
@@ -22,7 +22,7 @@ def linear_mmd_loss(first: Tensor, second: Tensor) -> Tensor:
         A scalar.
 
     Raises:
-        InputError: If the two are no vectors of one length.
+        InputError: If the two are not vectors of one length.
 
     Source: "Data-Distortion Guided Self-Distillation for Deep Neural Networks"
     (Xu and Liu, AAAI 2019).

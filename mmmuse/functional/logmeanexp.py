@@ -8,7 +8,7 @@ from .precision import at_least_float32
 
 
 def logmeanexp(scores: Tensor) -> Tensor:
-    r"""Return the logarithm of the mean of exponentials, which may themselves overflow.
+    r"""Return the logarithm of the mean of exponentials, without overflow.
 
     .. math::
         \log \frac{1}{M} \sum_{i=1}^{M} e^{x_i}
@@ -20,7 +20,7 @@ def logmeanexp(scores: Tensor) -> Tensor:
         A scalar.
 
     Raises:
-        InputError: If there is no value.
+        InputError: If the tensor is empty.
 
     Example:
         >>> import torch

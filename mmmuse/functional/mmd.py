@@ -30,7 +30,7 @@ def mmd_loss(feature: Tensor, target: Tensor) -> Tensor:
         A scalar.
 
     Raises:
-        InputError: If either is no map, or the numbers of images differ.
+        InputError: If either is not a map, or the numbers of images differ.
 
     Source: "Like What You Like: Knowledge Distill via Neuron Selectivity Transfer"
     (Huang and Wang, 2017), with its polynomial kernel (d = 2, c = 0).
@@ -48,12 +48,12 @@ def mmd_loss(feature: Tensor, target: Tensor) -> Tensor:
         raise InputError(
             f'mmd_loss compares maps of the same images, got {len(feature)} and {len(target)}'
         )
-    with torch.autocast(feature.device.type, enabled=False):  # It would make the products bfloat16.
+    with torch.autocast(feature.device.type, enabled=False):  # The products would be bfloat16.
         first, second = _mean_outer_product(feature), _mean_outer_product(target)
     return ((first - second) ** 2).sum((1, 2)).mean()
 
 
 def _mean_outer_product(feature: Tensor) -> Tensor:
-    """Return the mean of x x^T over the channels, ``(N, L, L)``: what the kernel maps a set to."""
+    """Return the mean of x x^T over the channels, ``(N, L, L)``: the kernel's mean embedding."""
     channels = F.normalize(feature.flatten(2), dim=2)
     return channels.transpose(1, 2) @ channels / channels.shape[1]

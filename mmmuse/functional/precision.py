@@ -3,7 +3,7 @@ from torch import Tensor
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Return a tensor of any floating type in float32, or in float64 if it is that already.
+    """Return a floating tensor as float32, or unchanged if it is float64.
 
     Example:
         >>> at_least_float32(torch.zeros(2, dtype=torch.bfloat16)).dtype

@@ -8,14 +8,12 @@ def sigmoid_ramp(progress: float) -> float:
         r(t) = \exp\big(-5\, (1 - t)^2\big)
 
     Args:
-        progress: t, the part of the ramp that lies behind; below 0 it counts as
-            0, above 1 as 1.
+        progress: t, the completed part of the ramp, clamped to 0 to 1.
 
     Returns:
         From exp(-5) = 0.0067 to 1.
 
-    Source: "Temporal Ensembling for Semi-Supervised Learning" (Laine and Aila,
-    ICLR 2017).
+    Source: "Temporal Ensembling for Semi-Supervised Learning" (Laine and Aila, ICLR 2017).
 
     Example:
         >>> [round(sigmoid_ramp(t), 4) for t in (0.0, 0.5, 1.0, 2.0)]

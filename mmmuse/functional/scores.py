@@ -4,10 +4,10 @@ from mmmuse.errors import InputError
 
 
 def refuse_empty_scores(function: str, first: Tensor, second: Tensor) -> None:
-    """Refuse scores of which a mean cannot be taken.
+    """Check that both sets of scores have a mean.
 
     Raises:
-        InputError: If either side holds no score; names the function.
+        InputError: If either is empty; the message names the function.
     """
     if first.numel() == 0 or second.numel() == 0:
         raise InputError(

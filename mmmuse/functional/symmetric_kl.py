@@ -11,7 +11,7 @@ def symmetric_kl(first: Tensor, second: Tensor, temperature: float) -> Tensor:
         \quad p = \mathrm{softmax}(z_1 / \tau), \; q = \mathrm{softmax}(z_2 / \tau)
 
     averaged over the batch, in float32 at least. In each term the first
-    distribution is a fixed target, so each side learns from one term.
+    distribution is a fixed target, so each side receives the gradient of one term.
 
     Args:
         first: :math:`z_1`, shape ``(N, K)``.
@@ -24,9 +24,8 @@ def symmetric_kl(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     Raises:
         InputError: If the shapes differ or the temperature is not positive.
 
-    Source: "Data-Distortion Guided Self-Distillation for Deep Neural Networks"
-    (Xu and Liu, AAAI 2019). That the targets are fixed is assumed; it is what
-    public code of the method does.
+    Source: "Data-Distortion Guided Self-Distillation for Deep Neural Networks" (Xu and Liu, AAAI
+    2019). That the targets are fixed is assumed; it is what public code of the method does.
 
     Example:
         >>> import torch

@@ -8,14 +8,13 @@ from .precision import at_least_float32
 def vid_loss(mean: Tensor, variance: Tensor, target: Tensor) -> Tensor:
     r"""Return the negated variational bound of the information about a target map.
 
-    The target is modelled as a Gaussian with a mean for each value and a
-    variance for each channel:
+    The target is modelled as a Gaussian with a mean for each value and a variance for each channel:
 
     .. math::
         L = \mathbb{E}_{n,c,h,w}\Big[ \frac{(\mu_{nchw} - t_{nchw})^2}{2 \sigma_c^2}
           + \frac{1}{2} \log \sigma_c^2 \Big]
 
-    in float32 at least; the constant :math:`\frac{1}{2} \log 2\pi` is left out.
+    in float32 at least; the constant :math:`\frac{1}{2} \log 2\pi` is omitted.
 
     Args:
         mean: :math:`\mu`, shape ``(N, C, H, W)``.
@@ -26,11 +25,10 @@ def vid_loss(mean: Tensor, variance: Tensor, target: Tensor) -> Tensor:
         A scalar, in nats for each value; below 0 where the variance is small.
 
     Raises:
-        InputError: If the two are no maps of one shape, or the variance is not
+        InputError: If the two are not maps of one shape, or the variance is not
             one for each channel.
 
-    Source: "Variational Information Distillation for Knowledge Transfer" (Ahn et
-    al., CVPR 2019).
+    Source: "Variational Information Distillation for Knowledge Transfer" (Ahn et al., CVPR 2019).
 
     Example:
         >>> import torch

@@ -67,7 +67,7 @@ def map_view(feature: Tensor) -> Tensor:
 
     Args:
         feature: A map ``(N, C, H, W)``, or tokens ``(N, L, C)``: a square grid
-            behind any prefix (class) tokens, which are left out.
+            after any prefix (class) tokens, which are dropped.
 
     Returns:
         Shape ``(N, C, H, W)``.
@@ -95,7 +95,7 @@ def same_grid(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         first: A map ``(N, C, H, W)`` or tokens.
-        second: Likewise; another number of channels may be.
+        second: Likewise; the number of channels may differ.
 
     Returns:
         Two maps ``(N, C, h, w)``, h and w the smaller of each.

@@ -1,7 +1,7 @@
 """The named variants of self-distillation: the rows of the paper's tables 5 and 6, and BYOT.
 
-They say what is added to a network. Row "L2 + CE + KD" of table 5 is ``'byot'``. BYOT's own total also
-weighs the network's cross-entropy with 1 - alpha, which stands in the network's config
+A variant is the losses that are added to a network. Row "L2 + CE + KD" of table 5 is ``'byot'``. BYOT
+also weights the network's own cross-entropy by 1 - alpha; that is in the network's config
 (``configs/byot/``), not here.
 """
 
@@ -46,7 +46,7 @@ def variant_head(name: str) -> dict[str, Any]:
     """Return the config of ``mmmuse.MUSEHead`` for a named variant.
 
     Raises:
-        InputError: If there is no such variant.
+        InputError: If the variant is unknown.
     """
     if name not in VARIANTS:
         raise InputError(f'unknown variant {name!r}; available: {", ".join(VARIANTS)}')
@@ -66,7 +66,7 @@ def variant_parts(
         The head's config, and the neck's, or None if the variant does not read the exits' maps.
 
     Raises:
-        InputError: If there is no such variant.
+        InputError: If the variant is unknown.
     """
     head = variant_head(name)
     has_exits = head.get('ce_weight', 1) or head.get('kd_weight', 1)

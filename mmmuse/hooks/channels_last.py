@@ -8,7 +8,7 @@ from mmmuse.registry import HOOKS
 class ChannelsLastHook(Hook):
     """Keep the model's weights in the channels-last memory format, on a GPU or a CPU.
 
-    Convolutions hand the format on to their outputs. In a config:
+    The outputs of convolutions have the same format. In a config:
     ``default_hooks = dict(channels_last=dict(type='mmmuse.ChannelsLastHook'))``.
     """
 

@@ -8,14 +8,13 @@ from mmmuse.registry import HOOKS
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Refuse data of other classes than a detector's heads have, in training and in tests.
+    """Check that a detector's heads have as many classes as the data, in training and tests.
 
-    Detectors that read class names as text are left alone: their heads count words.
-
-    ``tools/train.py`` and ``tools/test.py`` add it for any detector of mmdet.
+    Detectors that read class names as text are not checked: their heads count words.
+    ``tools/train.py`` and ``tools/test.py`` add this hook for all detectors of mmdet.
 
     Raises:
-        InputError: If a box head has another number of classes than the data set.
+        InputError: If the numbers of classes differ.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -36,7 +35,7 @@ def _check(runner: Runner, split: str, loader: DataLoader) -> None:
     ):
         return
     if isinstance(classes, str):
-        raise InputError(f"{split} data: metainfo.classes is a tuple, ('{classes}',), got a text")
+        raise InputError(f"{split} data: metainfo.classes is a tuple, ('{classes}',), got a string")
     for name, module in runner.model.named_modules():
         if 'bbox_head' in name and getattr(module, 'num_classes', len(classes)) != len(classes):
             raise InputError(

@@ -7,26 +7,26 @@ from mmengine.fileio import exists, join_path, remove
 from mmengine.hooks import Hook
 from mmengine.runner import save_checkpoint
 
-from mmmuse.checkpoints.state_dicts import REST, with_plain_names
+from mmmuse.checkpoints.state_dicts import DISTILLER_KEY, with_plain_names
 from mmmuse.distillers import OnlineDistiller
 from mmmuse.registry import HOOKS
 
 from .student_checkpoint import distiller_of
 
-_SAVED = 'peer_checkpoints'  # In the message hub, so that a resumed run knows them.
+_SAVED = 'peer_checkpoints'  # Key in the message hub, which is saved for resumed runs.
 
 
 @HOOKS.register_module()
 class PeerCheckpointHook(Hook):
-    """Beside each checkpoint of networks trained together, save every peer in a file of its own.
+    """Save every peer of an ``OnlineDistiller`` in a separate file with each checkpoint.
 
-    ``epoch_3.a.pth`` holds peer a's weights under its own names, as a plain config
-    loads them; to go on training, ``epoch_3.pth`` has everything. A peer's files go
-    when MMEngine removes the checkpoint beside them (``max_keep_ckpts``); where a person
-    has removed it, they stay. Other models are left alone. ``tools/train.py`` adds this hook by itself.
+    ``epoch_3.a.pth`` has the weights of peer a under its own names, as a plain config loads them;
+    ``epoch_3.pth`` has everything and is the file to resume from. When MMEngine removes a
+    checkpoint (``max_keep_ckpts``), the hook removes its peers' files; when the user removed it,
+    they are kept. The hook has no effect on other models. ``tools/train.py`` adds it.
     """
 
-    # Behind the hooks that average weights; the one that splits them may come before or after.
+    # After the hooks that average weights; before or after the one that splits them.
     priority = 'LOWEST'
 
     def __init__(self) -> None:
@@ -34,19 +34,19 @@ class PeerCheckpointHook(Hook):
         self._meta: dict = {}
 
     def before_run(self, runner) -> None:
-        """Follow the runner's saving, which alone knows the files' names."""
+        """Wrap ``runner.save_checkpoint``: no hook receives the file's name."""
         if isinstance(distiller_of(runner), OnlineDistiller) and not hasattr(
             runner.save_checkpoint, 'func'
         ):
             runner.save_checkpoint = partial(self._save, runner, runner.save_checkpoint)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Note the weights of each peer, averaged ones with ``EMAHook``."""
+        """Store the weights of each peer, averaged ones with ``EMAHook``."""
         model = distiller_of(runner)
         if not isinstance(model, OnlineDistiller):
             return
         first, *others = model.tapped
-        student, rest = checkpoint['state_dict'], checkpoint.get(REST)
+        student, rest = checkpoint['state_dict'], checkpoint.get(DISTILLER_KEY)
         if rest is None:
             student, rest = with_plain_names(student), student
         self._meta = checkpoint['meta']
@@ -65,17 +65,17 @@ class PeerCheckpointHook(Hook):
         for name, of_peer in weights.items():
             meta = dict(self._meta, peer=name)
             save_checkpoint(dict(meta=meta, state_dict=of_peer), peer_file(path, name))
-        gone = [old for old in saved if old != path and not exists(old)]
+        removed = [old for old in saved if old != path and not exists(old)]
         kept = runner.message_hub.get_info('keep_ckpt_ids', [])
-        for old in gone:
+        for old in removed:
             for name in weights if _was_rotated(old, path, kept) else ():
                 if exists(peer_file(old, name)):
                     remove(peer_file(old, name))
-        runner.message_hub.update_info(_SAVED, [old for old in saved if old not in gone])
+        runner.message_hub.update_info(_SAVED, [old for old in saved if old not in removed])
 
 
 def _was_rotated(old: str, path: str, kept: list[int]) -> bool:
-    """Say whether MMEngine has removed a checkpoint, to save this one, and not a person."""
+    """Return whether MMEngine, not the user, removed a checkpoint when it saved this one."""
     old, path = PurePosixPath(old).stem, PurePosixPath(path).stem
     if old.startswith('best_') or path.startswith('best_'):
         return old.startswith('best_') and path.startswith('best_')
@@ -84,6 +84,6 @@ def _was_rotated(old: str, path: str, kept: list[int]) -> bool:
 
 
 def peer_file(path: str, name: str) -> str:
-    """Return the file of a peer beside a checkpoint: ``epoch_3.a.pth`` beside ``epoch_3.pth``."""
+    """Return the file of a peer for a checkpoint: ``epoch_3.a.pth`` for ``epoch_3.pth``."""
     suffix = PurePosixPath(path).suffix
     return f'{path.removesuffix(suffix)}.{name}{suffix}'

@@ -4,9 +4,9 @@ from mmengine.runner import BaseLoop
 from torch import nn
 
 from mmmuse.checkpoints.state_dicts import (
-    REST,
+    DISTILLER_KEY,
     check_same,
-    halves,
+    split_state_dict,
     with_current_names,
     with_distiller_names,
     with_plain_names,
@@ -18,39 +18,37 @@ from mmmuse.registry import HOOKS
 
 @HOOKS.register_module()
 class StudentCheckpointHook(Hook):
-    """Save the student under its own names, so that a plain config loads the file as it is.
+    """Save the student under its own names, so that a plain config can load the file.
 
-    ``state_dict`` holds the student's weights and nothing else; neck, head and
-    critics go under ``distiller`` and come back on resume. With ``EMAHook``
-    both halves are the averaged ones, as in MMEngine. Models that are no
-    distillers are left alone.
+    ``state_dict`` has the student's weights only; those of neck, head and critics are saved under
+    ``distiller`` and restored on resume. With ``EMAHook`` both are the averaged ones, as in
+    MMEngine. The hook has no effect on models that are not distillers.
 
     Raises:
-        InputError: On resuming or testing, if the weights are of another
-            network; on resuming, also if the exits or critics are others. The
-            tensors that differ are named.
+        InputError: On resuming or testing, if the weights are of another network; on resuming,
+            also if exits or critics differ. The message names the tensors.
     """
 
-    # The first to see a loaded file; its other half is the last to see one that is saved.
+    # Before other hooks for a loaded file; _SplitStudentHook runs after them for a saved one.
     priority = 'VERY_HIGH'
 
     def before_run(self, runner) -> None:
-        """Register the half that runs after every hook that adds to a checkpoint."""
+        """Register the hook that runs after all others when a checkpoint is saved."""
         if not any(isinstance(hook, _SplitStudentHook) for hook in runner.hooks):
             runner.register_hook(_SplitStudentHook(), priority='LOWEST')
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Put the two halves together again under the distiller's names."""
+        """Join the student's weights and the others under the distiller's names."""
         model = distiller_of(runner)
         if model is None:
             return
         weights = checkpoint.get('state_dict', checkpoint)
         weights = with_distiller_names(weights)
         fine_tuning = isinstance(runner._train_loop, BaseLoop) and not runner._resume
-        own, own_rest = halves(model.state_dict())
-        if not fine_tuning:  # There, a head of other classes is what the user wants.
-            check_same('network', own, halves(weights)[0])
-        rest = checkpoint.get(REST)
+        own, own_rest = split_state_dict(model.state_dict())
+        if not fine_tuning:  # For fine-tuning, the head may have other classes.
+            check_same('network', own, split_state_dict(weights)[0])
+        rest = checkpoint.get(DISTILLER_KEY)
         with_current_names(checkpoint.get('ema_state_dict', {}), 'module.')
         if rest is not None:
             with_current_names(rest)
@@ -59,12 +57,12 @@ class StudentCheckpointHook(Hook):
             weights.update(rest)
         elif runner._resume:
             raise InputError(
-                'the checkpoint holds a student alone, so training cannot be resumed '
+                "the checkpoint holds only the student's weights, so training cannot be resumed "
                 'from it; start from its weights with load_from instead of --resume'
             )
         elif own_rest:
             runner.logger.warning(
-                'The checkpoint holds a student alone: the exits and critics start untrained.'
+                "The checkpoint holds only the student's weights: exits and critics start untrained."
             )
         checkpoint['state_dict'] = weights
 
@@ -79,15 +77,15 @@ class _SplitStudentHook(Hook):
         model.check_finite()
         weights = checkpoint['state_dict']
         checkpoint['state_dict'] = with_plain_names(weights)
-        checkpoint[REST] = halves(weights)[1]
+        checkpoint[DISTILLER_KEY] = split_state_dict(weights)[1]
 
 
 def distiller_of(runner) -> BaseDistiller | None:
-    """Return the distiller that a runner trains or tests, DDP taken off; None if it is no distiller."""
+    """Return the distiller that a runner trains or tests, without DDP; None for any other model."""
     model = unwrapped(runner.model)
     return model if isinstance(model, BaseDistiller) else None
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """Return a runner's model with DDP taken off."""
+    """Return a runner's model without DDP."""
     return model.module if is_model_wrapper(model) else model

@@ -10,12 +10,11 @@ from .student_checkpoint import distiller_of
 
 @HOOKS.register_module()
 class TrainingLabelsHook(Hook):
-    """Show the training set's labels to a distiller whose losses need them.
+    """Pass the training set's labels to a distiller whose losses need them.
 
-    CRD's memory has a row for each training image and draws negatives of other
-    classes; a teacher's cache is compared with the images that it was made of. It
-    happens before weights are loaded, so that a resumed memory finds its place.
-    ``tools/train.py`` adds this hook by itself.
+    CRD's memory has a row for each training image and draws negatives of other classes; a
+    teacher's cache is compared with the training set. This is done before weights are loaded, so
+    that a resumed memory has its size. ``tools/train.py`` adds this hook.
 
     Raises:
         InputError: If the data set does not give its labels (``get_gt_labels``).
@@ -26,14 +25,13 @@ class TrainingLabelsHook(Hook):
     def before_run(self, runner) -> None:
         """Call :meth:`mmmuse.distillers.BaseDistiller.prepare`."""
         model = distiller_of(runner)
-        # In a test the loop of training is still a config.
+        # In a test the training loop is not built: it is still a config.
         if model is None or not model.needs_labels or not isinstance(runner._train_loop, BaseLoop):
             return
         dataset = runner._train_loop.dataloader.dataset
         if not hasattr(dataset, 'get_gt_labels'):
             raise InputError(
                 f'{model.needs_labels} needs the label of every training image, and '
-                f'{type(dataset).__name__} has no get_gt_labels(); take one data set that is '
-                'not wrapped in another'
+                f'{type(dataset).__name__} has no get_gt_labels(); use a data set without wrappers'
             )
         model.prepare(torch.as_tensor(dataset.get_gt_labels()))

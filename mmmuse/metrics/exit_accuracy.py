@@ -32,7 +32,7 @@ class ExitAccuracy(BaseMetric):
         self.topk = (topk,) if isinstance(topk, int) else tuple(topk)
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
-        """Store for each sample which exits have its label in their top k."""
+        """Store, for each sample, which exits predict its label in their top k."""
         samples = [sample for sample in data_samples if 'exit_scores' in sample]
         if not samples:
             return
@@ -44,7 +44,7 @@ class ExitAccuracy(BaseMetric):
         self.results += list(torch.stack([hits[..., :k].any(-1) for k in self.topk], -1).cpu())
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Return the accuracies of all samples; none where the model has no exits."""
+        """Return the accuracies over all samples; empty if the model has no exits."""
         if not results:
             return {}
         accuracy = 100 * torch.stack(results).double().mean(0)
@@ -55,7 +55,7 @@ class ExitAccuracy(BaseMetric):
         }
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Gather and compute, without MMEngine's warning where the model has no exits."""
+        """Gather and compute, without MMEngine's warning if the model has no exits."""
         if not self.results and not is_distributed():
             return {}
         return super().evaluate(size)

@@ -10,7 +10,7 @@ from mmengine.evaluator import BaseMetric, Evaluator
 class MetricsByName(BaseMetric):
     """Base of metrics that evaluate several networks, each under its name: ``exit1/coco/bbox_mAP``.
 
-    Each network has an evaluator of its own, which is built once and kept for later evaluations.
+    Each network has its own evaluator, which is built once and kept for later evaluations.
     In several processes every evaluator gathers its own results; a process without samples
     of a network takes part with none.
 
@@ -29,7 +29,7 @@ class MetricsByName(BaseMetric):
 
     @abstractmethod
     def samples_by_name(self, data_samples: Sequence[dict]) -> dict[str | None, list[dict]]:
-        """Return each network's samples; under None those whose metrics get no prefix."""
+        """Return each network's samples; those under None have metrics without a prefix."""
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Pass each network's samples to its evaluator."""
@@ -41,7 +41,7 @@ class MetricsByName(BaseMetric):
         """Return the metrics of all networks seen since the last evaluation.
 
         Args:
-            size: Samples of the whole data set; padding of the last batches is dropped.
+            size: Number of samples of the data set; padding of the last batches is dropped.
         """
         seen = all_gather_object(list(self._seen))
         self._seen.clear()
@@ -59,7 +59,7 @@ class MetricsByName(BaseMetric):
 
     def compute_metrics(self, results: list) -> NoReturn:
         """Not used: the evaluators compute."""
-        raise NotImplementedError(f'{type(self).__name__} keeps no results of its own')
+        raise NotImplementedError(f'{type(self).__name__} stores no results')
 
     def _evaluator(self, name: str | None) -> Evaluator:
         if name not in self._evaluators:

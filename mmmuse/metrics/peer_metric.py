@@ -16,14 +16,13 @@ _AVERAGE = 'average'
 class PeerMetric(MetricsByName):
     """The metrics of several networks (peers) that are trained together, and their average.
 
-    Each sample has a field ``peers``: a dict of each peer's prediction by the peer's
-    name, as a dict or a data element. What a prediction leaves out of the ground truth
-    (fields ``gt_...``) is the sample's own. Reported are first
-    ``average/accuracy/top1``, ..., the mean of each number that all peers have, then
-    ``a/accuracy/top1``, ... of each peer, by name.
+    Each sample has a field ``peers``: a dict of predictions, dicts or data elements, by the peer's
+    name. Ground truth (fields ``gt_...``) that a prediction lacks is that of the sample. The metrics
+    are ``average/accuracy/top1``, ..., the mean of each number that all peers have, then
+    ``a/accuracy/top1``, ... of each peer.
 
-    Samples without ``peers``, those of a single network, give the metrics under their
-    own names and no average.
+    For samples without ``peers``, those of a single network, the metrics have no prefix and no
+    average.
 
     Args:
         metric: Config of one metric, or of several, e.g. ``dict(type='Accuracy', topk=(1, 5))``.

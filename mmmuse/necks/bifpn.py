@@ -13,29 +13,27 @@ from mmmuse.registry import MODELS
 
 @MODELS.register_module()
 class BiFPN(BaseModule):
-    """Bidirectional feature pyramid: each level sees the deeper ones, then the shallower ones.
+    """Bidirectional feature pyramid: each level reads the deeper ones, then the shallower ones.
 
-    Lateral 1x1 convolutions first; then, in each layer, a way from the deepest
-    level up to the shallowest and one back down. Maps are mixed with learned
-    weights (:func:`mmmuse.functional.fast_normalised_fusion`) and go through a
-    depthwise separable 3x3 convolution, norm and ReLU. Every level keeps its own
-    number of channels; a 1x1 convolution with norm brings a neighbour's map to
-    it, nearest neighbour enlarges that map and max pooling makes it smaller.
+    It starts with lateral 1x1 convolutions. Each layer has a top-down path, from the deepest level
+    to the shallowest, and a bottom-up path back. Maps are fused with learned weights
+    (:func:`mmmuse.functional.fast_normalised_fusion`), followed by a depthwise separable 3x3
+    convolution, norm and ReLU. Every level has its own number of channels: a neighbour's map is
+    projected by a 1x1 convolution with norm, and resized by nearest neighbour or max pooling.
 
     Args:
         in_channels: Channels ``C_i`` of each level, shallow to deep.
-        width: Channels of a level in here, as a multiple of ``C_i``; 2 in
+        width: Channels of a level inside the pyramid, as a multiple of ``C_i``; 2 in
             FRSKD's public code.
-        num_layers: How often both ways are gone; 1 in FRSKD's public code.
+        num_layers: Number of layers; 1 in FRSKD's public code.
         norm_cfg: Norm layers.
         init_cfg: MMEngine's.
 
     Raises:
-        InputError: If there are less than two levels, or width or number of
-            layers is not above 0.
+        InputError: If there are fewer than two levels, or width or number of layers is not above 0.
 
     Attributes:
-        out_channels: Channels of each level that comes out.
+        out_channels: Channels of each level of the output.
 
     Source: "EfficientDet" (Tan et al., CVPR 2020), section 3.3, with the levels'
     widths of BiFPNc in "Refine Myself by Teaching Myself" (FRSKD, Ji et al.,
@@ -76,7 +74,7 @@ class BiFPN(BaseModule):
 
 
 class BiFPNLayer(BaseModule):
-    """Both ways once; see :class:`BiFPN`.
+    """One top-down and one bottom-up path; see :class:`BiFPN`.
 
     Args:
         channels: Of each level, shallow to deep.
@@ -89,14 +87,14 @@ class BiFPNLayer(BaseModule):
         self.top_down = ModuleList(
             FusionNode(2, channels[i + 1], channels[i], norm_cfg) for i in levels[:-1]
         )
-        # The deepest level is no node on the way up: on the way down it has its own map alone.
+        # The deepest level has no node in the top-down path, so its bottom-up node has two maps only.
         self.bottom_up = ModuleList(
             FusionNode(2 if i == levels[-1] else 3, channels[i - 1], channels[i], norm_cfg)
             for i in levels[1:]
         )
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return maps of the shapes of those that come in."""
+        """Return maps of the shapes of the input maps."""
         upper = [maps[-1]]
         for node, own in zip(reversed(self.top_down), reversed(maps[:-1])):
             upper.insert(0, node(upper[0], own))
@@ -108,10 +106,10 @@ class BiFPNLayer(BaseModule):
 
 
 class FusionNode(BaseModule):
-    """Mix the map of a neighbouring level into a level's own.
+    """Fuse the map of a neighbouring level with those of a level.
 
     Args:
-        num_maps: Maps that are mixed, the neighbour's included.
+        num_maps: Number of maps, the neighbour's included.
         neighbour_channels: Channels of the neighbour's map.
         channels: Channels of the level.
         norm_cfg: Norm layers.
@@ -128,7 +126,7 @@ class FusionNode(BaseModule):
         )
 
     def forward(self, neighbour: Tensor, *own: Tensor) -> Tensor:
-        """Return a map of the shape of the level's own."""
+        """Return a map of the shape of the level's maps."""
         grid = own[0].shape[2:]
         if neighbour.shape[2:].numel() > grid.numel():
             neighbour = self.match(F.adaptive_max_pool2d(neighbour, grid))

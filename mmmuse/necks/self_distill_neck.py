@@ -11,19 +11,17 @@ from mmmuse.registry import MODELS
 
 @MODELS.register_module()
 class SelfDistillNeck(BaseModule):
-    """Exit bottlenecks: bring each shallow feature to the last one's channels and resolution.
+    """Exit bottlenecks: map each shallow feature to the channels and resolution of the last one.
 
-    Exit i is ``1x1 conv to C_T / reduction, k x k conv of stride k, 1x1 conv to
-    C_T``, each with norm and ReLU, where k is the stride between ``F_i`` and
-    ``F_T``. Tokens are laid out as a square map first, their prefix (class)
-    tokens left out.
+    Exit i is ``1x1 conv to C_T / reduction, k x k conv of stride k, 1x1 conv to C_T``, each with
+    norm and ReLU, where k is the stride between ``F_i`` and ``F_T``. Tokens are reshaped to a
+    square map first, without their prefix (class) tokens.
 
     Args:
         in_channels: Channels of each shallow feature; inferred.
         out_channels: ``C_T``, channels of the last feature; inferred.
-        strides: k of each exit; inferred. Where the last feature is a vector
-            (or 1x1), k reaches the smallest tapped map. That case is assumed; the paper does
-            not give it.
+        strides: k of each exit; inferred. Where the last feature is a vector (or 1x1), k is the
+            stride to the smallest tapped map. That case is assumed; the paper does not give it.
         num_prefix_tokens: Tokens before the grid, per feature; inferred.
         reduction: Divisor of the bottleneck's width; 4 in BYOT's public code.
             The paper does not give this.
@@ -31,7 +29,7 @@ class SelfDistillNeck(BaseModule):
         init_cfg: MMEngine's.
 
     Raises:
-        InputError: If the lists differ in length, or tokens are no square grid.
+        InputError: If the lists differ in length, or tokens do not form a square grid.
 
     Source: the bottlenecks of BYOT (Zhang et al., ICCV 2019) in its public
     code, which MUSE cites for its exits.
@@ -71,7 +69,7 @@ class SelfDistillNeck(BaseModule):
         )
 
     def config_of(self, index: int) -> dict:
-        """Return the config of a neck that has one of this neck's bottlenecks alone."""
+        """Return the config of a neck with only one of this neck's bottlenecks."""
         return dict(
             type='mmmuse.SelfDistillNeck',
             in_channels=[self.in_channels[index]],
@@ -105,7 +103,7 @@ def _as_map(feature: Tensor, num_prefix_tokens: int) -> Tensor:
     side = isqrt(grid.shape[1])
     if side**2 != grid.shape[1]:
         raise InputError(
-            f'{grid.shape[1]} tokens behind {num_prefix_tokens} prefix tokens are no '
+            f'{grid.shape[1]} tokens after {num_prefix_tokens} prefix tokens do not form a '
             'square grid; train on square images or set num_prefix_tokens'
         )
     return grid.transpose(1, 2).unflatten(2, (side, side))

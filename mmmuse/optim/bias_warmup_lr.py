@@ -8,17 +8,17 @@ from mmmuse.registry import PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class BiasWarmupLR(_ParamScheduler):
-    """Bring the learning rate linearly up from 0, and that of biases down from a higher one.
+    """Warm up the learning rate linearly from 0, and that of biases from a higher value.
 
     The biases are the optimizer's group of that name
-    (:class:`mmmuse.optim.ThreeGroupsConstructor`). No other scheduler of the learning
-    rate may act before this one has ended.
+    (:class:`mmmuse.optim.ThreeGroupsConstructor`). Other schedulers of the learning
+    rate must begin after the end of this one.
 
     Args:
         optimizer: The wrapped optimizer.
-        bias_lr: Where the biases begin.
+        bias_lr: Initial learning rate of the biases.
         begin: First step.
-        end: Behind the last step, at which every rate is the optimizer's own.
+        end: The step after the last one, in which every rate is the optimizer's.
         **options: MMEngine's: ``last_step``, ``by_epoch``, ``verbose``; in a config also
             ``convert_to_iter_based=True``, to count ``begin`` and ``end`` in epochs.
 
@@ -50,7 +50,7 @@ class BiasWarmupLR(_ParamScheduler):
         by_epoch: bool = True,
         **options: Any,
     ) -> 'BiasWarmupLR':
-        """Build one whose steps are iterations from one whose steps are epochs."""
+        """Build a scheduler by iterations from arguments in epochs."""
         if not by_epoch:
             raise InputError('convert_to_iter_based needs by_epoch=True')
         begin, end = int(begin * epoch_length), int(end * epoch_length)

@@ -12,12 +12,12 @@ class ThreeGroupsConstructor:
 
     Weights are parameters of two dimensions and more; the second group has the
     scales of norm layers. A group's ``name`` is ``weight``, ``scale`` or ``bias``,
-    by which :class:`mmmuse.optim.BiasWarmupLR` finds the biases. Unlike MMEngine's
-    constructor with ``paramwise_cfg``, which makes a group of each parameter.
+    by which :class:`mmmuse.optim.BiasWarmupLR` finds the biases. MMEngine's
+    constructor with ``paramwise_cfg`` makes a group of each parameter instead.
 
     Args:
         optim_wrapper_cfg: Config of the wrapper, with ``optimizer``.
-        paramwise_cfg: None; the groups are these.
+        paramwise_cfg: Must be None or empty.
 
     Raises:
         InputError: If a ``paramwise_cfg`` is given.
@@ -31,7 +31,7 @@ class ThreeGroupsConstructor:
         self.optim_wrapper_cfg = {'type': 'OptimWrapper', **optim_wrapper_cfg}
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the wrapper of the optimizer of a model's parameters that learn."""
+        """Build the optimizer wrapper for a model's trainable parameters."""
         groups = {name: [] for name in ('weight', 'scale', 'bias')}
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:

@@ -18,19 +18,18 @@ class ClassPairSampler(Sampler):
     An epoch is twice as long as the data set: every image is once the first of a
     pair, and its partner is drawn uniformly from the others of its class. An even
     batch size keeps pairs together. All processes draw the same pairs, from
-    (seed, epoch), and each takes its share of them.
+    (seed, epoch), and each process uses its share of them.
 
     Args:
         dataset: A data set with mmpretrain's ``get_gt_labels()``.
         shuffle: Whether the first images of the pairs are in random order. The
             partners are drawn in any case.
         seed: The same in every process; None draws one.
-        round_up: Whether the first pairs are repeated so that every process has the
-            same number.
+        round_up: Whether the first pairs are repeated so that every process has the same number.
 
     Raises:
-        InputError: If the data set gives no labels, or not one integer for each
-            image, or a class has only one image.
+        InputError: If the data set does not return one integer label for each image, or a
+            class has only one image.
 
     Source: the sampling of CS-KD (Yun et al., CVPR 2020), section 3.1. That an
     image is not its own partner is assumed.
@@ -71,7 +70,7 @@ class ClassPairSampler(Sampler):
         return 2 * self._num_pairs
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, from which with the seed all is drawn."""
+        """Set the epoch, which with the seed determines all draws."""
         self.epoch = epoch
 
 
@@ -96,15 +95,17 @@ class _Partners:
     def draw(self, generator: torch.Generator) -> Tensor:
         """Return the index of each image's partner, ``(M, )``."""
         draws = torch.rand(len(self._size), generator=generator, dtype=torch.float64)
-        steps = 1 + (draws * (self._size - 1)).long()  # From its own place on around the class.
+        steps = (
+            1 + (draws * (self._size - 1)).long()
+        )  # From the image's own position, cyclically in the class.
         return self._by_class[self._first + (self._place + steps) % self._size]
 
 
 def _class_labels(dataset: Sized) -> Tensor:
     if not hasattr(dataset, 'get_gt_labels'):
         raise InputError(
-            f'ClassPairSampler needs a data set with get_gt_labels(), as those of mmpretrain and '
-            f'mmmuse have it; {type(dataset).__name__} has none'
+            f'ClassPairSampler needs a data set with get_gt_labels(), such as those of mmpretrain and '
+            f'mmmuse; {type(dataset).__name__} has none'
         )
     try:
         labels = np.asarray(dataset.get_gt_labels())
@@ -113,7 +114,7 @@ def _class_labels(dataset: Sized) -> Tensor:
     if labels.shape != (len(dataset),) or labels.dtype.kind not in 'iu':
         raise InputError(
             f'ClassPairSampler needs one integer label for each of {len(dataset)} images, and '
-            f'get_gt_labels() of {type(dataset).__name__} gives something else'
+            f'get_gt_labels() of {type(dataset).__name__} does not return them'
         )
     return torch.from_numpy(labels.astype(np.int64))
 

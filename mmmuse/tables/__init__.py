@@ -1,4 +1,4 @@
-"""Many runs, one table: what is to be run, running it, reading it back, writing it down."""
+"""Tables of many runs: planning, running, reading the results and writing the report."""
 
 from .plan import Row, Run, Table, plan_runs, read_table
 from .record import Record, read_record

@@ -1,4 +1,4 @@
-"""Which runs a table is made of."""
+"""The runs of a table."""
 
 import hashlib
 import json
@@ -20,15 +20,15 @@ _ROW_KEYS = {'name', 'config', 'paper', 'options', 'metric'}
 
 @dataclass(frozen=True)
 class Row:
-    """One row: a config, what is changed in it, and what the paper prints.
+    """One row: a config, overrides of its keys, and the paper's figures.
 
     Attributes:
         name: As printed.
         config: Path of the config.
-        paper: The paper's figures by column: ``'top1'`` for the whole network,
+        paper: The paper's figures by column: ``'top1'`` for the full network,
             ``'exit1'``, ... for its exits, a peer's name for each of several networks.
-        options: Overrides of config keys, those of the whole table included.
-        metric: Of the whole network, as MMEngine logs it; of several networks their
+        options: Overrides of config keys, those of the table included.
+        metric: Of the full network, as MMEngine logs it; of several networks their
             mean, ``'average/accuracy/top1'``.
     """
 
@@ -45,8 +45,8 @@ class Table:
 
     Attributes:
         title: As printed.
-        rows: At least one, of different names.
-        caption: What else has to be said, printed below the title.
+        rows: At least one, with different names.
+        caption: Text below the title.
     """
 
     title: str
@@ -74,11 +74,11 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Row and seed, for people."""
+        """Row and seed, for messages."""
         return f'{self.row.name}, seed {self.seed}'
 
     def arguments(self) -> list[str]:
-        """Return what ``tools/train.py`` is called with."""
+        """Return the arguments of ``tools/train.py``."""
         flags = ['--work-dir', str(self.work_dir), '--resume', '--cfg-options']
         options = [f'{key}={_written(value)}' for key, value in self.options.items()]
         return [self.row.config, *flags, *options]
@@ -129,27 +129,25 @@ def plan_runs(
     epochs: int | None = None,
     options: dict[str, Any] | None = None,
 ) -> list[Run]:
-    """Return the runs of a table, seed by seed: every row has one before any has two.
+    """Return the runs of a table, ordered by seed, then by row.
 
     Args:
         table: The table.
         seeds: Different ones, at least one.
-        work_dir: Folder of the runs, each in a folder named after its config and a hash of its
-            content, overrides included: a run that two tables share is trained once, and one
-            whose config has changed is trained again.
-        epochs: Epochs of every run, the milestones of its schedule scaled alike;
-            None for each config's own.
+        work_dir: Folder of the runs. Each has a folder named after its config and a hash of the
+            config's content, overrides included: a run that two tables share is trained once,
+            and one whose config has changed is trained again.
+        epochs: Epochs of every run, with its schedule scaled; None for each config's own.
         options: Overrides of config keys for every row.
 
     Raises:
-        InputError: If a config is missing or cannot be read (the row is named),
-            a seed is given twice, or ``epochs`` is below 1.
+        InputError: If a config is missing or cannot be read (the message names the row), a seed is given twice, or ``epochs`` is below 1.
     """
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f'a table needs different seeds, at least one, got {list(seeds)}')
     if epochs is not None and epochs < 1:
         raise InputError(f'--epochs is at least 1, got {epochs}')
-    planned = [(row, *_settled(row, epochs, options or {})) for row in table.rows]
+    planned = [(row, *_resolved(row, epochs, options or {})) for row in table.rows]
     return [
         Run(row, seed, work_dir / folder / f'seed{seed}', total, {**own, 'randomness.seed': seed})
         for seed in seeds
@@ -157,24 +155,24 @@ def plan_runs(
     ]
 
 
-def _settled(row: Row, epochs: int | None, options: dict) -> tuple[Path, int, dict]:
+def _resolved(row: Row, epochs: int | None, options: dict) -> tuple[Path, int, dict]:
     """Return the folder of a row's runs, their epochs, and all overrides but the seed."""
-    settled = {**row.options, **options}
+    resolved = {**row.options, **options}
     try:
         if epochs is not None:
             schedule = scaled_schedule(load_config(row.config, row.options), epochs)
-            settled = {**row.options, **schedule, **options, 'train_cfg.max_epochs': epochs}
-        config = load_config(row.config, settled)
+            resolved = {**row.options, **schedule, **options, 'train_cfg.max_epochs': epochs}
+        config = load_config(row.config, resolved)
     except InputError as error:
         raise InputError(f'row {row.name!r}: {error}') from error
     total = (config.get('train_cfg') or {}).get('max_epochs')
     if not isinstance(total, int):
         raise InputError(f'row {row.name!r}: {row.config} has no train_cfg.max_epochs')
-    return _folder(row.config, config), total, settled
+    return _folder(row.config, config), total, resolved
 
 
 def _folder(path: str, config: Config) -> Path:
-    """Return a folder that says which config it is, and differs where anything in it does."""
+    """Return a folder named after the config and a hash of its content."""
     content = json.dumps(config.to_dict(), sort_keys=True, default=str)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     parts = Path(path).with_suffix('').parts
@@ -183,10 +181,10 @@ def _folder(path: str, config: Config) -> Path:
 
 
 def _written(value: Any) -> str:
-    """Write a value as ``--cfg-options`` reads it."""
+    """Return the text of a value for ``--cfg-options``."""
     if isinstance(value, (list, tuple)):
         inside = ','.join(map(_written, value))
         return f'[{inside}]' if isinstance(value, list) else f'({inside})'
     if isinstance(value, dict):
-        raise InputError(f'a table overrides single keys, not whole parts, got {value}')
+        raise InputError(f'a table overrides single keys, not dicts, got {value}')
     return str(value)

@@ -1,4 +1,4 @@
-"""What a run has left behind: the metrics of every epoch."""
+"""The record of a finished run: the metrics of every epoch."""
 
 import json
 import re
@@ -12,8 +12,8 @@ from .plan import Run
 
 _EXIT = re.compile(r'^exit(\d+)/top1$')
 _FILE = 'record.json'
-_AVERAGE = 'average/'  # Before a metric that is the mean of several networks', the peers'.
-COMMIT = 'commit: '  # A line of the log at each start of a run.
+_AVERAGE = 'average/'  # Prefix of a metric that is the mean over peers.
+COMMIT = 'commit: '  # Prefix of a line that is logged at each start of a run.
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Record:
 
     Attributes:
         epochs: The metrics of each epoch from 1, by column: ``'top1'`` for the
-            whole network, ``'exit1'``, ... for its exits, in percent; of several
-            networks (peers) ``'top1'`` is the mean, beside each peer's by its name.
-        command: That ran it.
-        commit: Of the code, with ``-dirty`` if the tree had changes; several where it
-            changed between a start and a resumption.
-        hardware: In words.
+            full network, ``'exit1'``, ... for its exits, in percent. Of several networks (peers)
+            ``'top1'`` is the mean, and each peer has a column of its name.
+        command: Of the run.
+        commit: Of the code, with ``-dirty`` if the tree had changes; several if it changed
+            between a start and a resumption.
+        hardware: Description of the machine.
     """
 
     epochs: dict[int, dict[str, float]]
@@ -40,12 +40,12 @@ class Record:
         return self.epochs[max(self.epochs)]
 
     def best(self) -> dict[str, float]:
-        """Return the metrics of the epoch in which the whole network was best."""
+        """Return the metrics of the epoch in which the full network was best."""
         return max(self.epochs.values(), key=lambda metrics: metrics['top1'])
 
 
 def read_record(run: Run) -> Record | None:
-    """Return the record of a run; None if it has not been finished.
+    """Return the record of a run; None if it is not finished.
 
     Raises:
         InputError: If the file is damaged.
@@ -62,7 +62,7 @@ def read_record(run: Run) -> Record | None:
 
 
 def log_of(run: Run) -> Path:
-    """Return the file of a run's output."""
+    """Return the path of a run's log."""
     return run.work_dir.with_name(f'{run.work_dir.name}.log')
 
 
@@ -77,10 +77,10 @@ def code_version(folder: Path) -> str:
 
 
 def write_record(run: Run, command: str, hardware: str) -> Record:
-    """Read what a run logged and keep it beside its checkpoints.
+    """Write the record of a run from its log, into its work dir.
 
     Raises:
-        InputError: If its last epoch was never evaluated.
+        InputError: If its last epoch was not evaluated.
     """
     epochs = logged_epochs(run.work_dir, run.row.metric)
     if run.epochs not in epochs:
@@ -100,19 +100,19 @@ def logged_epochs(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:
 
     Args:
         work_dir: With the logs ``*/vis_data/scalars.json``.
-        metric: Of the whole network; the exits' are ``exit1/top1`` and so on. Where it
-            is the mean of several networks, ``average/X``, theirs are ``<peer>/X``.
+        metric: Of the full network; those of exits are ``exit1/top1``, .... If it is the mean of
+            several networks, ``average/X``, theirs are ``<peer>/X``.
     """
     epochs: dict[int, dict[str, float]] = {}
     for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
         for line in log.read_text().splitlines():
             try:
                 logged = json.loads(line)
-            except ValueError:  # A run that was killed ends in half a line.
+            except ValueError:  # The last line of a run that was killed may be incomplete.
                 continue
             if metric in logged:
                 exits = {f'exit{m[1]}': v for k, v in logged.items() if (m := _EXIT.match(k))}
-                # The last exit is the network itself.
+                # The last exit is the full network.
                 exits.pop(f'exit{len(exits)}', None)
                 peers = _of_peers(logged, metric)
                 epochs[logged['step']] = {**exits, **peers, 'top1': logged[metric]}
@@ -120,7 +120,7 @@ def logged_epochs(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:
 
 
 def _of_peers(logged: dict[str, float], metric: str) -> dict[str, float]:
-    """Return each peer's metric by its name, where ``metric`` is their mean."""
+    """Return each peer's metric by its name; none if ``metric`` is not a mean over peers."""
     if not metric.startswith(_AVERAGE):
         return {}
     peer = re.compile(f'([^/]+)/{re.escape(metric.removeprefix(_AVERAGE))}')

@@ -15,13 +15,13 @@ _EXIT = re.compile(r'exit(\d+)')
 def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> list[Path]:
     """Write a table as Markdown and as CSV from the runs that are finished.
 
-    A cell is mean ± standard deviation (n - 1) over the seeds, in percent. "Best" is
-    the epoch in which the whole network was best, for its exits as well. Of several
-    networks, "peers", the whole network is the average.
+    A cell is mean ± standard deviation (n - 1) over the seeds, in percent. "Best" is the epoch in which
+    the full network was best, also for its exits. Of several networks (peers), the column of the
+    full network is the average.
 
     Args:
         table: The table.
-        runs: Of every row; those that are not finished are left out.
+        runs: Of every row; unfinished ones are omitted.
         out: Path of the two files, without suffix.
         command: Printed above the table.
 
@@ -49,7 +49,7 @@ def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> 
 
 
 def _columns(table: Table, records: dict[str, list[Record]]) -> list[str]:
-    """Return the columns of figures: exits from shallow to deep, peers, the whole network."""
+    """Return the columns of figures: exits from shallow to deep, peers, the full network."""
     names = [name for row in table.rows for name in row.paper]
     names += [name for of_row in records.values() for record in of_row for name in record.last()]
     exits = {name: int(match[1]) for name in names if (match := _EXIT.fullmatch(name))}
@@ -59,7 +59,7 @@ def _columns(table: Table, records: dict[str, list[Record]]) -> list[str]:
 
 def _title(column: str) -> str:
     if column == 'top1':
-        return 'whole network'
+        return 'full network'
     return f'exit {match[1]}' if (match := _EXIT.fullmatch(column)) else f'peer {column}'
 
 
@@ -122,13 +122,11 @@ def _circumstances(records: dict[str, list[Record]], columns: Sequence[str]) -> 
     found = [record for of_row in records.values() for record in of_row]
     epochs = sorted({max(record.epochs) for record in found})
     lines = [
-        'Top-1 (%), mean ± standard deviation over the seeds; "best" is the epoch in which the whole '
+        'Top-1 (%), mean ± standard deviation over the seeds; "best" is the epoch in which the full '
         'network was best.'
     ]
     if any(_title(column).startswith('peer') for column in columns):
-        lines.append(
-            'Of several networks trained together (peers) the whole network is the average.'
-        )
+        lines.append('Of several networks trained together (peers), "full network" is the average.')
     for name, values in (
         ('Epochs', epochs),
         ('Commit', sorted({record.commit for record in found})),

@@ -13,14 +13,13 @@ def scaled_schedule(config: Config, epochs: int) -> dict[str, Any]:
 
     Args:
         config: With an epoch-based loop.
-        epochs: The wanted number, at least 1.
+        epochs: The new number, at least 1.
 
     Returns:
-        ``train_cfg.max_epochs`` and, in proportion and at least 1, what the
-        schedulers count in epochs.
+        ``train_cfg.max_epochs`` and the arguments of schedulers in epochs, scaled and at least 1.
 
     Raises:
-        InputError: If the config does not count its training in epochs.
+        InputError: If the config has no epoch-based loop.
 
     Example:
         >>> config = Config(dict(

@@ -1,4 +1,4 @@
-"""Run many trainings on the devices at hand, one in each slot."""
+"""Run many trainings on the available devices, one per slot."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ from .plan import Run
 from .record import COMMIT, code_version, log_of, logged_epochs
 
 _POLL_SECONDS = 1.0
-# Signals that end a table: Ctrl-C, kill, a closed terminal.
+# Signals that stop a table: Ctrl-C, kill, a closed terminal.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -36,10 +36,10 @@ def check_devices(devices: Sequence[str] | None) -> list[str]:
     """Return the devices to run on, by default every GPU, or else the CPU.
 
     Args:
-        devices: ``'cpu'``, ``'cuda:0'``, ...; one named twice takes two runs at a time.
+        devices: ``'cpu'``, ``'cuda:0'``, ...; one given twice has two runs at a time.
 
     Raises:
-        InputError: If one is not there.
+        InputError: If a device does not exist.
     """
     present = [f'cuda:{i}' for i in range(torch.cuda.device_count())]
     if not devices:
@@ -47,7 +47,9 @@ def check_devices(devices: Sequence[str] | None) -> list[str]:
     devices = ['cuda:0' if device == 'cuda' else device for device in devices]
     for device in devices:
         if device not in ('cpu', *present):
-            raise InputError(f'no device {device!r}; there are {", ".join(["cpu", *present])}')
+            raise InputError(
+                f'unknown device {device!r}; available: {", ".join(["cpu", *present])}'
+            )
     return devices
 
 
@@ -58,7 +60,7 @@ def environment(device: str, devices: Sequence[str]) -> dict[str, str]:
         threads = str(max(cores // list(devices).count('cpu'), 1))
         return {**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': threads}
     number = int(device.partition(':')[2])
-    visible = os.environ.get('CUDA_VISIBLE_DEVICES')  # Numbers count the visible ones.
+    visible = os.environ.get('CUDA_VISIBLE_DEVICES')  # Device numbers count the visible GPUs.
     shown = visible.split(',')[number].strip() if visible else str(number)
     return {**os.environ, 'CUDA_VISIBLE_DEVICES': shown}
 
@@ -80,11 +82,11 @@ def run_all(
         runs: In their order.
         devices: The slots; see :func:`check_devices`.
         train: Path of ``tools/train.py``.
-        finished: Called with each run that has come to its end, and its device.
-        keep_open: File descriptors that the runs hold too, such as that of a lock.
+        finished: Called with each finished run and its device.
+        keep_open: File descriptors that the runs inherit, such as that of a lock.
 
     Returns:
-        For each run that failed its name, and its last line.
+        The last line of the log of each failed run, by its name.
     """
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
@@ -116,7 +118,7 @@ class _Work:
     failed: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
-        """Fill the slots that are free."""
+        """Start waiting runs in the free slots."""
         for i, device in enumerate(self.devices):
             if i not in self.slots and self.waiting:
                 env = environment(device, self.devices)
@@ -125,7 +127,7 @@ class _Work:
                 )
 
     def collect(self) -> None:
-        """Empty the slots whose run has ended."""
+        """Free the slots whose run has ended."""
         for i, slot in list(self.slots.items()):
             code = slot.poll()
             if code is None:
@@ -134,10 +136,10 @@ class _Work:
             error = slot.last_line() if code else self._finish(slot.run, self.devices[i])
             if error:
                 self.failed[slot.run.name] = error
-                self._leave_out_other_seeds(slot.run)
+                self._skip_other_seeds(slot.run)
             self.progress.advance(self.bar)
-            said = f'failed: {error}' if error else 'done'
-            self.progress.console.print(f'{slot.run.name}: {said}', markup=False)
+            status = f'failed: {error}' if error else 'done'
+            self.progress.console.print(f'{slot.run.name}: {status}', markup=False)
 
     def stop(self) -> None:
         """Interrupt every run at once, and wait for all."""
@@ -153,19 +155,19 @@ class _Work:
             return str(error)
         return None
 
-    def _leave_out_other_seeds(self, failed: Run) -> None:
+    def _skip_other_seeds(self, failed: Run) -> None:
         """Drop the other seeds of a row whose run failed before the end of its first epoch."""
         if logged_epochs(failed.work_dir, failed.row.metric):
             return
         for run in [run for run in self.waiting if run.row == failed.row]:
             self.waiting.remove(run)
             self.progress.advance(self.bar)
-            self.failed[run.name] = f'not tried, after {failed.name}'
+            self.failed[run.name] = f'skipped: {failed.name} failed'
 
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ignore further signals to end; only the main thread receives them."""
+    """Ignore further signals; only the main thread receives them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -178,7 +180,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 class _Slot:
-    """One training in a process of its own, and its bar of epochs."""
+    """One training in a separate process, and its progress bar."""
 
     def __init__(
         self,
@@ -202,11 +204,11 @@ class _Slot:
                 stderr=subprocess.STDOUT,
                 env=env,
                 pass_fds=keep_open,
-                start_new_session=True,  # Ctrl-C reaches it through `interrupt` alone, once.
+                start_new_session=True,  # It receives Ctrl-C only once, from `interrupt`.
             )
 
     def poll(self) -> int | None:
-        """Move the bar; return the exit status once there is one."""
+        """Update the progress bar; return the exit status, None while the run goes on."""
         code = self.process.poll()
         done = max(logged_epochs(self.run.work_dir, self.run.row.metric), default=0)
         self.progress.update(self.task, completed=done)
@@ -215,12 +217,12 @@ class _Slot:
         return code
 
     def interrupt(self) -> None:
-        """Ask the process to end."""
+        """Send the process SIGINT."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
 
     def wait(self) -> None:
-        """Wait for its end, and end it if that takes long."""
+        """Wait for the end of the process; kill it after 30 s."""
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
@@ -228,7 +230,7 @@ class _Slot:
             self.process.wait()
 
     def last_line(self) -> str:
-        """Return the error line of the log, or else its last line."""
+        """Return the error line of the log, or its last line if it has none."""
         lines = [line for line in self.log.read_text().splitlines() if line.strip()]
         errors = [line for line in lines[-20:] if line.startswith('error: ')]
         return f'{(errors or lines)[-1].removeprefix("error: ")} (see {self.log})'

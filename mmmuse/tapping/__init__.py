@@ -1,1 +1,1 @@
-"""Where a network is tapped: hooks by module path, shapes, features, proposals."""
+"""Tapping a network: hooks by module path, shapes, features, proposals."""

@@ -1,4 +1,4 @@
-"""Which modules put out what a backbone hands on."""
+"""The modules whose outputs a backbone returns."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,27 +10,26 @@ from mmmuse.tapping.dry_run import dry_run
 
 
 def output_paths(backbone: nn.Module, input_shape: Sequence[int] | None = None) -> list[str]:
-    """Return the path of the module behind each of a backbone's outputs, in their order.
+    """Return the path of the module whose output is each of a backbone's outputs, in order.
 
-    Where several modules put out one tensor (a stage and its last block) it is the
-    outermost.
+    If several modules output one tensor (a stage and its last block), it is the outermost.
 
     Args:
-        backbone: Maps an image to a tensor or several.
+        backbone: Maps an image to one or several tensors.
         input_shape: ``(C, H, W)`` of the dry run.
 
     Raises:
-        InputError: If an output comes from no module of the backbone.
+        InputError: If an output is not the output of any submodule.
     """
     return dry_run(backbone, lambda forward, shape: _output_paths(backbone, forward), input_shape)
 
 
 def _output_paths(backbone: nn.Module, forward: Callable[[], Any]) -> list[str]:
-    put_out: dict[str, Tensor] = {}
+    module_outputs: dict[str, Tensor] = {}
 
     def note(path: str, output: Any) -> None:
         if isinstance(output, Tensor):
-            put_out[path] = output
+            module_outputs[path] = output
 
     handles = [
         module.register_forward_hook(lambda _, args, output, path=path: note(path, output))
@@ -45,10 +44,10 @@ def _output_paths(backbone: nn.Module, forward: Callable[[], Any]) -> list[str]:
     outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
     paths = []
     for number, output in enumerate(outputs):
-        of_output = [path for path, tensor in put_out.items() if tensor is output]
+        of_output = [path for path, tensor in module_outputs.items() if tensor is output]
         if not of_output:
             raise InputError(
-                f'output {number} of {type(backbone).__name__} is put out by none of its modules'
+                f'output {number} of {type(backbone).__name__} is not the output of any submodule'
             )
         paths.append(min(of_output, key=lambda path: path.count('.')))
     return paths

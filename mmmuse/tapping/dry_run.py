@@ -1,4 +1,4 @@
-"""One forward on blank images, to learn what a model puts out."""
+"""One forward on a blank image, to find the shapes of a model's outputs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ Result = TypeVar('Result')
 
 @contextmanager
 def frozen_in_eval(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode without gradients, and every module back afterwards."""
+    """Set a model to eval mode without gradients; restore the mode of every module afterwards."""
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -27,16 +27,16 @@ def frozen_in_eval(model: nn.Module) -> Iterator[None]:
 def blank_image_shapes(
     model: nn.Module, input_shape: Sequence[int] | None = None
 ) -> list[tuple[int, ...]]:
-    """Return the image shapes ``(C, H, W)`` worth trying on a model, likeliest first.
+    """Return image shapes ``(C, H, W)`` to try on a model, in order.
 
     Args:
         model: Any module.
         input_shape: The shape, if it is known.
 
     Returns:
-        ``[input_shape]`` if given; else the size a transformer declares as
-        ``img_size``; else 64 and then 224 pixels. Channels are those of the
-        first convolution, or 3: a stem may rearrange the image before that.
+        ``[input_shape]`` if given; otherwise the ``img_size`` of a transformer, or 64 and then 224
+        pixels. Channels are those of the
+        first convolution, or 3, as a stem may rearrange the image before it.
     """
     if input_shape is not None:
         return [tuple(input_shape)]
@@ -52,12 +52,12 @@ def blank_image_shapes(
 
 
 def is_detector(model: nn.Module) -> bool:
-    """Say whether a model is one of mmdet's detectors, without importing mmdet."""
+    """Return whether a model is one of mmdet's detectors, without importing mmdet."""
     return any(kind.__module__.startswith('mmdet.models.detectors') for kind in type(model).__mro__)
 
 
 def blank_samples(model: nn.Module, shape: Sequence[int]) -> list | None:
-    """Return the data sample of a blank image, for a model whose forward may ask for one.
+    """Return the data sample of a blank image, for a model whose forward may need one.
 
     Args:
         model: Any module.
@@ -95,16 +95,16 @@ def dry_run(
 ) -> Result:
     """Observe one forward of an OpenMMLab model on a blank image, in eval mode.
 
-    Parameters, buffers and training flags are left as they are. Sizes that the
-    model refuses are passed over while there is another to try.
+    Parameters, buffers and training flags are unchanged. If the model raises an error for a shape,
+    the next one is tried.
 
     Args:
-        model: The model, called as ``model(inputs, **options)``; a whole detector of mmdet
-            also gets data samples.
+        model: The model, called as ``model(inputs, **options)``; a detector of mmdet
+            also receives data samples.
         observe: Called with the forward (no arguments) and the image's shape
-            ``(C, H, W)``; what it returns is returned.
+            ``(C, H, W)``; its result is returned.
         input_shape: ``(C, H, W)``; None to try :func:`blank_image_shapes`.
-        **options: Of the call, e.g. ``mode='tensor'`` for a whole model.
+        **options: Of the call, e.g. ``mode='tensor'`` for a classifier.
     """
     parameter = next(model.parameters())
     shapes = blank_image_shapes(model, input_shape)

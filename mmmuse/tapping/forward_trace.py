@@ -19,7 +19,7 @@ class TappableModule:
         stride: Input height over grid height; None for a vector.
         params: Parameters in the module.
         params_so_far: Parameters used when its output is ready.
-        falls: Whether the resolution is lower than at the module before.
+        falls: Whether the resolution is lower than at all modules before.
     """
 
     path: str
@@ -64,7 +64,7 @@ class ModuleCall:
 
     @property
     def can_tap(self) -> bool:
-        """Whether the output is a feature that is made once and not changed in place."""
+        """Whether the output is a feature that is computed once and not changed in place."""
         return self.runs == 1 and self.spec is not None and self.tensor._version == self.version
 
 
@@ -74,7 +74,7 @@ class ForwardTrace:
     Args:
         model: The model.
         forward: Runs it.
-        input_shape: ``(C, H, W)`` of the image that it runs on.
+        input_shape: ``(C, H, W)`` of the image.
 
     Attributes:
         root: The call of the model itself.
@@ -97,7 +97,7 @@ class ForwardTrace:
             if path:
                 handles += [
                     module.register_forward_pre_hook(partial(self._enter, path)),
-                    module.register_forward_hook(partial(self._leave, path)),
+                    module.register_forward_hook(partial(self._finish, path)),
                 ]
         try:
             self.output = _one_tensor(forward())
@@ -110,7 +110,7 @@ class ForwardTrace:
         call = ModuleCall(path, module, self._params, self._stack[-1], inputs=args)
         self._stack.append(call)
 
-    def _leave(self, path: str, module: nn.Module, args: tuple, output: object) -> None:
+    def _finish(self, path: str, module: nn.Module, args: tuple, output: object) -> None:
         call = self._stack.pop()
         if module not in self._counted:
             self._counted.add(module)

@@ -1,4 +1,4 @@
-"""How far the training of MMEngine's runner has come, for what changes with it."""
+"""The progress of training by MMEngine's runner, for weights that change with it."""
 
 import torch
 from mmengine.logging import MessageHub
@@ -6,17 +6,16 @@ from mmengine.logging import MessageHub
 from mmmuse.errors import InputError
 
 
-@torch.compiler.disable  # A number that a graph would keep as it was in the first step.
+@torch.compiler.disable  # It would be a constant in the graph.
 def training_progress() -> float:
-    """Return the part of the training that lies behind, from 0 to 1.
+    """Return the completed part of the training, from 0 to 1.
 
-    It is the iteration over the number of iterations, as MMEngine's runner
-    counts them: also on resuming, and in loops by epoch and by iteration alike.
+    It is the iteration divided by the number of iterations, as counted by MMEngine's runner, also
+    in a resumed run, and in epoch-based and iteration-based loops.
 
     Returns:
-        0 in the first step, 1 - 1 / max_iters in the last. Where no runner has
-        counted in this process (a training loop of one's own) it is 1: what is
-        ramped up has its full weight.
+        0 in the first step, 1 - 1 / max_iters in the last; 1 without a runner in this process (in a
+        custom training loop), so that ramps have their final weight.
     """
     hub = MessageHub.get_current_instance()
     max_iters = hub.get_info('max_iters', None)
@@ -26,26 +25,25 @@ def training_progress() -> float:
 
 
 def warmed_up(weight: float, warmup: float) -> float:
-    """Return a weight that rises linearly over the first part of the training.
+    """Return a weight with a linear warm-up over the first part of the training.
 
     Args:
-        weight: What it rises to, from 0.
-        warmup: That part, 0 to 1; 0 for none.
+        weight: Final value.
+        warmup: That part, 0 to 1; 0 for no warm-up.
     """
     return weight * min(training_progress() / warmup, 1.0) if warmup else weight
 
 
 @torch.compiler.disable
 def training_epoch(reader: str) -> tuple[int, int]:
-    """Return the epoch, from 0, and the number of epochs, for a method that has to count them.
+    """Return the epoch, from 0, and the number of epochs.
 
     Args:
-        reader: What asks, for the message.
+        reader: Name of the caller, for the message.
 
     Raises:
-        InputError: Where nothing counts more than one epoch: outside of
-            MMEngine's runner, in its iteration-based loop (which gives the
-            number of epochs as 1), or in a run of one epoch.
+        InputError: Without MMEngine's runner, in its iteration-based loop (which reports one
+            epoch), or in a run of one epoch.
     """
     hub = MessageHub.get_current_instance()
     max_epochs = hub.get_info('max_epochs', None)

@@ -1,4 +1,4 @@
-"""Propose how to cut a network into modules, from one forward of it."""
+"""Propose a cut of a network into modules, from one forward."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +13,13 @@ from mmmuse.functional import global_view
 from mmmuse.tapping.dry_run import dry_run, is_detector
 from mmmuse.tapping.forward_trace import ForwardTrace, ModuleCall, TappableModule
 
-# A stage is opened up when more than this share of its parameters works at other resolutions.
+# A stage is divided if more than this share of its parameters works at other resolutions.
 _OPEN_SHARE = 0.01
 
 
 @dataclass(frozen=True)
 class TapProposal:
-    """A cut of a network: the taps for ``SelfDistiller`` and what they were chosen from.
+    """A cut of a network: the taps for ``SelfDistiller`` and all modules that can be tapped.
 
     Attributes:
         modules: Paths of the T - 1 shallow modules.
@@ -43,12 +43,11 @@ def propose_taps(
 ) -> TapProposal:
     """Propose a cut of a network into modules, for taps by name.
 
-    A module ends where the resolution is about to fall; the deepest
-    ``num_modules`` resolutions are taken (for ResNets: the four stages, as in
-    the paper). Where there are fewer, those with the most parameters are cut at
-    block boundaries into parts of about equal parameters. The last feature is
-    the last map if its average is what goes into the classifier, else the
-    module that puts that vector out. Of a detector of mmdet the backbone is cut.
+    A module ends before the resolution is reduced; the deepest ``num_modules`` resolutions are used
+    (for ResNets: the four stages, as in the paper). If there are fewer, those with the most
+    parameters are cut at block boundaries into parts of about equal parameters. The last feature is
+    the last map if the classifier's input is its average, otherwise the module that outputs the
+    classifier's input. Of a detector of mmdet the backbone is cut.
 
     Args:
         student: An OpenMMLab classifier or detector.
@@ -56,7 +55,7 @@ def propose_taps(
         input_shape: ``(C, H, W)`` of the image to run; chosen if None.
 
     Raises:
-        InputError: If the network has too few places to cut.
+        InputError: If the network cannot be cut into so many modules.
     """
     if num_modules < 2:
         raise InputError(f'a network is cut into at least 2 modules, got num_modules={num_modules}')
@@ -87,9 +86,9 @@ def propose_taps(
 
 
 def _spine(call: ModuleCall) -> list[ModuleCall]:
-    """Return the blocks of the main path below a call: stages, opened up where resolution falls.
+    """Return the blocks of the main path in a call: stages, divided if their resolution is reduced.
 
-    Where it rises again, the children are branches or gates of one block, not a path.
+    If it increases again, the children are branches or gates of one block, not a path.
     """
     grid = call.grid
     grids = [child.grid for child in call.children]
@@ -103,9 +102,9 @@ def _spine(call: ModuleCall) -> list[ModuleCall]:
 
 
 def _segments(trace: ForwardTrace) -> list[list[ModuleCall]]:
-    """Return the spine's blocks grouped by resolution; a group without parameters joins the last.
+    """Return the blocks grouped by resolution; a group without parameters is joined to the last.
 
-    Global pooling, and a norm behind it, is left out.
+    Global pooling, and a norm after it, is omitted.
     """
     total = sum(call.used_params for call in trace.root.children)
     blocks = [
@@ -126,7 +125,7 @@ def _segments(trace: ForwardTrace) -> list[list[ModuleCall]]:
 
 
 def _ends(segments: list[list[ModuleCall]], num_modules: int) -> list[str]:
-    """Return where the modules end: the segments with the most parameters are cut into parts."""
+    """Return the ends of the modules: the segments with the most parameters are cut into parts."""
     blocks = [_blocks(segment) for segment in segments]
     sizes = [max(ends) - segment[0].params_before for ends, segment in zip(blocks, segments)]
     parts = [1] * len(segments)
@@ -139,9 +138,9 @@ def _ends(segments: list[list[ModuleCall]], num_modules: int) -> list[str]:
 
 
 def _blocks(segment: list[ModuleCall]) -> dict[int, str]:
-    """Return the ends of a segment's blocks by the parameters used so far; a lone stage is opened.
+    """Return the ends of a segment's blocks by the parameters used so far; a single stage is divided.
 
-    A block without parameters ends the one before it.
+    A block without parameters is joined to the one before it.
     """
     start = segment[0].params_before
     while len(segment) == 1:
@@ -149,7 +148,7 @@ def _blocks(segment: list[ModuleCall]) -> dict[int, str]:
         children = [c for c in stage.children if c.can_tap and c.grid == stage.grid]
         if not children:
             break
-        # The stage's own output closes its last block.
+        # The stage's output is the end of its last block.
         segment = children + segment if len(children) > 1 else children
     ends = {call.params_so_far: call.path for call in segment}
     return {used: path for used, path in ends.items() if used > start} or ends
@@ -172,7 +171,7 @@ def _equal_parts(
 
 
 def _last_feature(trace: ForwardTrace, last_map: str) -> str:
-    """Return the last map's path, or that of the vector the classifier reads, if they differ."""
+    """Return the last map's path, or that of the classifier's input if it is not the map's average."""
     classifiers = [
         call
         for call in trace.calls.values()

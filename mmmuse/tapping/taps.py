@@ -1,4 +1,4 @@
-"""Feature taps: what named modules put out during one forward."""
+"""Feature taps: the outputs of named modules during one forward."""
 
 import difflib
 import re
@@ -31,7 +31,7 @@ def resolve_module(model: nn.Module, path: str) -> nn.Module:
         path: A path as in ``model.named_modules()``, e.g. ``'backbone.layer1'``.
 
     Raises:
-        InputError: If there is none; the nearest real paths are listed.
+        InputError: If it does not exist; the message has the nearest paths.
     """
     modules = dict(model.named_modules())
     if path and path in modules:
@@ -44,33 +44,30 @@ def resolve_module(model: nn.Module, path: str) -> nn.Module:
 
 
 def resolve_tap(model: nn.Module, path: str) -> nn.Module:
-    """Return the submodule at a tap path, whose index into its outputs (``'neck[0]'``) is left out.
+    """Return the submodule at a tap path, without the index of an output (``'neck[0]'``).
 
     Raises:
-        InputError: If there is none; the nearest real paths are listed.
+        InputError: If it does not exist; the message has the nearest paths.
     """
     indexed = _INDEXED.match(path)
     return resolve_module(model, indexed['module'] if indexed else path)
 
 
 class FeatureTaps:
-    """Forward hooks that hand out the features of named modules.
+    """Forward hooks that store the outputs of named modules.
 
-    The hooks are put on once, before DDP or ``torch.compile`` wraps the model,
-    and are active only inside ``with taps:``. Reading empties the store, so no
-    graph outlives the step. A deep copy of the model (an EMA) brings its own
-    copy of the taps and never writes into these.
+    The hooks are registered once, before DDP or ``torch.compile`` wraps the model, and are active
+    only inside ``with taps:``. Reading empties the store, so that no graph outlives the step. A deep
+    copy of the model (an EMA) has its own copy of the taps.
 
     Args:
         model: The module whose submodules are tapped.
-        paths: Module paths, e.g. ``['backbone.layer1', 'head']``. Of a module
-            that puts out several tensors one is chosen by index:
-            ``'neck[0]'``.
+        paths: Module paths, e.g. ``['backbone.layer1', 'head']``. An index selects one of
+            several output tensors: ``'neck[0]'``.
 
     Raises:
-        InputError: If a path is not there or is given twice, and, when the
-            features are read, if a module ran twice, never ran, put out
-            something else than a tensor, or had its output changed in place.
+        InputError: If a path does not exist or is given twice, and, when the features are read, if
+            a module ran twice or not at all, or its output is not a tensor or was changed in place.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
@@ -97,8 +94,8 @@ class FeatureTaps:
     def __enter__(self) -> 'FeatureTaps':
         if self._active:
             raise InputError(
-                'the feature taps are already active: a forward with taps is not '
-                'to be nested in another'
+                'the feature taps are already active: a forward with taps must not be nested '
+                'in another one'
             )
         self._captured.clear()
         self._active = True
@@ -109,12 +106,12 @@ class FeatureTaps:
         self._captured.clear()
 
     def __getstate__(self) -> dict:
-        # Features belong to the live model's step; a copy starts empty.
+        # Features belong to a step of this model; a copy starts empty.
         return {**self.__dict__, '_active': False, '_captured': {}}
 
     @property
     def reached(self) -> tuple[str, ...]:
-        """The paths that the forward has reached so far, in its order."""
+        """The paths that the forward has reached so far, in order."""
         return tuple(self._captured)
 
     def pop(self) -> dict[str, Tensor]:
@@ -145,7 +142,7 @@ class FeatureTaps:
         return features
 
     def remove(self) -> None:
-        """Take the hooks off the model."""
+        """Remove the hooks from the model."""
         for handle in self._handles:
             handle.remove()
 
@@ -218,26 +215,26 @@ def features_of(paths: TapPaths, tapped: dict[str, Tensor]) -> DistillFeatures:
 
 
 def select_tensor(path: str, output: Any) -> Tensor:
-    """Return the tensor that a tap path means in what its module put out.
+    """Return the tensor of a module's output that a tap path selects.
 
     Raises:
-        InputError: If the output is no tensor, or several and none is chosen.
+        InputError: If the output is not a tensor, or is several and the path has no index.
     """
     if isinstance(output, Tensor):
         return output
     if not isinstance(output, (tuple, list)):
-        raise InputError(f'tapped module {path!r} puts out a {type(output).__name__}, not a tensor')
+        raise InputError(f'tapped module {path!r} outputs a {type(output).__name__}, not a tensor')
     if indexed := _INDEXED.match(path):
         index = int(indexed['index'])
         if not -len(output) <= index < len(output) or not isinstance(output[index], Tensor):
             raise InputError(
-                f'tapped module {path!r}: its output, {len(output)} items, has no '
+                f'tapped module {path!r}: its output of {len(output)} items has no '
                 'tensor at that index'
             )
         return output[index]
     tensors = [item for item in output if isinstance(item, Tensor)]
     if len(tensors) != 1:
         raise InputError(
-            f"tapped module {path!r} puts out {len(tensors)} tensors; name one, e.g. '{path}[0]'"
+            f"tapped module {path!r} outputs {len(tensors)} tensors; select one, e.g. '{path}[0]'"
         )
     return tensors[0]

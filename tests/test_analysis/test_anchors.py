@@ -76,7 +76,7 @@ def test_anchors_that_boxes_were_drawn_around_are_recovered(seed):
     assert fit_of_levels(sizes, found).fitness > 0.9
 
 
-def test_refinement_never_lowers_the_fitness_and_mends_a_bad_start():
+def test_refinement_never_lowers_the_fitness_and_improves_a_bad_start():
     sizes = boxes_around(KNOWN)
     anchors = cluster_anchors(sizes, 6)
     bad = (anchors * 1.3).round()

@@ -7,7 +7,7 @@ from mmmuse.analysis.early_exit import (
     ExitRecord,
     evaluate_thresholds,
     gain_over_fixed_exits,
-    leaving_exits,
+    taken_exits,
     thresholds_for_cost,
 )
 from mmmuse.errors import InputError
@@ -23,32 +23,32 @@ def confidences(num_images: int = 4000) -> np.ndarray:
 def test_the_images_that_thresholds_are_chosen_on_cost_what_was_wanted(wanted):
     confidence = confidences()
     thresholds = thresholds_for_cost(confidence, COSTS, [True] * 3, wanted)
-    cost = COSTS[leaving_exits(confidence, thresholds)].mean()
+    cost = COSTS[taken_exits(confidence, thresholds)].mean()
     assert cost == pytest.approx(wanted, abs=0.05)
 
 
-def test_an_exit_that_is_not_looked_at_gets_no_threshold():
+def test_a_disabled_exit_gets_no_threshold():
     confidence = confidences()
     thresholds = thresholds_for_cost(confidence, COSTS, [True, False, True], 30)
     assert thresholds[1] is None
-    exits = leaving_exits(confidence, thresholds)
+    exits = taken_exits(confidence, thresholds)
     assert set(exits) == {0, 2, 3}
     assert COSTS[exits].mean() == pytest.approx(30, abs=0.05)
 
 
 @pytest.mark.parametrize('wanted', [9, 51])
 def test_a_cost_that_cannot_be_had_is_refused(wanted):
-    with pytest.raises(InputError, match=f'an average cost of {wanted} cannot be had'):
+    with pytest.raises(InputError, match=f'an average cost of {wanted} is not possible'):
         thresholds_for_cost(confidences(), COSTS, [True] * 3, wanted)
 
 
-def test_those_leave_that_an_exit_is_most_sure_of():
+def test_images_of_highest_confidence_take_an_exit():
     confidence = np.array([[0.9], [0.3], [0.8], [0.4]])
     (threshold,) = thresholds_for_cost(confidence, np.array([1.0, 3.0]), [True], 2.0)
     assert threshold == 0.8
 
 
-def test_thresholds_are_evaluated_on_the_exit_where_each_image_leaves():
+def test_thresholds_are_evaluated_on_the_exit_that_each_image_takes():
     record = ExitRecord(
         confidence=np.array([[0.9, 0.1], [0.1, 0.9], [0.1, 0.1], [0.9, 0.9]]),
         correct=np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 1, 1]], dtype=bool),
@@ -65,12 +65,12 @@ def test_there_is_no_gain_to_speak_of_outside_the_fixed_exits():
     assert gain_over_fixed_exits(12.5, 60, [20, 10], [60, 50]) == pytest.approx(7.5)
 
 
-def test_images_of_the_same_confidence_leave_together():
+def test_images_of_the_same_confidence_take_the_same_exit():
     confidence = np.ones((10, 1))
     thresholds = thresholds_for_cost(confidence, np.array([1.0, 3.0]), [True], 2.0)
-    assert leaving_exits(confidence, thresholds).tolist() == [0] * 10
+    assert taken_exits(confidence, thresholds).tolist() == [0] * 10
 
 
-def test_an_exit_that_nobody_is_to_leave_is_not_looked_at():
+def test_an_exit_that_no_image_is_to_take_is_disabled():
     thresholds = thresholds_for_cost(confidences(10), np.array([1.0, 2, 3, 9]), [True] * 3, 9.0)
     assert thresholds == [None, None, None]

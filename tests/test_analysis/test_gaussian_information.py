@@ -39,7 +39,7 @@ def test_pairs_are_standard_normal_and_correlate_dimension_by_dimension():
 def test_a_short_training_recovers_the_analytic_value(estimator):
     estimate = estimate_gaussian_information(estimator(), **SHORT, fresh_batches=100)
     assert estimate.standard_error < 0.03
-    # 0.51 nats; what a short training leaves, and three standard errors.
+    # 0.51 nats; the remaining error of a short training, and three standard errors.
     assert estimate.mean == pytest.approx(gaussian_information(0.8, 1), abs=0.12)
 
 

@@ -162,7 +162,7 @@ def test_norm_eval_keeps_batch_norm_still_in_training(network):
         (WideResNet, dict(depth=4), r'a depth of 6 n \+ 4, got 4'),
         (WideResNet, dict(out_indices=(0, 3)), r'stages 0 to 2 .* got out_indices=\(0, 3\)'),
         (WideResNet, dict(frozen_stages=4), 'can freeze -1 to 3, got .* frozen_stages=4'),
-        (ShuffleNetV1CIFAR, dict(with_cp=True), 'leave out with_cp'),
+        (ShuffleNetV1CIFAR, dict(with_cp=True), 'does not support with_cp'),
         (ShuffleNetV1CIFAR, dict(groups=5), '5 groups is not supported'),
         (ShuffleNetV1CIFAR, dict(out_indices=(3,)), 'out_indices must in .* received 3'),
         (ShuffleNetV1CIFAR, dict(frozen_stages=3), 'frozen_stages must be in .* received 3'),
@@ -217,7 +217,7 @@ def test_a_pre_activation_block_adds_its_input_or_what_stands_for_it():
     torch.testing.assert_close(wider(x), expected)
 
 
-def test_a_shuffle_unit_that_halves_keeps_its_pooled_input_behind_what_it_computes():
+def test_a_shuffle_unit_of_stride_2_concatenates_its_pooled_input_last():
     unit = ShuffleUnitCIFAR(24, 240, 3, 1, halve=True, norm_cfg=dict(type='BN')).eval()
     assert unit.depthwise.conv.in_channels == 54  # A quarter of the 216 that are computed.
     x = torch.rand(2, 24, 8, 8)

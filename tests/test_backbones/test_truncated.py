@@ -81,7 +81,7 @@ def test_a_module_that_is_not_there_is_named_with_the_nearest():
 def test_a_module_that_the_input_does_not_come_to_is_refused():
     backbone = MODELS.build(SMALL)
     backbone.spare = nn.Conv2d(3, 3, 1)
-    with pytest.raises(InputError, match="cannot end at 'spare': that module is not on the path"):
+    with pytest.raises(InputError, match="cannot end at 'spare': the forward does not reach"):
         TruncatedBackbone(backbone, 'spare')
 
 
@@ -112,14 +112,12 @@ def test_several_threads_share_one_network():
             return truncated(batch)[0]
 
     with ThreadPoolExecutor(4) as pool:
-        for own, alone in zip(pool.map(run, batches), expected):
-            torch.testing.assert_close(own, alone)
+        for own, single in zip(pool.map(run, batches), expected):
+            torch.testing.assert_close(own, single)
 
 
 def test_stages_that_are_frozen_behind_the_end_are_refused():
-    with pytest.raises(
-        InputError, match=r"cannot end at 'layer2'.*frozen_stages may reach too far"
-    ):
+    with pytest.raises(InputError, match=r"cannot end at 'layer2'.*frozen_stages may be too high"):
         TruncatedBackbone(dict(SMALL, frozen_stages=3), 'layer2')
 
 
@@ -151,18 +149,18 @@ def test_earlier_features_are_put_out_in_the_order_asked_for(end, outs):
 
 
 def test_earlier_features_keep_no_module_behind_the_end():
-    alone = TruncatedBackbone(SMALL, 'layer2')
+    without_others = TruncatedBackbone(SMALL, 'layer2')
     with_others = TruncatedBackbone(SMALL, 'layer2', outs=['layer1', 'layer2'])
-    assert with_others.state_dict().keys() == alone.state_dict().keys()
+    assert with_others.state_dict().keys() == without_others.state_dict().keys()
 
 
 @pytest.mark.parametrize(
-    ('end', 'behind'), [('layer2', 'layer3'), ('layer2.0', 'layer2'), ('layer2', 'layer4.1')]
+    ('end', 'later'), [('layer2', 'layer3'), ('layer2.0', 'layer2'), ('layer2', 'layer4.1')]
 )
-def test_a_feature_from_behind_the_end_is_refused(end, behind):
-    message = f"cannot end at '{end}': '{behind}', which is to be put out too, lies behind"
+def test_an_output_after_the_end_is_refused(end, later):
+    message = f"cannot end at '{end}': '{later}' in outs is a later module"
     with pytest.raises(InputError, match=message):
-        TruncatedBackbone(SMALL, end, outs=['layer1', behind])
+        TruncatedBackbone(SMALL, end, outs=['layer1', later])
 
 
 def test_an_earlier_feature_that_is_not_there_is_named():
@@ -196,6 +194,6 @@ def test_threads_do_not_mix_their_features():
 
     expected = [run(batch) for batch in batches]
     with ThreadPoolExecutor(4) as pool:
-        for own, alone in zip(pool.map(run, batches), expected, strict=True):
-            for feature, wanted in zip(own, alone, strict=True):
+        for own, single in zip(pool.map(run, batches), expected, strict=True):
+            for feature, wanted in zip(own, single, strict=True):
                 torch.testing.assert_close(feature, wanted)

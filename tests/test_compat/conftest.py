@@ -15,7 +15,7 @@ FILES = ('nms', 'roi_align', 'roi_pool', 'focal_loss', 'deform_conv', 'modulated
 
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch) -> ModuleType:
-    """The stand-in, which mmcv uses even were the real ops installed here."""
+    """The replacement of the ops, which mmcv uses even if the compiled ops are installed."""
     for file in FILES:
         monkeypatch.setattr(sys.modules[f'mmcv.ops.{file}'], 'ext_module', STAND_IN)
     return STAND_IN

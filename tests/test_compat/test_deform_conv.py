@@ -23,7 +23,7 @@ def pair(value: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def operands(stride=1, padding=0, dilation=1, groups=1, deform_groups=1) -> list[Tensor]:
-    """Input, offset, mask, weight and bias in float64; a third of the points leaves the map."""
+    """Input, offset, mask, weight and bias in float64; a third of the points is outside the map."""
     steps = (pair(stride), pair(padding), pair(dilation), KERNEL)
     size = [
         (whole + 2 * padded - spread * (points - 1) - 1) // step + 1
@@ -88,8 +88,8 @@ def modulated(features, offset, mask, weight, bias, **settings) -> Tensor:
 @pytest.mark.parametrize('settings', SETTINGS, ids=str)
 def test_the_plain_one_is_a_convolution_at_moved_points(settings):
     features, offset, mask, weight, bias = operands(**settings)
-    whole, nothing = torch.ones_like(mask), torch.zeros_like(bias)
-    expected = reference_convolution(features, offset, whole, weight, nothing, **settings)
+    ones, nothing = torch.ones_like(mask), torch.zeros_like(bias)
+    expected = reference_convolution(features, offset, ones, weight, nothing, **settings)
     torch.testing.assert_close(plain(features, offset, weight, **settings), expected)
 
 
@@ -150,8 +150,8 @@ def test_the_step_of_the_real_op_changes_nothing(batch, step):
     convolution = mmcv.ops.DeformConv2d(2, 3, 3, padding=1, im2col_step=step)
     features, offset = torch.randn(batch, 2, 5, 5), torch.randn(batch, 18, 5, 5)
     together = convolution(features, offset)
-    alone = [convolution(features[n : n + 1], offset[n : n + 1]) for n in range(batch)]
-    torch.testing.assert_close(together, torch.cat(alone))
+    single = [convolution(features[n : n + 1], offset[n : n + 1]) for n in range(batch)]
+    torch.testing.assert_close(together, torch.cat(single))
 
 
 def test_mmcv_still_refuses_a_batch_that_its_step_does_not_divide():
@@ -166,10 +166,10 @@ def test_the_weights_gradient_is_scaled_and_added(stand_in):
     settings = dict(kW=2, kH=3, dW=1, dH=1, padW=0, padH=0, dilationW=1, dilationH=1)
     settings |= dict(group=1, deformable_group=1, im2col_step=BATCH)
     before = torch.randn_like(weight)
-    room = torch.empty(0)
+    workspace = torch.empty(0)
     filled = before.clone()
     stand_in.deform_conv_backward_parameters(
-        features, offset, grad_output, filled, room, room, scale=0.5, **settings
+        features, offset, grad_output, filled, workspace, workspace, scale=0.5, **settings
     )
     weight.requires_grad_()
     gradient = torch.autograd.grad(plain(features, offset, weight), weight, grad_output)[0]

@@ -1,4 +1,4 @@
-"""Small versions of mmdet's detectors, from its configs, learn and predict with the stand-ins."""
+"""Small versions of mmdet's detectors, from its configs, train and predict with the replaced ops."""
 
 import numpy as np
 import pytest

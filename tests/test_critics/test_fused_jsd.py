@@ -113,7 +113,7 @@ def test_under_autocast_the_loss_is_float32_and_close(negatives, device):
     gradient, wanted = (
         torch.cat([grad.flatten() for grad in grads[1:]]) for grads in (found, expected)
     )
-    # Where a sum rounds across 0, a unit's ReLU, and its whole gradient, switches.
+    # Where a sum rounds across 0, a unit's ReLU, and its gradient, switches.
     assert (gradient - wanted).norm() < 0.25 * wanted.norm()
 
 

@@ -51,7 +51,7 @@ def test_one_image_is_a_batch_of_one():
     assert dataset[2]['gt_label'].tolist() == [2]
 
 
-def test_writing_into_a_batch_leaves_the_dataset_alone():
+def test_writing_into_a_batch_does_not_change_the_dataset():
     dataset = BatchedImages(numbered_images(4), np.zeros(4, int), ['a'])
     dataset.__getitems__([1])['inputs'].zero_()
     assert dataset[1]['inputs'].unique().tolist() == [1]
@@ -77,10 +77,10 @@ def test_indices_keep_the_images_that_mmengine_would_keep(indices, kept):
 @pytest.mark.parametrize(
     ('indices', 'message'),
     [
-        (0, 'holds no image'),
-        ([], 'holds no image'),
-        ([0, 5], 'indices go from 0 to 5, but there are 5 images'),
-        ([-6], 'indices go from -6 to -6, but there are 5 images'),
+        (0, 'has no images'),
+        ([], 'has no images'),
+        ([0, 5], 'indices are from 0 to 5, for 5 images'),
+        ([-6], 'indices are from -6 to -6, for 5 images'),
     ],
 )
 def test_indices_that_leave_no_image_or_point_outside_are_refused(indices, message):
@@ -98,7 +98,7 @@ def test_indices_that_leave_no_image_or_point_outside_are_refused(indices, messa
         (np.zeros((2, 3, 4, 4), np.uint8), [0, 2], 'integers from 0 to 1, got int64 from 0 to 2'),
         (np.zeros((2, 3, 4, 4), np.uint8), [-1, 0], 'integers from 0 to 1, got int64 from -1 to 0'),
         (np.zeros((2, 3, 4, 4), np.uint8), [0.5, 1.0], 'got float64'),
-        (np.zeros((0, 3, 4, 4), np.uint8), [], 'holds no image'),
+        (np.zeros((0, 3, 4, 4), np.uint8), [], 'has no images'),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_with_what_was_given(images, labels, message):

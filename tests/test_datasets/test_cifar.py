@@ -175,7 +175,7 @@ def half_a_download(error: BaseException):
 
 
 @pytest.mark.parametrize('error', [URLError('no route to host'), RuntimeError('corrupted')])
-def test_a_failed_download_says_what_to_do_and_leaves_nothing_behind(
+def test_a_failed_download_says_what_to_do_and_leaves_no_files(
     cifar100, tmp_path, monkeypatch, error
 ):
     monkeypatch.setattr(DOWNLOAD, half_a_download(error))
@@ -188,7 +188,7 @@ def test_a_failed_download_says_what_to_do_and_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupted_download_leaves_nothing_behind(cifar100, tmp_path, monkeypatch):
+def test_an_interrupted_download_leaves_no_files(cifar100, tmp_path, monkeypatch):
     monkeypatch.setattr(DOWNLOAD, half_a_download(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         cifar100.dataset(str(tmp_path / 'data'))
@@ -232,7 +232,7 @@ def test_missing_files_are_downloaded_with_mmpretrains_address_and_checksum(
 def test_every_process_waits_once_and_only_the_main_one_downloads(
     cifar100, tmp_path, monkeypatch, is_main, there
 ):
-    """A process that comes late and finds the files there must not leave the others waiting."""
+    """A process that starts when the files exist must not make the others wait forever."""
     waits = []
 
     def wait():

@@ -164,11 +164,11 @@ def train(images, work_dir, max_epochs: int, resume: bool = False) -> list[torch
 
 
 def test_a_resumed_run_sees_the_images_of_an_uninterrupted_one(images, tmp_path):
-    whole = train(images, tmp_path / 'whole', max_epochs=3)
+    full = train(images, tmp_path / 'full', max_epochs=3)
     train(images, tmp_path / 'parts', max_epochs=2)
     resumed = train(images, tmp_path / 'parts', max_epochs=3, resume=True)
-    assert (len(whole), len(resumed)) == (3, 1)
-    assert torch.equal(resumed[0], whole[2])
+    assert (len(full), len(resumed)) == (3, 1)
+    assert torch.equal(resumed[0], full[2])
 
 
 def test_evaluation_normalises_as_mmpretrain_and_does_not_augment(images):

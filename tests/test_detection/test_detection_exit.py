@@ -1,4 +1,4 @@
-"""Exits of detectors: a second neck and head on the maps that exist behind a module."""
+"""Exits of detectors: a second neck and head after a module."""
 
 from copy import deepcopy
 from functools import cache
@@ -69,7 +69,7 @@ def config_of(name: str) -> dict:
 
 
 def with_exits(name: str = 'retinanet_r50', **changes) -> DetectionSelfDistiller:
-    """A small detector of a shipped config, with an exit behind each tapped module."""
+    """A small detector of a shipped config, with an exit after each tapped module."""
     config = {**config_of(name), 'exit_modules': None, **changes}
     config.pop('type')
     return DetectionSelfDistiller(**config).train()
@@ -82,7 +82,7 @@ def exit_of(distiller: DetectionSelfDistiller, number: int) -> DetectionExit:
 def maps_of_exit(
     distiller: DetectionSelfDistiller, name: str, number: int, inputs: Tensor
 ) -> tuple[Tensor, ...]:
-    """What an exit's head reads, by hand: the maps reached, stand-ins for the others, the neck."""
+    """The input of an exit's head, computed by hand: maps before it, bottlenecks, the neck."""
     exit = exit_of(distiller, number)
     maps = distiller.student.backbone(inputs)[: REACHED[name][number]]
     stand_ins = [bottleneck((maps[-1],))[0] for bottleneck in exit.neck.bottlenecks]
@@ -175,7 +175,7 @@ def test_the_boxes_of_an_exit_are_its_heads(name, number):
 
 
 @pytest.mark.parametrize('name', REACHED)
-def test_exits_leave_the_detectors_boxes_as_they_are(name):
+def test_exits_do_not_change_the_detectors_boxes(name):
     distiller = with_exits(name)
     plain = MODELS.build(config_of(name)['student'])
     plain.load_state_dict(with_plain_names(distiller.state_dict()), strict=True)

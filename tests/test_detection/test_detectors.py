@@ -87,7 +87,7 @@ DETECTORS = {
     'retinanet_r50': {**RESNET, **DENSE_HEAD},
     'faster-rcnn_r50': {**RESNET, **TWO_STAGES},
     'fcos_r50': {**RESNET, **DENSE_HEAD, 'bbox_head.norm_cfg': dict(type='GN', num_groups=2)},
-    # Untrained, it would otherwise put out boxes of negative sides, which it drops.
+    # Untrained, it would otherwise predict boxes of negative sides, which it drops.
     'rtmdet-s': {**CSP, 'bbox_head.exp_on_reg': True},
     'yolox-s': {**CSP, 'data_preprocessor.batch_augments': None},
     'detr_r50': {**RESNET, **TRANSFORMER},

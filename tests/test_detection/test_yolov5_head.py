@@ -224,12 +224,12 @@ def test_the_case_has_shared_anchors_boxes_far_away_and_matches_on_both_levels()
 
 def test_every_process_counts_in_the_batch(monkeypatch):
     logits = some_logits()
-    alone = losses_of(small_head(), logits, IMAGES)
+    one_process = losses_of(small_head(), logits, IMAGES)
     monkeypatch.setattr(yolov5_head, 'get_world_size', lambda: 4)
     for name, value in losses_of(small_head(), logits, IMAGES).items():
-        torch.testing.assert_close(value, 4 * alone[name])
+        torch.testing.assert_close(value, 4 * one_process[name])
     image = losses_of(small_head(scale_by_batch=False), logits, IMAGES)
-    torch.testing.assert_close(image['loss_obj'], alone['loss_obj'] / 3)
+    torch.testing.assert_close(image['loss_obj'], one_process['loss_obj'] / 3)
 
 
 def test_the_boxes_gradient_is_that_of_ciou_with_alpha_held_fixed():
@@ -273,7 +273,7 @@ def test_objectness_does_not_move_the_boxes():
 
 @pytest.mark.parametrize('order', [(0, 1), (1, 0)])
 def test_of_two_boxes_at_one_anchor_objectness_is_the_higher_iou(order):
-    """Logits of 0 put out the anchor (10, 13) itself: one box is that, the other twice as wide."""
+    """Logits of 0 encode the anchor (10, 13): one box equals it, the other is twice as wide."""
     boxes = [(23.0, 13.5, 33.0, 26.5, 0), (18.0, 13.5, 38.0, 26.5, 1)]
     logits = [torch.zeros(1, 2, *grid, 5 + CLASSES, requires_grad=True) for grid in GRIDS]
     head = small_head(level_weights=(1.0, 0.0), scale_by_batch=False)

@@ -1,4 +1,4 @@
-"""The rivals of MUSE, small, alone or with it."""
+"""The rivals of MUSE, small, with or without it."""
 
 import torch
 
@@ -16,7 +16,7 @@ RIVALS = {
     'one': dict(type='mmmuse.ONEDistiller', branch=BRANCH),
     'frskd': dict(type='mmmuse.FRSKDDistiller', pyramid=dict(width=1)),
 }
-# Pairs of a class side by side; two views, one behind the other.
+# Pairs of a class next to each other; two views, one after the other.
 LABELS = {'cs_kd': [0, 0, 3, 3], 'ddgsd': [0, 3, 0, 3]}
 
 

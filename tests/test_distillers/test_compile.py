@@ -7,7 +7,7 @@ from torch._dynamo.utils import counters
 from ..conftest import labelled, small_distiller
 
 # Compiling is what takes the time, so a student of two stages. The critics' 64 locations are the
-# whole 8x8 map: nothing is drawn.
+# full 8x8 map: nothing is drawn.
 STUDENT = dict(
     type='mmpretrain.ImageClassifier',
     _scope_='mmpretrain',

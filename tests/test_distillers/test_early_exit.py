@@ -14,8 +14,8 @@ from mmmuse.heads.variants import variant_head
 
 from ..conftest import TAPS, labelled, small_classifier_config
 
-NOBODY = 1.0
-EVERYBODY = 0.0
+NEVER = 1.0
+ALWAYS = 0.0
 
 
 def classifier(thresholds, taps=TAPS, student=None) -> EarlyExitClassifier:
@@ -42,7 +42,7 @@ class Calls:
 
 
 def expected(model: EarlyExitClassifier, images: Tensor) -> tuple[Tensor, list[int]]:
-    """An independent reading of the rule: one image at a time, from every exit's logits."""
+    """An independent implementation: one image at a time, from the logits of every exit."""
     chosen, exits = [], []
     for image_logits in zip(*exit_logits(model, images)):
         for i, logits in enumerate(image_logits):
@@ -56,19 +56,19 @@ def expected(model: EarlyExitClassifier, images: Tensor) -> tuple[Tensor, list[i
 
 
 def middle_thresholds(model: EarlyExitClassifier, images: Tensor) -> list[float]:
-    """Thresholds at which about half of the images leave each exit."""
+    """Thresholds at which about half of the images take each exit."""
     logits = exit_logits(model, images)[:-1]
     return [of_exit.softmax(-1).amax(-1).median().item() for of_exit in logits]
 
 
 @pytest.mark.parametrize('skipped', [(), (0,), (1, 2), (0, 1, 2)])
 @torch.no_grad()
-def test_every_image_gets_the_logits_of_the_exit_it_leaves(skipped):
-    model = classifier([NOBODY] * 3)
+def test_every_image_gets_the_logits_of_the_first_confident_exit(skipped):
+    model = classifier([NEVER] * 3)
     images = torch.randn(48, 3, 32, 32)
     thresholds = middle_thresholds(model, images)
     model.set_thresholds([None if i in skipped else value for i, value in enumerate(thresholds)])
-    logits, exits = model.leave_early(images)
+    logits, exits = model.classify(images)
     expected_logits, expected_exits = expected(model, images)
     assert exits.tolist() == expected_exits
     assert len(set(expected_exits)) == 4 - len(skipped)
@@ -77,39 +77,39 @@ def test_every_image_gets_the_logits_of_the_exit_it_leaves(skipped):
 
 @torch.no_grad()
 def test_one_image_gets_what_it_gets_in_a_batch():
-    model = classifier([NOBODY] * 3)
+    model = classifier([NEVER] * 3)
     images = torch.randn(12, 3, 32, 32)
     model.set_thresholds(middle_thresholds(model, images))
-    alone = torch.cat([model(image) for image in images.split(1)])
-    torch.testing.assert_close(model(images), alone, atol=1e-5, rtol=1e-5)
+    one_by_one = torch.cat([model(image) for image in images.split(1)])
+    torch.testing.assert_close(model(images), one_by_one, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
-def test_the_layers_behind_run_for_those_that_stay_alone():
-    model = classifier([NOBODY] * 3)
+def test_later_layers_run_on_the_remaining_images_only():
+    model = classifier([NEVER] * 3)
     images = torch.randn(48, 3, 32, 32)
     model.set_thresholds(middle_thresholds(model, images))
     calls = [Calls(getattr(model.student.backbone, f'layer{i}')) for i in (1, 2, 3, 4)]
-    _, exits = model.leave_early(images)
-    stay = [(exits >= i).sum().item() for i in (1, 2, 3, 4)]
-    assert [call.sizes for call in calls] == [[count] for count in stay]
-    assert stay[0] == 48 > stay[1] > stay[2] > stay[3] > 0
+    _, exits = model.classify(images)
+    remaining = [(exits >= i).sum().item() for i in (1, 2, 3, 4)]
+    assert [call.sizes for call in calls] == [[count] for count in remaining]
+    assert remaining[0] == 48 > remaining[1] > remaining[2] > remaining[3] > 0
 
 
 @pytest.mark.parametrize('num_images', [1, 5])
 @torch.no_grad()
-def test_nothing_runs_when_everybody_has_left(num_images):
-    model = classifier([NOBODY, EVERYBODY, NOBODY])
+def test_no_layer_runs_after_the_last_image_is_done(num_images):
+    model = classifier([NEVER, ALWAYS, NEVER])
     calls = [Calls(getattr(model.student.backbone, f'layer{i}')) for i in (2, 3, 4)]
-    logits, exits = model.leave_early(torch.randn(num_images, 3, 32, 32))
+    logits, exits = model.classify(torch.randn(num_images, 3, 32, 32))
     assert exits.tolist() == [2] * num_images
     assert logits.shape == (num_images, 5)
     assert [call.sizes for call in calls] == [[num_images], [], []]
 
 
 @torch.no_grad()
-def test_an_exit_that_is_not_looked_at_is_not_computed():
-    model = classifier([None, EVERYBODY, None])
+def test_a_disabled_exit_is_not_computed():
+    model = classifier([None, ALWAYS, None])
     calls = [Calls(bottleneck) for bottleneck in model.neck.bottlenecks]
     model(torch.randn(2, 3, 32, 32))
     assert [call.sizes for call in calls] == [[], [2], []]
@@ -117,7 +117,7 @@ def test_an_exit_that_is_not_looked_at_is_not_computed():
 
 @torch.no_grad()
 def test_predictions_say_the_exit_and_keep_the_labels():
-    model = classifier([NOBODY, EVERYBODY, NOBODY])
+    model = classifier([NEVER, ALWAYS, NEVER])
     samples = model(torch.randn(3, 3, 32, 32), labelled([4, 0, 2]), mode='predict')
     assert [sample.exit for sample in samples] == [2, 2, 2]
     assert [sample.gt_label.item() for sample in samples] == [4, 0, 2]
@@ -143,7 +143,7 @@ def test_it_trains_as_the_distiller_does():
         torch.testing.assert_close(value, losses[1][name])
 
 
-def test_building_it_leaves_every_buffer_alone():
+def test_building_changes_no_buffer():
     model = EarlyExitClassifier(
         student=small_classifier_config(),
         taps=TAPS,
@@ -177,27 +177,27 @@ def test_wrong_thresholds_are_refused(thresholds, message):
 
 @torch.no_grad()
 def test_several_threads_share_one_network():
-    model = classifier([NOBODY] * 3)
+    model = classifier([NEVER] * 3)
     batches = torch.randn(40, 8, 3, 32, 32)
     model.set_thresholds(middle_thresholds(model, batches[0]))
-    expected_exits = [model.leave_early(batch)[1].tolist() for batch in batches]
+    expected_exits = [model.classify(batch)[1].tolist() for batch in batches]
 
     def run(batch):
         with torch.no_grad():
-            return model.leave_early(batch)[1].tolist()
+            return model.classify(batch)[1].tolist()
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(run, batches)) == expected_exits
 
 
-def test_images_do_not_leave_inside_a_residual_block():
+def test_an_early_exit_inside_a_residual_block_is_refused():
     taps = dict(TAPS, modules=['backbone.layer1.0.conv1', 'backbone.layer2', 'backbone.layer3'])
-    with pytest.raises(InputError, match=r"cannot leave at 'backbone.layer1.0.conv1'"):
+    with pytest.raises(InputError, match=r"no early exit at 'backbone.layer1.0.conv1'"):
         classifier([0.5] * 3, taps)
 
 
 @torch.no_grad()
-def test_cells_that_hand_on_two_maps_are_left_with_both():
+def test_an_exit_between_cells_that_pass_on_two_maps_drops_rows_of_both():
     student = dict(
         type='mmpretrain.ImageClassifier',
         _scope_='mmpretrain',
@@ -210,10 +210,10 @@ def test_cells_that_hand_on_two_maps_are_left_with_both():
         last='backbone.relu',
         logits='head',
     )
-    model = classifier([NOBODY] * 3, taps, student)
+    model = classifier([NEVER] * 3, taps, student)
     images = torch.randn(12, 3, 32, 32)
     model.set_thresholds(middle_thresholds(model, images))
-    logits, exits = model.leave_early(images)
+    logits, exits = model.classify(images)
     expected_logits, expected_exits = expected(model, images)
     assert exits.tolist() == expected_exits
     torch.testing.assert_close(logits, expected_logits, atol=1e-5, rtol=1e-5)

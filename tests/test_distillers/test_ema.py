@@ -5,7 +5,7 @@ from torch import nn
 from ..conftest import labelled, small_distiller
 
 
-def test_an_average_updates_and_leaves_the_live_taps_alone():
+def test_an_average_updates_without_changing_the_live_taps():
     distiller = small_distiller()
     average = ExponentialMovingAverage(distiller, momentum=0.25)
     x, samples = torch.randn(4, 3, 32, 32), labelled([0, 1, 2, 3])

@@ -194,7 +194,7 @@ def test_a_batch_of_one_is_refused():
         rival('one')(torch.randn(1, 3, 16, 16), labelled([0]), mode='loss')
 
 
-def test_building_leaves_the_students_buffers_and_modes_alone():
+def test_building_does_not_change_the_students_buffers_and_modes():
     student = MODELS.build(small_classifier_config()).train()
     before = copy.deepcopy(student.state_dict())
     rival('one', student=student)

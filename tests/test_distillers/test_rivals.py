@@ -1,4 +1,4 @@
-"""What every rival keeps, alone and with MUSE."""
+"""Properties of every rival, with and without MUSE."""
 
 import copy
 
@@ -32,7 +32,7 @@ MUSE_LOSSES = {
     *(f'{name}_loss_{i}' for i in (1, 2, 3) for name in ('mi', 'si')),
 }
 EVERY_RIVAL = pytest.mark.parametrize('name', sorted(RIVALS))
-WITH_AND_WITHOUT = pytest.mark.parametrize('muse', [False, True], ids=['alone', 'with_muse'])
+WITH_AND_WITHOUT = pytest.mark.parametrize('muse', [False, True], ids=['without_muse', 'with_muse'])
 
 
 @pytest.fixture(autouse=True)

@@ -75,12 +75,15 @@ def test_of_a_distilled_config_the_student_is_the_network():
 @pytest.mark.parametrize(
     ('source', 'message'),
     [
-        ('none.py', r"no config file none\.py; tools/train\.py looks from the config's folder"),
+        (
+            'none.py',
+            r"no config file none\.py; tools/train\.py resolves it relative to the config's",
+        ),
         ('mmpretrain::none.py', r'no config mmpretrain::none\.py in an installed package'),
-        (dict(optimizer=1), r'is no config of a model'),
+        (dict(optimizer=1), r'is not the config of a model'),
     ],
 )
-def test_what_is_no_config_is_refused(source, message):
+def test_an_invalid_config_is_refused(source, message):
     with pytest.raises(InputError, match=message):
         network_config(source)
 
@@ -94,7 +97,7 @@ def test_a_truncated_file_is_named(weights, tmp_path):
     path = saved(tmp_path, weights)
     with open(path, 'r+b') as file:
         file.truncate(1000)
-    with pytest.raises(InputError, match=r'^teacher_checkpoint .*is truncated or no checkpoint'):
+    with pytest.raises(InputError, match=r'^teacher_checkpoint .*is truncated or not a checkpoint'):
         build_teacher_network(network(), path)
 
 

@@ -135,7 +135,7 @@ def test_a_missing_or_damaged_file_is_named(config, tmp_path):
     ):
         cached(config, 'none.pt')
     torch.save(dict(logits=torch.zeros(1)), tmp_path / 'other.pt')
-    with pytest.raises(InputError, match=r'other\.pt is damaged or no cache'):
+    with pytest.raises(InputError, match=r'other\.pt is damaged or not a teacher cache'):
         cached(config, str(tmp_path / 'other.pt'))
 
 
@@ -153,7 +153,7 @@ def test_mixed_images_have_no_outputs_to_keep(config, cache):
     with pytest.raises(InputError, match='batch_augments mixes them'):
         cached(config, cache, batch_augments=mixed, num_classes=10)
     config.data_preprocessor.batch_augments = mixed
-    with pytest.raises(InputError, match='images that batch_augments mixes'):
+    with pytest.raises(InputError, match='batch_augments mixes them'):
         build_offline(config, 2, seed=3)
 
 

@@ -56,7 +56,7 @@ def test_no_momentum_is_the_plain_gradient_without_state():
     torch.testing.assert_close(found.marginal.grad, wanted.marginal.grad)
 
 
-def test_eval_mode_and_estimates_leave_the_average_as_it_is():
+def test_eval_mode_and_estimates_do_not_change_the_average():
     estimator = DonskerVaradhan().double()
     estimator.loss(scores_of_mean_exp(8.0))
     before = {name: value.clone() for name, value in estimator.state_dict().items()}

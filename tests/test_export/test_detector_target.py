@@ -72,7 +72,7 @@ def test_a_counterpart_is_of_the_same_place_class_and_score(found, others):
 def test_boxes_that_are_missing_count_one_way_and_those_too_many_the_other():
     assert count_other_boxes(instances([0, 3]), instances()) == 2
     assert count_other_boxes(instances(), instances([0, 3])) == 0
-    # The box of class 0 is no counterpart of that of class 1 in the same place.
+    # The box of class 0 is not a counterpart of the box of class 1 in the same place.
     assert count_other_boxes(instances([0, 1, 3]), instances()) == 1
 
 
@@ -199,7 +199,7 @@ def test_images_are_padded_to_a_shape_with_the_preprocessors_value(config, detec
 def test_no_data_and_no_images_are_said_so(config, detector):
     without = deepcopy(config)
     without.test_dataloader.update(batch_size=4, drop_last=True)
-    with pytest.raises(InputError, match='there are no test images'):
+    with pytest.raises(InputError, match='no test images'):
         NormalizedTestSet(without, detector)
     without.pop('test_dataloader')
     with pytest.raises(InputError, match='the config has no test_dataloader'):
@@ -207,7 +207,7 @@ def test_no_data_and_no_images_are_said_so(config, detector):
 
 
 def squares_of(name: str, sample: DetDataSample) -> InstanceData:
-    """The true squares of an image, the red ones alone, or all of them a little beside."""
+    """The true squares of an image, only the red ones, or all of them slightly displaced."""
     squares = list(SQUARES.values())[sample.img_id]
     squares = [square for square in squares if name != 'red' or square[0] == 0]
     by = 3 if name == 'beside' else 0

@@ -1,4 +1,4 @@
-"""An exit of a detector alone: its boxes, its losses, and no module behind it."""
+"""An exit of a detector as a plain network: its boxes, its losses, and no later module."""
 
 from copy import deepcopy
 
@@ -21,7 +21,7 @@ from ..test_detection.test_detectors import (
     without_gradient,
 )
 
-# What is left of the backbone, by the exit.
+# Modules of the truncated backbone, by exit.
 LEFT = {
     ('yolov5_s', 1): {'stem', 'stage1', 'stage2', 'stage3'},
     ('retinanet_r50', 1): {'conv1', 'bn1', 'relu', 'maxpool', 'layer1', 'layer2'},
@@ -50,9 +50,9 @@ def parameters_of(*modules: BaseModel) -> int:
 @pytest.mark.parametrize(('name', 'number'), EXITS)
 def test_an_exit_alone_finds_the_boxes_of_the_exit(name, number):
     distiller = settled(name)
-    alone = exit_network(config_of(name), distiller, number)
-    assert not alone.training
-    found, wanted = predictions_of(alone), predictions_of(distiller)
+    network = exit_network(config_of(name), distiller, number)
+    assert not network.training
+    found, wanted = predictions_of(network), predictions_of(distiller)
     for sample, expected in zip(found, wanted, strict=True):
         assert_same_boxes(sample.pred_instances, expected.get(f'exit{number}_instances'))
         assert not torch.equal(sample.pred_instances.bboxes, expected.pred_instances.bboxes)
@@ -61,36 +61,36 @@ def test_an_exit_alone_finds_the_boxes_of_the_exit(name, number):
 @pytest.mark.parametrize(('name', 'number'), EXITS)
 def test_an_exit_alone_has_its_own_parameters_and_the_backbones_before_it(name, number):
     distiller = with_exits(name)
-    alone = exit_network(config_of(name), distiller, number)
-    assert {child for child, _ in alone.backbone.body.named_children()} == LEFT[name, number]
+    network = exit_network(config_of(name), distiller, number)
+    assert {child for child, _ in network.backbone.body.named_children()} == LEFT[name, number]
     trunk = distiller.student.backbone
     before = [getattr(trunk, child) for child in LEFT[name, number]]
-    assert parameters_of(alone) == parameters_of(*before, exit_of(distiller, number))
-    assert parameters_of(alone.backbone) < parameters_of(trunk)
+    assert parameters_of(network) == parameters_of(*before, exit_of(distiller, number))
+    assert parameters_of(network.backbone) < parameters_of(trunk)
 
 
 @pytest.mark.parametrize(('name', 'number'), EXITS)
 def test_an_exit_alone_learns_with_the_losses_of_the_exit(name, number):
     distiller = with_exits(name)
-    alone = exit_network(config_of(name), distiller, number)
-    assert alone.training
+    network = exit_network(config_of(name), distiller, number)
+    assert network.training
     _, of_distiller = losses_of(distiller)
     prefix = f'exit{number}.'
     expected = {k.removeprefix(prefix): v for k, v in of_distiller.items() if k.startswith(prefix)}
-    total, losses = losses_of(alone)
+    total, losses = losses_of(network)
     assert {key for key in losses if key != 'loss'} == set(expected)
     for key, loss in expected.items():
         torch.testing.assert_close(losses[key], loss)
     total.backward()
-    assert without_gradient(alone) == set()
+    assert without_gradient(network) == set()
 
 
 def test_an_exit_alone_shares_no_weight_with_the_distiller():
     distiller = with_exits('yolov5_s')
-    alone = exit_network(config_of('yolov5_s'), distiller, 1)
+    network = exit_network(config_of('yolov5_s'), distiller, 1)
     before = deepcopy(distiller.state_dict())
     with torch.no_grad():
-        for parameter in alone.parameters():
+        for parameter in network.parameters():
             parameter.zero_()
     assert all(torch.equal(distiller.state_dict()[name], before[name]) for name in before)
 
@@ -100,10 +100,10 @@ def test_an_exit_alone_shares_no_weight_with_the_distiller():
 )
 def test_the_number_behind_the_last_module_is_the_whole_detector(name, kind):
     distiller = settled(name)
-    whole = exit_network(config_of(name), distiller, LAST[name])
-    assert type(whole) is kind
-    assert whole.state_dict().keys() == distiller.student.state_dict().keys()
-    for sample, expected in zip(predictions_of(whole), predictions_of(distiller), strict=True):
+    network = exit_network(config_of(name), distiller, LAST[name])
+    assert type(network) is kind
+    assert network.state_dict().keys() == distiller.student.state_dict().keys()
+    for sample, expected in zip(predictions_of(network), predictions_of(distiller), strict=True):
         assert_same_boxes(sample.pred_instances, expected.pred_instances)
 
 
@@ -148,14 +148,14 @@ def test_a_config_is_not_changed_by_reading_it():
 
 @pytest.mark.parametrize('number', [0, 4, -1])
 def test_an_exit_that_is_not_there_is_refused_with_those_that_are(number):
-    message = f'no exit {number}: exits are 1, 2, and 3 is the full network'
+    message = f'unknown exit {number}; available: 1, 2, and 3, the full network'
     with pytest.raises(InputError, match=message):
         exit_network_config(config_of('retinanet_r50'), with_exits(), number)
 
 
 def test_a_module_that_was_given_no_exit_has_none():
     distiller = with_exits(exit_modules=[2])
-    with pytest.raises(InputError, match='no exit 1: exits are 2, and 3 is the full network'):
+    with pytest.raises(InputError, match='unknown exit 1; available: 2, and 3, the full network'):
         exit_network(config_of('retinanet_r50'), distiller, 1)
     config = exit_network_config(config_of('retinanet_r50'), distiller, 2)
     assert config['backbone']['end'] == 'layer3'

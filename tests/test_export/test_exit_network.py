@@ -92,7 +92,7 @@ def test_a_config_is_not_changed_by_reading_it():
 def test_an_exit_that_is_not_there_is_refused(number):
     config = small_config()
     with pytest.raises(
-        InputError, match=f'no exit {number}: exits are 1, 2, 3, and 4 is the full network'
+        InputError, match=f'unknown exit {number}; available: 1, 2, 3, and 4, the full network'
     ):
         exit_network_config(config.model, build_distiller(config), number)
 

@@ -1,4 +1,4 @@
-"""Detectors as ONNX: the head's boxes, and behind suppression those of mmdet."""
+"""Detectors as ONNX: the head's boxes, and after suppression those of mmdet."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -56,7 +56,7 @@ class Exported(NamedTuple):
 
 @pytest.fixture(scope='module')
 def detector() -> BaseModel:
-    """A small YOLOv5 of two classes, whose scores lie anywhere between 0 and 1."""
+    """A small YOLOv5 of two classes, with scores spread between 0 and 1."""
     torch.manual_seed(0)
     config = config_of('yolov5_s')['student']
     config.bbox_head.num_classes = 2
@@ -209,6 +209,6 @@ def test_another_suppression_than_onnxs_is_refused_before_the_export(
 
 
 def test_a_head_that_does_not_decode_in_one_piece_is_refused(tmp_path):
-    with pytest.raises(InputError, match='RetinaHead has none: leave --onnx out'):
+    with pytest.raises(InputError, match='RetinaHead has none: omit --onnx'):
         export(small_detector('retinanet_r50').eval(), tmp_path / 'a.onnx', False)
     assert not list(tmp_path.iterdir())

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 
-from mmmuse.checkpoints.state_dicts import REST, halves, with_plain_names
+from mmmuse.checkpoints.state_dicts import DISTILLER_KEY, split_state_dict, with_plain_names
 from mmmuse.detection import DetectionSelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export.trained import detector_config, load_trained_detector
@@ -52,10 +52,10 @@ def trained(config: Config) -> BaseModel:
 def save(model: BaseModel, path: Path) -> str:
     """Save what training saves: the student under its own names, the rest beside."""
     weights = model.state_dict()
-    student, rest = halves(weights)
+    student, rest = split_state_dict(weights)
     content = dict(state_dict=with_plain_names(weights)) if student else dict(state_dict=weights)
     if rest and student:
-        content[REST] = rest
+        content[DISTILLER_KEY] = rest
     torch.save(dict(meta=META, **content), path)
     return str(path)
 
@@ -76,7 +76,7 @@ def test_a_distilled_detector_comes_back_with_its_exits_and_without_critics(tmp_
     assert type(loaded) is DetectionSelfDistiller
     assert not loaded.training
     assert loaded.dataset_meta == META['dataset_meta']
-    assert any(name.startswith('head.') for name in model.state_dict())
+    assert any(name.startswith('muse.') for name in model.state_dict())
     assert {name.split('.')[0] for name in loaded.state_dict()} == {'student', 'exits'}
     for sample, expected in zip(predictions_of(loaded), predictions_of(model), strict=True):
         assert_same_boxes(sample.pred_instances, expected.pred_instances)
@@ -138,7 +138,9 @@ def test_a_checkpoint_of_another_exit_says_which_tensors_differ(tmp_path):
 
 def test_a_student_alone_has_no_trained_exits(tmp_path):
     path = save(MODELS.build(plain().model), tmp_path / 'a.pth')
-    with pytest.raises(InputError, match=f'{path} holds a student alone: its exits have not been'):
+    with pytest.raises(
+        InputError, match=f"{path} holds only the student's weights: its exits have not been"
+    ):
         load_trained_detector(distilled(), path)
 
 

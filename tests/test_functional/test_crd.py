@@ -44,7 +44,7 @@ def test_falls_when_the_own_row_fits_better_and_when_others_fit_worse():
     loss = crd_loss(positive, negative, 50)
     assert crd_loss(2 * positive, negative, 50) < loss
     assert crd_loss(positive, negative / 2, 50) < loss
-    # Nothing is left of it where data and noise are told apart for certain.
+    # It is 0 if data and noise are separated perfectly.
     assert crd_loss(1e9 * positive, 1e-9 * negative, 50) < 1e-5
 
 

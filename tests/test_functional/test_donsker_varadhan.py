@@ -30,7 +30,7 @@ def test_equals_a_slow_loop_over_the_formula(joint, marginal):
 
 
 @given(joint=SCORES, marginal=SCORES, average=st.floats(-5, 5))
-def test_a_moving_average_leaves_the_value_as_it_is(joint, marginal, average):
+def test_a_moving_average_does_not_change_the_value(joint, marginal, average):
     joint, marginal = float64(joint), float64(marginal)
     loss = donsker_varadhan_loss(joint, marginal, float64(average))
     torch.testing.assert_close(loss, donsker_varadhan_loss(joint, marginal))

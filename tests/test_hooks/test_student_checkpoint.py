@@ -169,7 +169,7 @@ def test_resuming_from_a_student_alone_is_refused(trained, tmp_path):
     checkpoint = read(trained[1])
     del checkpoint['distiller']
     torch.save(checkpoint, tmp_path / 'student.pth')
-    with pytest.raises(InputError, match=r'holds a student alone.*load_from'):
+    with pytest.raises(InputError, match=r"holds only the student's weights.*load_from"):
         train(tmp_path, load_from=str(tmp_path / 'student.pth'), resume=True)
 
 
@@ -213,7 +213,7 @@ def test_training_starts_from_a_students_weights(trained, tmp_path):
     assert_same(runner.model.student.state_dict(), plain.state_dict())
 
 
-def test_a_loss_not_yet_looked_at_is_looked_at_before_a_file_is_written(tmp_path):
+def test_a_pending_check_of_a_loss_runs_before_a_file_is_written(tmp_path):
     runner = build_runner(tmp_path)
 
     class Diverge(Hook):

@@ -37,7 +37,7 @@ def prediction(label: int, *scores: float) -> dict:
 
 
 def two(label: int, of_a: tuple, of_b: tuple) -> dict:
-    """A sample of two networks; the first one's fields stand at the top as well."""
+    """A sample of two networks; the first one's fields are also those of the sample."""
     peers = dict(a=prediction(label, *of_a), b=prediction(label, *of_b))
     return dict(**peers['a'], peers=peers)
 

@@ -89,5 +89,5 @@ def test_another_number_of_features_is_refused():
 
 def test_tokens_that_are_no_square_are_refused_with_their_number():
     neck = SelfDistillNeck([3], 8, [1], num_prefix_tokens=[1])
-    with pytest.raises(InputError, match='6 tokens behind 1 prefix'):
+    with pytest.raises(InputError, match='6 tokens after 1 prefix'):
         neck([torch.randn(2, 7, 3)])

@@ -11,7 +11,7 @@ from mmmuse.errors import InputError
 from mmmuse.optim import BiasWarmupLR, ThreeGroupsConstructor
 from mmmuse.registry import PARAM_SCHEDULERS
 
-# Of five steps with a rate of 0.02 behind them, by hand.
+# Five steps, then a rate of 0.02; computed by hand.
 RISING = [0.0, 0.005, 0.01, 0.015, 0.02]
 FALLING = [0.1, 0.08, 0.06, 0.04, 0.02]
 MOMENTUM = [0.8, 0.825, 0.85, 0.875, 0.9]
@@ -50,7 +50,7 @@ def test_rates_rise_from_zero_and_those_of_biases_fall_and_then_stay():
     assert found['bias'] == pytest.approx([*FALLING, 0.02, 0.02, 0.02])
 
 
-def test_a_later_beginning_leaves_the_steps_before_as_they_are():
+def test_a_later_beginning_does_not_change_the_steps_before():
     optimizer = wrapper()
     found = rates(optimizer, [BiasWarmupLR(optimizer, 0.1, begin=2, end=7, by_epoch=False)], 8)
     assert found['weight'] == pytest.approx([0.02, 0.02, *RISING, 0.02])

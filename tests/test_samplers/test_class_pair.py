@@ -132,7 +132,7 @@ def test_mmpretrains_data_sets_give_their_labels(tmp_path):
 
 
 class Labels:
-    """A data set of labels alone."""
+    """A data set of labels without images."""
 
     def __init__(self, labels, size: int | None = None) -> None:
         self.labels = labels

@@ -158,7 +158,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, content, message):
         (dict(seeds=[]), 'different seeds, at least one'),
         (dict(seeds=[1, 1]), r'different seeds, at least one, got \[1, 1\]'),
         (dict(seeds=[0], epochs=0), '--epochs is at least 1, got 0'),
-        (dict(seeds=[0], options={'model': dict(type='X')}), 'not whole parts'),
+        (dict(seeds=[0], options={'model': dict(type='X')}), 'not dicts'),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path, arguments, message):
@@ -181,14 +181,14 @@ def test_the_tables_of_the_paper_are_all_there():
     assert {path.stem for path in SHIPPED} >= {f'table{n}' for n in (1, 2, 5, 6, 7)}
     rows = {path.stem: len(Config.fromfile(path).rows) for path in SHIPPED}
     assert (rows['table1'], rows['table5'], rows['table6']) == (48, 32, 14)
-    # The networks alone; nine ways offline for two pairs; six online for four.
+    # The plain networks; nine offline methods for two pairs; six online methods for four.
     assert rows['table7'] == 6 + 2 * 9 + 4 * 6
 
 
 def test_of_two_networks_table_7_has_the_average_or_both_as_the_paper_has():
     rows = {row.name: row for row in read_table(str(ROOT / 'configs/tables/table7.py')).rows}
-    alone, offline = rows['resnet20 alone'], rows['offline resnet56-resnet20 AT']
-    assert alone.metric == offline.metric == 'accuracy/top1'
+    plain, offline = rows['resnet20 alone'], rows['offline resnet56-resnet20 AT']
+    assert plain.metric == offline.metric == 'accuracy/top1'
     assert offline.paper == {'top1': '70.55'}
     of_one_kind, of_two = rows['online resnet20-resnet20 DML'], rows['online resnet20-resnet56 DML']
     assert of_one_kind.metric == of_two.metric == 'average/accuracy/top1'

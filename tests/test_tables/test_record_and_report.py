@@ -106,9 +106,9 @@ def test_a_row_is_the_mean_and_spread_of_its_seeds(tmp_path):
         'exit 1, paper': '68.12',
         'exit 1, last': '20.00 ± 0.00',
         'exit 1, best': '30.00 ± 0.00',
-        'whole network, paper': '78.37 ± 0.34',
-        'whole network, last': '42.00 ± 2.83',
-        'whole network, best': '48.00 ± 2.83',
+        'full network, paper': '78.37 ± 0.34',
+        'full network, last': '42.00 ± 2.83',
+        'full network, best': '48.00 ± 2.83',
     }
     cells = [cell.strip() for cell in lines[-2].split('|')[1:-1]]
     # What the paper has not, and what has not been run, are two things.
@@ -178,7 +178,7 @@ def test_peers_stand_between_the_exits_and_the_whole_network(tmp_path):
     (_, row) = csv.DictReader(table_csv.open())
     assert (row['b_paper'], row['b_last_mean'], row['b_best_mean']) == ('74.97', '70.00', '80.00')
     text = markdown.read_text()
-    assert 'Of several networks trained together (peers) the whole network is the average.' in text
+    assert 'Of several networks trained together (peers), "full network" is the average.' in text
     lines = text.splitlines()
     cells = [cell.strip() for cell in lines[-1].split('|')[1:-1]]
     headers = [cell.strip() for cell in lines[-4].split('|')[1:-1]]
@@ -192,9 +192,9 @@ def test_peers_stand_between_the_exits_and_the_whole_network(tmp_path):
         ('peer a, paper', '71.13'),
         ('peer a, last', '66.00'),
         ('peer a, best', '60.00'),
-        ('whole network, paper', '-'),
-        ('whole network, last', '68.00'),
-        ('whole network, best', '70.00'),
+        ('full network, paper', '-'),
+        ('full network, last', '68.00'),
+        ('full network, best', '70.00'),
     ]
 
 
@@ -202,7 +202,7 @@ def test_exits_stand_in_the_order_of_their_depth(tmp_path):
     rows = (Row('deep', 'deep.py', {'exit10': '1', 'exit2': '2'}), Row('pair', 'p.py', {'a': '3'}))
     markdown, _ = write_report(Table('A table', rows), [], tmp_path / 'out', 'python table.py')
     headers = markdown.read_text().splitlines()[-4]
-    names = ('exit 2, paper', 'exit 10, paper', 'peer a, paper', 'whole network, last')
+    names = ('exit 2, paper', 'exit 10, paper', 'peer a, paper', 'full network, last')
     places = [headers.index(name) for name in names]
     assert places == sorted(places)
 

@@ -69,7 +69,7 @@ def test_two_slots_take_two_runs_at_a_time_and_share_the_processor(tmp_path, tra
     assert third > min(end, times(runs[1])[1])
     threads = max(len(os.sched_getaffinity(0)) // 2, 1)
     commit, said = log_of(runs[0]).read_text().splitlines()
-    assert commit == 'commit: unknown'  # The script lies in no repository.
+    assert commit == 'commit: unknown'  # The script is not in a repository.
     assert said == f"{threads} ''"
 
 
@@ -88,7 +88,7 @@ def test_a_row_that_cannot_be_trained_is_not_tried_with_its_other_seeds(tmp_path
     done = []
     failed = run_all(runs, ['cpu'], train, lambda run, device: done.append(run))
     assert [run.name for run in done] == ['good0, seed 0']
-    assert failed['broken, seed 1'] == 'not tried, after broken, seed 0'
+    assert failed['broken, seed 1'] == 'skipped: broken, seed 0 failed'
 
 
 def test_a_run_that_ends_without_its_metrics_has_failed(tmp_path, train):
@@ -132,7 +132,7 @@ def test_a_run_sees_its_own_gpu_alone(monkeypatch):
     assert environment('cuda:1', ['cuda:0', 'cuda:1'])['CUDA_VISIBLE_DEVICES'] == '1'
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '5, 3')
     assert environment('cuda:1', ['cuda:1'])['CUDA_VISIBLE_DEVICES'] == '3'
-    with pytest.raises(InputError, match="no device 'cuda:2'; there are cpu, cuda:0, cuda:1"):
+    with pytest.raises(InputError, match="unknown device 'cuda:2'; available: cpu, cuda:0, cuda:1"):
         check_devices(['cuda:2'])
 
 

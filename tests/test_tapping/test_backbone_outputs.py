@@ -8,7 +8,7 @@ from mmmuse.tapping.backbone_outputs import output_paths
 
 
 class Toy(nn.Module):
-    """A stem and a stage of two layers; puts out what a test asks for."""
+    """A stem and a stage of two layers; a test selects the outputs."""
 
     def __init__(self, outputs) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ def test_the_stages_of_a_csp_darknet_are_named_in_the_order_of_its_outputs():
     ids=['both', 'the other way round', 'one in a tuple', 'a tensor', 'one twice'],
 )
 def test_each_output_is_named_by_the_outermost_module_that_puts_it_out(outputs, paths):
-    """The stage puts out what its last layer does."""
+    """The output of the stage is that of its last layer."""
     assert output_paths(Toy(outputs)) == paths
 
 
@@ -53,7 +53,7 @@ def test_each_output_is_named_by_the_outermost_module_that_puts_it_out(outputs, 
     ],
 )
 def test_an_output_of_no_module_is_named_by_its_number(outputs, number):
-    with pytest.raises(InputError, match=f'output {number} of Toy is put out by none of its modul'):
+    with pytest.raises(InputError, match=f'output {number} of Toy is not the output of any submod'):
         output_paths(Toy(outputs))
 
 

@@ -68,7 +68,7 @@ NETWORKS = {
         ('backbone.features.2', 'backbone.features.5', 'backbone.features.8'),
         'backbone.features.12',
     ),
-    # The norm behind the last stage is what goes into the pooling.
+    # The norm after the last stage is the input of the pooling.
     'convnext': (
         CONVNEXT,
         ('backbone.stages.0', 'backbone.stages.1', 'backbone.stages.2'),
@@ -85,7 +85,7 @@ NETWORKS = {
         ('backbone.layer2', 'backbone.layer3', 'backbone.layer5'),
         'backbone.conv2',
     ),
-    # The last module before each fall is inside a block; gates of 1x1 are no part of the path.
+    # The last module before each fall is inside a block; gates of 1x1 are not on the path.
     'mobilenet_v3': (
         MOBILENET_V3,
         (
@@ -95,7 +95,7 @@ NETWORKS = {
         ),
         'backbone.layer12',
     ),
-    # Twelve layers of one resolution, in quarters; the backbone puts out the class token.
+    # Twelve layers of one resolution, in quarters; the output of the backbone is the class token.
     'vit': (VIT, ('backbone.layers.2', 'backbone.layers.5', 'backbone.layers.8'), 'backbone'),
 }
 
@@ -218,7 +218,7 @@ def test_fewer_than_two_modules_are_refused(num_modules):
         propose_taps(MODELS.build(CIFAR_RESNET18), num_modules)
 
 
-def test_proposing_leaves_the_model_as_it_is():
+def test_proposing_does_not_change_the_model():
     model = MODELS.build(CIFAR_RESNET18).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     propose_taps(model)
@@ -249,7 +249,7 @@ def test_the_tappable_modules_come_with_their_shapes_and_parameters():
 
 
 def test_modules_that_cannot_be_tapped_are_left_out():
-    # Changed in place by the activation behind it, and an activation that runs twice.
+    # Changed in place by the activation after it, and an activation that runs twice.
     paths = {module.path for module in propose_taps(MODELS.build(CIFAR_RESNET18)).tappable}
     assert not paths & {'backbone.bn1', 'backbone.layer1.0.bn1', 'backbone.layer1.0.relu'}
     assert {'backbone.conv1', 'backbone.relu', 'backbone.layer1.0'} < paths

@@ -105,7 +105,7 @@ def test_a_module_that_runs_twice_is_named():
     taps = FeatureTaps(model, ['shared'])
     with taps, pytest.raises(InputError, match="'shared' ran twice"):
         model(torch.zeros(1, 2))
-    model(torch.zeros(1, 2))  # Nothing is left behind that would stop a plain forward.
+    model(torch.zeros(1, 2))  # A plain forward still works.
 
 
 def test_an_output_changed_in_place_afterwards_is_named():
@@ -203,7 +203,7 @@ def test_several_tensors_need_an_index():
     model = PyramidModel()
     with (
         FeatureTaps(model, ['neck']),
-        pytest.raises(InputError, match=r"'neck' puts out 2 tensors; name one, e.g. 'neck\[0\]'"),
+        pytest.raises(InputError, match=r"'neck' outputs 2 tensors; select one, e.g. 'neck\[0\]'"),
     ):
         model(torch.zeros(1, 2))
 

@@ -41,7 +41,7 @@ def trained(tmp_path_factory) -> Path:
     (["model.head.discrepancy.combine=product"],
      'combine is one of multiplicative, additive, mi, si'),
     (["train_dataloader.batch_size=1"], 'a batch needs at least 2 images, got 1'),
-    (["train_dataloader.dataset.indices=0"], 'the dataset holds no image'),
+    (["train_dataloader.dataset.indices=0"], 'the dataset has no images'),
     (["model.head.discrepanzy.type=mmmuse.MUSELoss"],
      "MUSEHead does not read the key 'discrepanzy'"),
     (["tarin_cfg.max_epochs=3"], "unknown config key 'tarin_cfg'; did you mean 'train_cfg'"),
@@ -56,7 +56,7 @@ def trained(tmp_path_factory) -> Path:
     (["test_dataloader.batchsize=1"],
      "unknown config key 'test_dataloader.batchsize'; did you mean 'batch_size'"),
     (["train_dataloader.dataset.indices=129", "train_dataloader.drop_last=False"],
-     'the last batch of an epoch is left with 1 image'),
+     'the last batch of an epoch has 1 image'),
     (["log_processor.foo=3"], "LogProcessor does not read the key 'foo'"),
     (["optim_wrapper.type=AmpOptimWrapper"], 'AmpOptimWrapper needs a GPU; pass --amp'),
     (["model.head.discrepancy=None", "train_dataloader.batch_size=1"],
@@ -194,7 +194,7 @@ def test_a_file_that_is_no_checkpoint_is_not_to_be_trusted(tool, only_error, tmp
     path = tmp_path / 'weights.pth'
     path.write_bytes(content)
     line = only_error(tool('test.py', DISTILLED, path, '--work-dir', tmp_path / 'run'))
-    assert 'is truncated or no checkpoint' in line
+    assert 'is truncated or not a checkpoint' in line
     assert 'trust' not in line
 
 
@@ -202,7 +202,7 @@ def test_a_file_without_tensors_is_no_checkpoint(tool, only_error, tmp_path):
     path = tmp_path / 'weights.pth'
     torch.save({'a': 1}, path)
     line = only_error(tool('test.py', DISTILLED, path, '--work-dir', tmp_path / 'run'))
-    assert 'holds no state_dict of tensors' in line
+    assert 'has no state_dict of tensors' in line
 
 
 def test_a_checkpoint_of_another_network_names_its_tensors(tool, only_error, tmp_path):

@@ -57,11 +57,11 @@ def test_a_detectors_step_counts_the_arithmetic_of_exit_and_critics(tool, tmp_pa
     finished = tool('benchmark/detection_step.py', *options, '--json', figures)
     assert finished.code == 0, finished.err
     written = json.loads(figures.read_text())
-    plain, muse, exit, whole = (count / 2 / 1e6 for count in written['flops'].values())
+    plain, muse, exit, full = (count / 2 / 1e6 for count in written['flops'].values())
     # 64 locations of 512 units, forward and twice backward, MI and SI of 256 channels.
     critics = 2 * 3 * 2 * 64 * (256 * 512 + 2 * 512 * 512) / 1e6
     assert muse - plain == pytest.approx(critics, rel=0.05)
-    assert whole - exit == pytest.approx(critics, rel=0.05)
+    assert full - exit == pytest.approx(critics, rel=0.05)
     # YOLOv5-S at 640 px is published with 17.1 GFLOP forward; three times that in a step, but for
     # the gradient of the image.
     assert plain == pytest.approx(3 * 17100 / 25, rel=0.05)

@@ -228,7 +228,7 @@ def test_a_file_of_another_layout_is_refused(tool, only_error, tmp_path, content
     line = only_error(
         tool('convert_repdistiller.py', source, tmp_path / 'out', '--network', 'resnet20')
     )
-    assert "no checkpoint of RepDistiller's: it holds no 'model' of named tensors" in line
+    assert "not a checkpoint of RepDistiller: the file has no 'model' of named tensors" in line
 
 
 def test_a_file_that_is_missing_or_cut_short_is_named(tool, only_error, tmp_path):

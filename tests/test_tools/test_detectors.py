@@ -42,7 +42,7 @@ SMALL = """
     test_cfg=dict(max_per_img=10),
 """
 OF_EXITS = "[coco, dict(type='mmmuse.ExitDetectionMetric', metric=coco)]"
-# An average that is soon another one than the weights, and steps that are logged each alone.
+# An average that soon differs from the weights; every step is logged.
 CONFIG = """
 _base_ = {base!r}
 data_root = {root!r}
@@ -273,7 +273,7 @@ def test_detector_and_exit_are_evaluated_in_each_epoch(trained):
 
 
 def test_a_box_outside_its_image_is_left_out_and_logged(squares, trained):
-    # The crowd box is no fault, and the images of the other boxes hold them whole.
+    # The crowd box is valid, and the other boxes are inside their images.
     line = f'{squares}/data/train.json: boxes 1 outside their image (left out)'
     assert [said.rpartition(' - ')[2] for said in log_of(trained).splitlines() if line in said] == [
         line

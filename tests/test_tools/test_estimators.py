@@ -34,7 +34,7 @@ def test_the_table_holds_each_correlations_value_and_every_estimate(tool, tmp_pa
 @pytest.mark.parametrize(
     ('options', 'said'),
     [
-        (['--rho', 0.5, 1], '--rho lies between -1 and 1, got 1.0'),
+        (['--rho', 0.5, 1], '--rho is between -1 and 1, got 1.0'),
         (['--dim', 0], '--dim is at least 1, got 0'),
         (['--steps', 0], '--steps is at least 1, got 0'),
         (['--batch-size', 1], '--batch-size is at least 2, got 1'),

@@ -27,7 +27,7 @@ def checkpoint(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='module')
 def metrics(checkpoint) -> dict:
-    """The accuracy of network and exits on the whole test set, as test.py gives it."""
+    """The accuracy of network and exits on the full test set, from test.py."""
     out = checkpoint.parent / 'metrics.json'
     flags = ['--work-dir', checkpoint.parent / 'test', '--out', out, '--out-item', 'metrics']
     assert run_command('test.py', DISTILLED, checkpoint, *flags) == 0
@@ -117,7 +117,7 @@ def test_exports_that_cannot_be_made_leave_nothing(tool, only_error, checkpoint,
         assert sorted(tmp_path.iterdir()) == before
         return line
 
-    assert 'no exit 5: exits are 1, 2, 3, and 4 is the full network' in refused(
+    assert 'unknown exit 5; available: 1, 2, 3, and 4, the full network' in refused(
         DISTILLED, checkpoint, '--exit', 5, '--out', out
     )
     assert 'of another network; these tensors differ: backbone.' in refused(
@@ -207,11 +207,11 @@ def test_early_exit_draws_accuracy_against_cost(tool, checkpoint, tmp_path):
     assert finished.code == 0, finished.err
     rows = rows_of(out / 'early_exit.csv')
     fixed, early = rows[:4], rows[4:]
-    whole = float(fixed[3]['macs'])
+    full = float(fixed[3]['macs'])
     assert [row['network'] for row in early] == ['early exit'] * 2
     for row, share in zip(early, (0.7, 0.9)):
         # Chosen on 225 images, measured on 225 others.
-        assert float(row['macs']) / whole == pytest.approx(share, abs=0.08)
+        assert float(row['macs']) / full == pytest.approx(share, abs=0.08)
         assert float(row['milliseconds']) > 0
     assert (out / 'early_exit.png').stat().st_size > 1000
     thresholds = '[' + ','.join(early[0]['thresholds'].split()) + ']'
@@ -232,9 +232,9 @@ def test_folders_and_exits_are_checked_before_anything_is_read(tool, only_error,
 
 def test_an_early_exit_that_is_not_there_is_refused(tool, only_error, checkpoint, tmp_path):
     args = [DISTILLED, checkpoint, '--exits', 7, '--out', tmp_path / 'early']
-    assert 'no exit 7' in only_error(tool('analysis/early_exit.py', *args))
+    assert 'unknown exit 7' in only_error(tool('analysis/early_exit.py', *args))
     args = [DISTILLED, checkpoint, '--exits', 4, '--out', tmp_path / 'early']
     assert 'exit 4 is the full network' in only_error(tool('analysis/early_exit.py', *args))
     args = [DISTILLED, checkpoint, '--costs', 0.01, '--out', tmp_path / 'early']
-    assert 'cannot be had' in only_error(tool('analysis/early_exit.py', *args))
+    assert 'is not possible' in only_error(tool('analysis/early_exit.py', *args))
     assert not (tmp_path / 'early').exists()

@@ -1,4 +1,4 @@
-"""Detectors and their exits made to stand alone, by the command line, on drawn squares."""
+"""Export of detectors and their exits by the command line, on drawn squares."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mmmuse.checkpoints.state_dicts import REST, halves, with_plain_names
+from mmmuse.checkpoints.state_dicts import DISTILLER_KEY, split_state_dict, with_plain_names
 from mmmuse.command_line.config import load_config
 from mmmuse.export.data import NormalizedTestSet
 from mmmuse.export.trained import load_trained_detector
@@ -95,7 +95,7 @@ def write_squares(folder: Path) -> None:
 
 
 def spread_out(model: BaseModel) -> None:
-    """Let norms see some images, and scores lie anywhere between 0 and 1."""
+    """Update the norms on some images, and spread scores between 0 and 1."""
     meta = dict(img_shape=(64, 64), ori_shape=(64, 64), scale_factor=(1.0, 1.0))
     samples = [DetDataSample(metainfo=meta) for _ in range(2)]
     heads = [module for module in model.modules() if type(module).__name__ == 'YOLOv5Head']
@@ -113,9 +113,11 @@ def write_checkpoint(config: Path) -> None:
         model = MODELS.build(load_config(str(config), {}).model)
         spread_out(model)
     weights = model.state_dict()
-    student, rest = halves(weights)
+    student, rest = split_state_dict(weights)
     content = (
-        {'state_dict': with_plain_names(weights), REST: rest} if student else {'state_dict': rest}
+        {'state_dict': with_plain_names(weights), DISTILLER_KEY: rest}
+        if student
+        else {'state_dict': rest}
     )
     content['meta'] = dict(dataset_meta=dict(classes=CLASSES))
     torch.save(content, config.with_suffix('.pth'))
@@ -174,20 +176,20 @@ def test_an_exit_is_written_and_measured_beside_the_whole(squares, exit1):
     assert 'Exit 1 and the full network; batch 1 of (3, 128, 128)' in exit1.printed
     assert exit1.report['image_shape'] == [3, 128, 128]
     forms = exit1.report['forms']
-    assert list(forms) == ['whole', 'mmdet', 'ONNX']
+    assert list(forms) == ['original', 'mmdet', 'ONNX']
     for name in forms:
         assert name in exit1.printed
         assert forms[name]['milliseconds'] > 0
     student = torch.load(squares / 'plain.pth')['state_dict']
     batches = {name for name in student if name.endswith('num_batches_tracked')}
     buffers = {name for name in student if 'running_' in name} | batches
-    assert forms['whole']['params'] == sum(
+    assert forms['original']['params'] == sum(
         value.numel() for name, value in student.items() if name not in buffers
     )
-    assert 0 < forms['mmdet']['macs'] < forms['whole']['macs']
+    assert 0 < forms['mmdet']['macs'] < forms['original']['macs']
     assert forms['mmdet']['bytes'] == (exit1.out / 'checkpoint.pth').stat().st_size
     assert forms['ONNX']['bytes'] == (exit1.out / 'detector.onnx').stat().st_size
-    assert forms['whole']['boxes_compared'] is None
+    assert forms['original']['boxes_compared'] is None
     assert forms['mmdet']['boxes_compared'] == forms['ONNX']['boxes_compared'] == 10 * 20
 
 
@@ -203,7 +205,7 @@ def test_the_onnx_file_says_how_images_are_prepared(exit1):
     )
 
 
-# mmcv's compiled ops are missing here: mmmuse.compat stands in for them, and nothing else is there.
+# Imports no module of mmmuse except mmmuse.compat, which replaces mmcv's compiled ops.
 ALONE = """
 import sys
 
@@ -240,7 +242,7 @@ Runner.from_cfg(config).train()
 
 
 def boxes_of_exit1(squares: Path) -> list[InstanceData]:
-    """What the exit finds in each image while it is part of the whole."""
+    """The exit's boxes in each image, in the full network."""
     config, checkpoint = files(squares, 'distilled')
     config = load_config(str(config), {})
     with DefaultScope.overwrite_default_scope('mmdet'), torch.no_grad():
@@ -282,7 +284,7 @@ def test_evaluating_gives_the_figures_of_the_test_set(tool, squares, exit1, tmp_
     tested = tool('test.py', *files(squares, 'distilled'), *flags)
     assert tested.code == 0, tested.err
     metrics = json.loads(path.read_text())
-    for name, prefix in (('whole', ''), ('mmdet', 'exit1/'), ('ONNX', 'exit1/')):
+    for name, prefix in (('original', ''), ('mmdet', 'exit1/'), ('ONNX', 'exit1/')):
         found = exit1.report['forms'][name]['metrics']
         shown = []
         for key in ('coco/bbox_mAP', 'coco/bbox_mAP_50'):
@@ -294,15 +296,15 @@ def test_evaluating_gives_the_figures_of_the_test_set(tool, squares, exit1, tmp_
 
 
 def test_a_plain_detector_is_exported_whole(tool, squares, tmp_path):
-    export = Export(tmp_path / 'whole', '')
+    export = Export(tmp_path / 'full', '')
     config, checkpoint = files(squares, 'plain')
     finished = tool(TOOL, config, checkpoint, '--out', export.out)
     assert finished.code == 0, finished.err
     assert 'The detector and the full network' in finished.out
     forms = export.report['forms']
-    assert list(forms) == ['whole', 'mmdet']
-    assert forms['whole']['metrics'] is forms['mmdet']['metrics'] is None
-    assert forms['mmdet']['params'] == forms['whole']['params']
+    assert list(forms) == ['original', 'mmdet']
+    assert forms['original']['metrics'] is forms['mmdet']['metrics'] is None
+    assert forms['mmdet']['params'] == forms['original']['params']
     trained = torch.load(checkpoint)['state_dict']
     weights = torch.load(export.out / 'checkpoint.pth')['state_dict']
     assert weights.keys() == trained.keys()
@@ -325,15 +327,15 @@ def test_all_forms_are_evaluated_on_batches_of_any_shape(tool, squares, tmp_path
     pytest.importorskip('onnxruntime')
     monkeypatch.setattr('mmmuse.export.formats.to_program', lambda *program: program)
     monkeypatch.setattr('mmmuse.export.formats.save_onnx', save_for_one_shape)
-    export = Export(tmp_path / 'whole', '')
+    export = Export(tmp_path / 'full', '')
     args = [TOOL, *files(squares, 'distilled'), '--onnx', '--evaluate', '--out', export.out]
     finished = tool(*args, '--cfg-options', 'test_dataloader.batch_size=1')
     assert finished.code == 0, finished.err
     metrics = {name: form['metrics'] for name, form in export.report['forms'].items()}
-    assert list(metrics) == ['whole', 'mmdet', 'ONNX']
+    assert list(metrics) == ['original', 'mmdet', 'ONNX']
     for of_form in metrics.values():
         assert of_form['coco/bbox_mAP_50'] > 0
-        assert of_form == pytest.approx(metrics['whole'], nan_ok=True, abs=0.02)
+        assert of_form == pytest.approx(metrics['original'], nan_ok=True, abs=0.02)
 
 
 def test_an_exit_of_a_detector_that_onnx_does_not_take_is_exported_without(
@@ -343,7 +345,7 @@ def test_an_exit_of_a_detector_that_onnx_does_not_take_is_exported_without(
     args = [TOOL, *files(squares, 'retinanet'), '--exit', 2, '--out', out]
     if pytest.importorskip('onnxruntime'):
         line = only_error(tool(*args, '--onnx'))
-        assert 'RetinaHead has none: leave --onnx out' in line
+        assert 'RetinaHead has none: omit --onnx' in line
         assert not list(tmp_path.iterdir())
     finished = tool(*args)
     assert finished.code == 0, finished.err
@@ -360,7 +362,9 @@ def test_exports_that_cannot_be_made_leave_nothing(tool, only_error, squares, tm
         assert not list(tmp_path.iterdir())
         return line
 
-    assert 'no exit 5: exits are 1, and 2 is the full network' in refused(*distilled, '--exit', 5)
+    assert 'unknown exit 5; available: 1, and 2, the full network' in refused(
+        *distilled, '--exit', 5
+    )
     assert 'the config has no exits: its model is SingleStageDetector' in refused(
         *plain, '--exit', 1
     )

@@ -259,7 +259,7 @@ def test_image_files_have_no_ground_truth_and_need_no_data(tool, squares, drawn,
         (['--cfg-options', 'val_dataloader.dataset.metainfo.classes=[red]'],
          'trained on the classes red, blue and the data set of val_dataloader has red'),
         (['--cfg-options', 'val_dataloader.dataset.indices=0',
-          'val_dataloader.dataset.serialize_data=False'], 'val_dataloader holds no image'),
+          'val_dataloader.dataset.serialize_data=False'], 'val_dataloader has no images'),
         (['--cfg-options', 'val_dataloader.dataset.data_prefix.img=nowhere'], 'file not found'),
     ],
 )  # fmt: skip
@@ -284,8 +284,8 @@ def test_bad_files_are_one_line_and_leave_nothing(tool, only_error, squares, tmp
     plain, distilled = squares / 'plain.py', squares / 'distilled.py'
     assert 'no config file none.py' in refused('none.py', squares / 'plain.pth')
     assert 'no checkpoint file none.pth' in refused(plain, 'none.pth')
-    assert 'is truncated or no checkpoint' in refused(plain, plain)
-    assert 'holds a student alone' in refused(distilled, squares / 'plain.pth')
+    assert 'is truncated or not a checkpoint' in refused(plain, plain)
+    assert "holds only the student's weights" in refused(distilled, squares / 'plain.pth')
     assert f'{squares} already exists' in refused(plain, squares / 'plain.pth', squares)
     assert 'no folder' in refused(plain, squares / 'plain.pth', work / 'deep' / 'out')
     classifier = ROOT / 'configs' / 'demo' / 'resnet18_digits.py'

@@ -60,8 +60,8 @@ def test_a_table_is_run_written_and_not_run_twice(tool, tmp_path):
             [],
             "row 'VID': no config file configs/none.py",
         ),
-        (None, ['--rows', 'MMD'], 'no row MMD; there are baseline, MI x SI'),
-        (None, ['--device', 'cuda:9'], "no device 'cuda:9'; there are cpu"),
+        (None, ['--rows', 'MMD'], 'unknown row MMD; available: baseline, MI x SI'),
+        (None, ['--device', 'cuda:9'], "unknown device 'cuda:9'; available: cpu"),
         (None, ['--epochs', '0'], '--epochs is at least 1, got 0'),
         (None, ['--seeds', '1', '1'], 'different seeds'),
     ],
@@ -81,9 +81,9 @@ def test_a_table_that_is_not_there_is_named(tool, only_error):
 
 def test_the_epochs_of_a_failed_run_are_not_reported(tool, tmp_path):
     rows = [dict(name='small', config='configs/demo/resnet18_digits.py')]
-    # Data of which no image is left.
+    # Data without images.
     path = table(tmp_path, rows, options={**DIGITS, 'train_dataloader.dataset.indices': 0})
     finished = tool('benchmark/table.py', path, '--seeds', 0, '--work-dir', tmp_path / 'runs')
     assert finished.code == 1
-    assert 'error: small, seed 0: the dataset holds no image' in finished.err
+    assert 'error: small, seed 0: the dataset has no images' in finished.err
     assert '| small |' in (tmp_path / 'runs' / 'own.md').read_text()

@@ -43,7 +43,7 @@ def write_config(folder: Path, **model: object) -> Path:
 
 @pytest.fixture
 def offline(tmp_path) -> Path:
-    """A config whose teacher is named by files beside it."""
+    """A config whose teacher is given by files in the same folder."""
     (tmp_path / 'teacher.py').write_text(
         f'_base_ = {str(DIGITS)!r}\nmodel = dict(_delete_=True, **{small(6)!r})\n'
     )
@@ -79,7 +79,7 @@ def test_a_student_is_trained_resumed_and_tested_by_its_plain_config(offline, to
     plain.write_text(f'_base_ = {str(DIGITS)!r}\nmodel = dict(_delete_=True, **{small(4)!r})\n')
     flags = ['--work-dir', tmp_path / 'test', '--cfg-options', SHORT[2]]
     assert tool('test.py', plain, run / 'epoch_2.pth', *flags).code == 0
-    # What the run has dumped stands on its own: no teacher.py beside it.
+    # The dumped config is self-contained: there is no teacher.py in its folder.
     dumped = tmp_path / 'elsewhere' / 'config.py'
     dumped.parent.mkdir()
     shutil.copy(run / 'config.py', dumped)
@@ -112,7 +112,10 @@ def test_a_run_takes_a_cache_in_place_of_the_teacher(offline, tool, only_error, 
     ('damage', 'said'),
     [
         (lambda path: path.unlink(), 'no checkpoint file'),
-        (lambda path: path.write_bytes(path.read_bytes()[:2000]), 'is truncated or no checkpoint'),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:2000]),
+            'is truncated or not a checkpoint',
+        ),
         (
             lambda path: torch.save(MODELS.build(small(4)).state_dict(), path),
             'backbone.bn1.running_var (',
@@ -148,18 +151,18 @@ def test_each_peer_is_evaluated_saved_and_exported_alone(online, tool, only_erro
         out = tmp_path / f'from_{file}'
         exported = tool('export.py', online, run / file, '--peer', 'small', '--out', out)
         assert exported.code == 0, exported.err
-        alone = get_model(str(out / 'config.py'), pretrained=str(out / 'checkpoint.pth'))
+        peer = get_model(str(out / 'config.py'), pretrained=str(out / 'checkpoint.pth'))
         weights = torch.load(run / 'epoch_1.small.pth', weights_only=False)['state_dict']
-        for name, value in alone.state_dict().items():
+        for name, value in peer.state_dict().items():
             assert torch.equal(value, weights[name])
         assert 'mmmuse.' not in (out / 'config.py').read_text()
     export = ['export.py', online, run / 'epoch_1.pth', '--out', tmp_path / 'no']
     said = only_error(tool(*export, '--peer', 'c'))
-    assert "there is no peer 'c': peers are big, small" in said
+    assert "unknown peer 'c'; available: big, small" in said
     said = only_error(
         tool('export.py', online, run / 'epoch_1.big.pth', '--peer', 'small', *export[3:])
     )
-    assert "holds peer 'big' alone, not 'small'" in said
+    assert "holds only peer 'big', not 'small'" in said
 
 
 def test_one_peer_alone_is_refused(tool, only_error, tmp_path):

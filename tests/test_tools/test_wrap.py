@@ -78,7 +78,7 @@ def test_taps_auto_is_the_same_proposal(tmp_path):
         (['configs/nowhere.py'], 'no config file configs/nowhere.py'),
         (['mmpretrain::resnet/nowhere.py'], 'no config mmpretrain::resnet/nowhere.py'),
         (['configs/_base_/default_runtime.py'], 'has no model to wrap'),
-        (['configs/demo/resnet18_digits_mi_x_si.py'], 'is distilled already'),
+        (['configs/demo/resnet18_digits_mi_x_si.py'], 'is already distilled'),
         (['configs/demo/resnet18_digits.py', '--modules', '60'], 'modules at most, not 60'),
         (['configs/demo/resnet18_digits.py', '--modules', '1'], 'at least 2 modules'),
     ],

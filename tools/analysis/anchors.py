@@ -1,7 +1,7 @@
-"""How well a detector's anchors fit its data, and better ones: ``anchors.py CONFIG``.
+"""The fit of a detector's anchors to its data, and a proposal of better ones: ``anchors.py CONFIG``.
 
-The check of YOLOv5's AutoAnchor: a box matches an anchor where their sides differ by less than a factor.
-Boxes are read from the annotation files alone, at the size to which the images are resized.
+The check of YOLOv5's AutoAnchor: a box matches an anchor if their sides differ by less than a factor.
+Boxes are read from the annotation files, without the images, and scaled to the training size.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def number_of_anchors(asked: int | None, present: AnchorSetup) -> int:
 
 
 def training_boxes(args: argparse.Namespace, config: Config) -> tuple[Boxes, list[str], int, str]:
-    """Return the boxes, the files they are from, the image size and where it is from."""
+    """Return the boxes, their files, the image size and its source."""
     dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
     files = {args.ann_file: None} if args.ann_file else annotation_files(dataset)
     if not files:
@@ -129,7 +129,7 @@ def report(args: argparse.Namespace) -> None:
         )
     else:
         print(
-            f'the present anchors are kept: no {number} were found of a fitness above '
+            f'the present anchors are kept: no {number} anchors were found with a fitness above '
             f'{fits["present"].fitness:.4f}'
         )
     figures = dict(

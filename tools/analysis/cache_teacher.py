@@ -1,7 +1,7 @@
-"""Keep what a teacher makes of fixed views of the training set: ``cache_teacher.py CONFIG --out FILE``.
+"""Store a teacher's outputs for fixed views of the training set: ``cache_teacher.py CONFIG --out FILE``.
 
 A run with ``model.teacher_cache=FILE data_preprocessor.fixed_views=V data_preprocessor.seed=S`` then needs
-no teacher. With as many views as epochs it is the run with the teacher itself.
+no teacher. With as many views as epochs it is identical to the run with the teacher.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', required=True, help='file for the cache')
     parser.add_argument('--views', type=int, default=1, help='views of each image')
     parser.add_argument('--seed', type=int, default=0, help='of the views')
-    parser.add_argument('--half', action='store_true', help='keep float16')
+    parser.add_argument('--half', action='store_true', help='store float16')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--trust-checkpoint', action='store_true', help='load more than weights')
     add_config_options(parser, 'train_dataloader.dataset.data_root=data/cifar100')

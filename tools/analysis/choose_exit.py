@@ -14,7 +14,7 @@ from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
 from mmmuse.analysis.exit_record import record_exits
 from mmmuse.command_line.config import add_exit_flags, check_at_least, load_config
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import check_new_folder, new_folder, print_table
+from mmmuse.command_line.report import check_new_path, new_folder, print_table
 from mmmuse.export.data import image_shape, normalized_batches
 from mmmuse.export.exit_network import check_exit
 from mmmuse.export.exit_table import exit_costs
@@ -107,7 +107,7 @@ def choose(args: argparse.Namespace) -> None:
 def main() -> None:
     args = parse_args()
     with explained():
-        check_new_folder(args.out)
+        check_new_path(args.out)
         check_at_least(args, batch_size=1)
         choose(args)
 

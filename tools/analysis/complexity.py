@@ -32,22 +32,22 @@ def main() -> None:
         distiller = build_distiller(config)
         check_exit(distiller, 1)
         costs = exit_costs(config.model, distiller, shape)
-        whole = costs[-1]
+        full = costs[-1]
         figures = [
             dict(
                 exit=cost.number,
                 module=cost.module,
                 params=cost.real.params,
-                params_share=cost.real.params / whole.real.params,
+                params_share=cost.real.params / full.real.params,
                 macs=cost.real.flops,
-                macs_share=cost.real.flops / whole.real.flops,
+                macs_share=cost.real.flops / full.real.flops,
                 paper_params=cost.paper.params,
                 paper_flops=cost.paper.flops,
             )
             for cost in costs
         ]
         print_table(
-            f'{args.config}, input {" x ".join(map(str, shape))}; exit {whole.number} is the full network',
+            f'{args.config}, input {" x ".join(map(str, shape))}; exit {full.number} is the full network',
             [
                 'exit',
                 'module',

@@ -17,16 +17,16 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mmmuse.analysis.early_exit import (
+    cumulative_costs,
     evaluate_thresholds,
     gain_over_fixed_exits,
-    leaving_costs,
     thresholds_for_cost,
 )
 from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
 from mmmuse.analysis.exit_record import record_exits
 from mmmuse.command_line.config import add_exit_flags, check_at_least, load_config
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import check_new_folder, new_folder, print_table
+from mmmuse.command_line.report import check_new_path, new_folder, print_table
 from mmmuse.distillers import EarlyExitClassifier, SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export.data import first_images, image_shape, normalized_batches
@@ -53,7 +53,7 @@ def parse_args() -> argparse.Namespace:
         'nine between the first and the last exit by default',
     )
     parser.add_argument(
-        '--exits', type=int, nargs='+', help='exits that images may leave at; all by default'
+        '--exits', type=int, nargs='+', help='exits that images may take; all by default'
     )
     parser.add_argument('--data', metavar='ROOT', help="in place of the config's data_root")
     parser.add_argument(
@@ -77,7 +77,7 @@ def early_exit_classifier(config: Config, distiller: SelfDistiller) -> EarlyExit
 
 
 def in_batches(run: Callable[[Tensor], object], size: int) -> Callable[[Tensor], None]:
-    """Return a function that runs another one on a few images at a time."""
+    """Return a function that calls ``run`` on batches of ``size`` images."""
 
     def run_all(images: Tensor) -> None:
         for batch in images.split(size):
@@ -87,7 +87,7 @@ def in_batches(run: Callable[[Tensor], object], size: int) -> Callable[[Tensor],
 
 
 def row(network: str, top1: float, macs: float, milliseconds: float, **early: object) -> dict:
-    """Return a row of the table; what only early exits have is empty by default."""
+    """Return a row of the table; the columns for early exit are empty by default."""
     return {
         'network': network,
         'top1': round(float(top1), 4),
@@ -112,15 +112,15 @@ def measure(args: argparse.Namespace) -> None:
             raise InputError(f'exit {number} is the full network, which has no threshold')
     shape = tuple(args.input_shape or image_shape(config))
     costs = exit_costs(config.model, distiller, shape)
-    looked_at = [cost.number in args.exits if args.exits else True for cost in costs[:-1]]
-    leaving = leaving_costs(
+    enabled = [cost.number in args.exits if args.exits else True for cost in costs[:-1]]
+    cumulative = cumulative_costs(
         [*(cost.trunk_macs for cost in costs[:-1]), costs[-1].real.flops],
         [cost.real.flops - cost.trunk_macs for cost in costs[:-1]],
-        looked_at,
+        enabled,
     )
-    whole = costs[-1].real.flops
-    first = leaving[looked_at.index(True)] / whole
-    wanted = args.costs or np.linspace(first, leaving[-1] / whole, 11)[1:-1].tolist()
+    full = costs[-1].real.flops
+    first = cumulative[enabled.index(True)] / full
+    wanted = args.costs or np.linspace(first, cumulative[-1] / full, 11)[1:-1].tolist()
 
     record = record_exits(distiller, normalized_batches(config, 'test', distiller, args.data))
     if len(record.correct) < 2:
@@ -129,8 +129,8 @@ def measure(args: argparse.Namespace) -> None:
     points = [
         evaluate_thresholds(
             measured_on,
-            leaving,
-            thresholds_for_cost(chosen_on.confidence, leaving, looked_at, share * whole),
+            cumulative,
+            thresholds_for_cost(chosen_on.confidence, cumulative, enabled, share * full),
         )
         for share in wanted
     ]
@@ -199,7 +199,7 @@ def draw(rows: list[dict], path: Path) -> None:
 
 def show(args: argparse.Namespace, rows: list[dict], num_images: int) -> None:
     print_table(
-        f'{num_images} images, thresholds chosen on as many others; latency in batches of {args.batch_size}, '
+        f'{num_images} images, thresholds chosen on as many other images; latency in batches of {args.batch_size}, '
         f'{torch.get_num_threads()} threads; gain over the line between fixed exits',
         ['network', 'top-1 %', 'MACs M', 'ms', 'gain at MACs', 'at ms', 'thresholds', 'shares'],
         [
@@ -219,7 +219,7 @@ def show(args: argparse.Namespace, rows: list[dict], num_images: int) -> None:
         ],
     )
     print(
-        f'written to {args.out}: early_exit.csv, early_exit.png; test or serve thresholds with '
+        f'written to {args.out}: early_exit.csv, early_exit.png; to use thresholds, pass '
         '--cfg-options model.type=mmmuse.EarlyExitClassifier model.thresholds="[...]"'
     )
 
@@ -227,7 +227,7 @@ def show(args: argparse.Namespace, rows: list[dict], num_images: int) -> None:
 def main() -> None:
     args = parse_args()
     with explained():
-        check_new_folder(args.out)
+        check_new_path(args.out)
         check_at_least(args, latency_images=1, batch_size=1)
         measure(args)
 

@@ -1,7 +1,7 @@
 """Draw figures 2 and 3 of the paper from runs: ``plot_information.py WORK_DIR ... --out FILE.png``.
 
 Upper row: MI loss of each shallow module with the last feature; lower row: SI loss. The dotted
-line is a critic that knows nothing (2 log 2 nats).
+line is an uninformed critic (2 log 2 nats).
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main() -> None:
         titles = args.titles or [folder.name for folder in args.work_dirs]
         if len(titles) != len(args.work_dirs) or len(set(titles)) != len(titles):
             raise InputError(
-                f'one title of its own for each run, got {len(titles)} titles for '
+                f'each run needs its own title, got {len(titles)} titles for '
                 f'{len(args.work_dirs)} runs: {", ".join(titles)}'
             )
         if not args.out.parent.is_dir():

@@ -1,7 +1,7 @@
-"""Draw what a detector and its exits find: ``show_detections.py CONFIG CHECKPOINT --out DIR``.
+"""Draw the detections of a detector and its exits: ``show_detections.py CONFIG CHECKPOINT --out DIR``.
 
 One picture for each image: ground truth, the detector and each exit side by side. Images are the
-first of the config's data, or files that are named, which have no ground truth.
+first of the config's data, or given files, which have no ground truth.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from mmmuse.analysis.detection_figure import (
 )
 from mmmuse.command_line.config import add_config_options, check_at_least, load_config
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import check_new_folder, new_folder
+from mmmuse.command_line.report import check_new_path, new_folder
 from mmmuse.errors import InputError
 from mmmuse.export.trained import load_trained_detector
 
@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
         '--split', choices=['val', 'test'], default='val', help='data, and pipeline (default val)'
     )
     parser.add_argument(
-        '--score', type=float, default=0.3, help='boxes of lower scores are left out (default 0.3)'
+        '--score', type=float, default=0.3, help='boxes of lower scores are omitted (default 0.3)'
     )
     parser.add_argument('--trust-checkpoint', action='store_true', help='load more than weights')
     add_config_options(parser, 'val_dataloader.dataset.data_root=data/coco')
@@ -67,7 +67,7 @@ def show(args: argparse.Namespace) -> None:
 def main() -> None:
     args = parse_args()
     with explained():
-        check_new_folder(args.out)
+        check_new_path(args.out)
         check_numbers(args)
         show(args)
 

@@ -35,7 +35,9 @@ class DataPath:
         self.configured_workers = self.loader_config.num_workers
         self.loader_config.batch_size = args.batch_size
         self.loader_config.pin_memory = args.device.startswith('cuda')
-        self.loader_config.persistent_workers = False  # None may work while the other is timed.
+        self.loader_config.persistent_workers = (
+            False  # The workers of one path must not run while the other is timed.
+        )
         self.loader_config.dataset.download = False
         if args.data_root is not None:
             self.loader_config.dataset.data_root = args.data_root
@@ -97,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--batched', default='configs/_base_/datasets/cifar100.py')
     parser.add_argument('--per-sample', default='configs/_base_/datasets/cifar100_per_sample.py')
-    parser.add_argument('--data-root', help="in place of the configs' own")
+    parser.add_argument('--data-root', help="in place of the configs' data_root")
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--batch-size', type=int, default=128)
     parser.add_argument('--threads', type=int, default=1, help='of the main process')

@@ -1,7 +1,8 @@
 """Time and arithmetic of one training step of YOLOv5: the plain detector against its distilled variants.
 
-Images are noise with random boxes. Steps of all variants are interleaved in one process and the median is taken. Arithmetic is what
-matrix products and convolutions do, forward and backward, two operations per multiply-add.
+Images are noise with random boxes. Steps of all variants are interleaved in one process and the median is
+taken. Arithmetic is that of matrix products and convolutions, forward and backward, two operations per
+multiply-add.
 """
 
 import argparse
@@ -20,8 +21,8 @@ from mmmuse.registry import MODELS
 
 PLAIN = 'plain detector'
 MUSE = 'MI x SI, without the exit'
-EXIT = 'exit alone: second neck and head'
-WHOLE = 'whole MI x SI: exit and critics'
+EXIT = 'exit only: second neck and head'
+FULL = 'full MI x SI: exit and critics'
 OBJECTS = 8  # In an image.
 
 
@@ -37,7 +38,7 @@ def build(name: str, config: Config) -> BaseModel:
             head=config.model['head'],
         ),
         EXIT: {**config.model, 'head': None},
-        WHOLE: config.model,
+        FULL: config.model,
     }
     model = MODELS.build(Config(dict(model=models[name])).model)
     model.init_weights()
@@ -59,7 +60,7 @@ def main() -> None:
         batch = demo_mm_inputs(args.batch_size, shapes, num_items=boxes, num_classes=80)
         steps = {
             name: training_step(build(name, config), batch, lr=1e-5, args=args)
-            for name in (PLAIN, MUSE, EXIT, WHOLE)
+            for name in (PLAIN, MUSE, EXIT, FULL)
         }
         title = f'{args.config}, {args.image_size} px, batch {args.batch_size}'
         compare_steps(title, steps, args)

@@ -1,9 +1,9 @@
 """Estimates of mutual information against its true value, between correlated Gaussian vectors.
 
-Each estimator trains a critic of its own (concat, every pair of a batch) and is asked on fresh
-pairs. InfoNCE cannot tell more than the logarithm of the batch size. The Jensen-Shannon loss is no
-number of nats: its trained critic scores the logarithm of the density ratio, and the bound of
-Nguyen, Wainwright and Jordan (NWJ) is read at these scores (Poole et al., ICML 2019).
+Each estimator trains its own critic (concat, every pair of a batch) and is evaluated on new pairs.
+InfoNCE's estimate is at most the logarithm of the batch size. The Jensen-Shannon loss is not an
+estimate in nats: its trained critic scores the logarithm of the density ratio, at which the bound
+of Nguyen, Wainwright and Jordan (NWJ) is evaluated (Poole et al., ICML 2019).
 """
 
 import argparse
@@ -51,7 +51,7 @@ def check(args: argparse.Namespace) -> None:
         raise InputError(f'--seed is below 2**63, got {args.seed}')
     for rho in args.rho:
         if not -1 < rho < 1:
-            raise InputError(f'--rho lies between -1 and 1, got {rho}')
+            raise InputError(f'--rho is between -1 and 1, got {rho}')
 
 
 def measure(rho: float, args: argparse.Namespace) -> dict:

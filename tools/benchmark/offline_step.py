@@ -1,9 +1,9 @@
-"""What MMEngine and this project's frame add to a step of ResNet-56 -> ResNet-20: ``offline_step.py``.
+"""The overhead of MMEngine and mmmuse in a step of ResNet-56 -> ResNet-20: ``offline_step.py``.
 
-A runner trains from the shipped config with its own hooks; after each of its steps the same work is done by a
-plain PyTorch loop: no framework, the same formulas, its own copies of the networks. The time of a runner's
-step is all that passes between two plain steps: loading, preprocessing, the step, every hook. Figures are
-medians; the overhead is the median of each step's ratio to the plain step behind it.
+A runner trains from the shipped config with its hooks. After each of its steps a plain PyTorch loop, with the
+same formulas and its own copies of the networks, does the same work. The time of a runner's step is the time
+between two plain steps: loading, preprocessing, the step, every hook. Figures are medians; the overhead is
+the median ratio of each step to the plain step after it.
 """
 
 import argparse
@@ -39,7 +39,7 @@ STD = torch.tensor([68.2125, 65.4075, 70.4055]).view(3, 1, 1)
 
 @DATASETS.register_module()
 class RandomImages(BatchedImages):
-    """As many images, and of as many classes, as CIFAR-100 has."""
+    """Random images of the size, number and number of classes of CIFAR-100."""
 
     def __init__(self) -> None:
         draw = np.random.default_rng(0)

@@ -1,7 +1,7 @@
 """Seconds from process start to the first training iteration: mmmuse against mmpretrain.
 
-Each run is a fresh process that ends where its first iteration would begin: imports, config, data
-and model are behind it. mmpretrain trains the same ResNet-18 by its own command and config. Runs
+Each run is a new process that ends where its first iteration would begin, after imports and the
+building of config, data and model. mmpretrain trains the same ResNet-18 by its own command and config. Runs
 are interleaved and the median is taken; the work dirs are temporary.
 """
 
@@ -74,7 +74,7 @@ def seconds_to_first_iteration(command: list[str], device: str) -> float:
             return float(line.removeprefix(MARK))
     said = run.stderr.strip().splitlines() or ['no message']
     raise InputError(
-        f'{command[1]} did not come to a first iteration: ' + said[-1].removeprefix('error: ')
+        f'{command[1]} did not reach its first iteration: ' + said[-1].removeprefix('error: ')
     )
 
 

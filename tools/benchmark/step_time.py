@@ -1,10 +1,10 @@
 """Time, arithmetic and memory of one training step: plain network against its distilled variants.
 
-Steps of all variants are interleaved in one process and the median is taken. Arithmetic is what
-matrix products and convolutions do, forward and backward, two operations per multiply-add: where
-the time's ratio is below the arithmetic's, the added work runs nearer to the machine's peak than
-the network does. Memory is each variant's own peak: allocated bytes on a GPU, growth of the
-resident set of a fresh process on a CPU.
+Steps of all variants are interleaved in one process and the median is taken. Arithmetic is that
+of matrix products and convolutions, forward and backward, two operations per multiply-add: if the
+ratio of time is below that of arithmetic, the added work is nearer to the machine's peak than the
+network. Memory is the peak of each variant: allocated bytes on a GPU, growth of the resident set of
+a new process on a CPU.
 """
 
 import argparse
@@ -28,16 +28,16 @@ from mmmuse.registry import MODELS
 PLAIN = 'plain network'
 VARIANTS: dict[str, dict | None] = {
     PLAIN: None,
-    'exits alone (CE + KD)': dict(discrepancy=None),
+    'exits only (CE + KD)': dict(discrepancy=None),
     'MI x SI critics, 64 locations': dict(ce_weight=0.0, kd_weight=0.0, locations=64),
     'MI x SI critics, every location': dict(ce_weight=0.0, kd_weight=0.0, locations=None),
     'MI x SI critics, textbook': dict(ce_weight=0.0, kd_weight=0.0, locations=None, textbook=True),
-    'whole MI x SI: exits + 64 locations': dict(locations=64),
+    'full MI x SI: exits + 64 locations': dict(locations=64),
 }
 
 
 class TextbookCritic(nn.Module):
-    """The critic as it is usually written: concatenate, then three 1x1 convolutions, twice."""
+    """The usual implementation of the critic: concatenation, then three 1x1 convolutions, twice."""
 
     def __init__(self, local_channels: int, global_channels: int, hidden: int = 512) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ def stepper(variant: dict | None, args: argparse.Namespace) -> Callable[[], None
 
 
 def peak_memory(variant: dict | None, args: argparse.Namespace) -> float:
-    """Return the peak of three steps in MiB; on a CPU, called in a process of its own."""
+    """Return the peak of three steps in MiB; on a CPU, called in a separate process."""
     if args.device.startswith('cuda'):
         torch.cuda.empty_cache()
         before = torch.cuda.memory_allocated()
@@ -99,7 +99,7 @@ def peak_memory(variant: dict | None, args: argparse.Namespace) -> float:
             step()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     prepare()
-    build(None, args).to(args.device)  # Imports and thread pools are not the variant's.
+    build(None, args).to(args.device)  # Imports and thread pools are not counted.
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step = stepper(variant, args)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Run the configs of a table, go on where that was stopped, and write the table.
+"""Run the configs of a table, resuming stopped runs, and write the table.
 
 ``python tools/benchmark/table.py configs/tables/table5.py --seeds 0 1 2``
 """
@@ -37,15 +37,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--device',
         nargs='+',
-        help='cpu, cuda:0, ...: one run at a time on each; name one twice for two at a time; '
+        help='cpu, cuda:0, ...: one run at a time on each; give one twice for two at a time; '
         'every GPU by default, or else the CPU',
     )
     parser.add_argument('--rows', nargs='+', metavar='NAME', help='train only these rows')
     parser.add_argument(
-        '--work-dir', default='work_dirs/tables', help='where runs lie and the table is written'
+        '--work-dir', default='work_dirs/tables', help='folder of the runs and the table'
     )
     parser.add_argument(
-        '--report', action='store_true', help='write the table from what is there; run nothing'
+        '--report', action='store_true', help='write the table from the finished runs; run nothing'
     )
     add_config_options(parser, 'optim_wrapper.type=mmmuse.BFloat16OptimWrapper (as --amp does)')
     return parser.parse_args()
@@ -53,7 +53,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    for number in ENDING:  # Also in the background, where the shell has one ignored.
+    for number in ENDING:  # In the background, the shell may have set some of them to be ignored.
         signal.signal(number, signal.default_int_handler)
     with explained('interrupted; the same command goes on'):
         folder = Path(args.work_dir)
@@ -71,7 +71,7 @@ def main() -> None:
         note_other_commits(runs)
         failed = {}
         if waiting and not args.report:
-            with alone_in(folder) as lock:
+            with locked(folder) as lock:
                 failed = fill(table, runs, list(waiting.values()), devices, out, lock)
         for path in write_report(table, runs, out, command_line()):
             print(path)
@@ -81,15 +81,15 @@ def main() -> None:
 
 
 def check_rows(table: Table, names: list[str] | None) -> None:
-    """Refuse names of rows that the table has not."""
+    """Check that the table has rows of these names."""
     known = [row.name for row in table.rows]
     missing = sorted(set(names or ()) - set(known))
     if missing:
-        raise InputError(f'no row {", ".join(missing)}; there are {", ".join(known)}')
+        raise InputError(f'unknown row {", ".join(missing)}; available: {", ".join(known)}')
 
 
 def note_other_commits(runs: list[Run]) -> None:
-    """Say which finished runs are of other code, whose defaults may differ."""
+    """Warn of finished runs of other commits, whose defaults may differ."""
     now = code_version(TRAIN.parent)
     records = [record for run in runs if (record := read_record(run)) is not None]
     others = sorted({record.commit for record in records} - {now})
@@ -104,7 +104,7 @@ def note_other_commits(runs: list[Run]) -> None:
 def fill(
     table: Table, runs: list[Run], waiting: list[Run], devices: list[str], out: Path, lock: int
 ) -> dict[str, str]:
-    """Train what is not finished, and write the table after each run."""
+    """Train the runs that are not finished, and write the table after each."""
     if 'cpu' in devices:
         torch.set_num_threads(int(environment('cpu', devices)['OMP_NUM_THREADS']))
 
@@ -118,8 +118,8 @@ def fill(
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[int]:
-    """Hold a folder's lock, which ends with the last process that has it open; give its number.
+def locked(folder: Path) -> Iterator[int]:
+    """Lock a folder, and return the file descriptor; the last process to close it ends the lock.
 
     Raises:
         InputError: If another process holds it.
@@ -129,7 +129,7 @@ def alone_in(folder: Path) -> Iterator[int]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f'another command is filling {folder}') from error
+            raise InputError(f'another command is running in {folder}') from error
         yield lock.fileno()
 
 

@@ -1,4 +1,4 @@
-# CIFAR-100, batched: whole batches are cropped, flipped and normalised on the model's device.
+# CIFAR-100, batched: images are cropped, flipped and normalised on the model's device, batch by batch.
 data_preprocessor = dict(
     type='mmmuse.BatchedDataPreprocessor',
     num_classes=100,

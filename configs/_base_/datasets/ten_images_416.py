@@ -1,4 +1,4 @@
-# Ten images of COCO, trained and tested on without augmentation: does the detector learn them by heart?
+# Ten images of COCO, for training and testing without augmentation: does the detector overfit them?
 # docs/results/README.md has the command that writes the annotation file.
 img_scale = (416, 416)
 dataset = dict(
