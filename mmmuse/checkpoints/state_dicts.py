@@ -13,6 +13,7 @@ REST = 'distiller'  # The key of a checkpoint that holds all but the student.
 _RENAMED = (
     (re.compile(r'^head\.'), 'muse.'),
     (re.compile(r'^neck\.'), 'adapters.'),
+    (re.compile(r'^adapters\.bottlenecks\.'), 'adapters.branches.'),
 )
 
 

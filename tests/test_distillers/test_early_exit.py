@@ -110,7 +110,7 @@ def test_nothing_runs_when_everybody_has_left(num_images):
 @torch.no_grad()
 def test_an_exit_that_is_not_looked_at_is_not_computed():
     model = classifier([None, EVERYBODY, None])
-    calls = [Calls(bottleneck) for bottleneck in model.neck.bottlenecks]
+    calls = [Calls(bottleneck) for bottleneck in model.neck.branches]
     model(torch.randn(2, 3, 32, 32))
     assert [call.sizes for call in calls] == [[], [2], []]
 
