@@ -14,7 +14,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mmmuse.analysis.information import draw_information, read_information
+from mmmuse.analysis.information import read_information
+from mmmuse.analysis.information_figure import draw_information
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import print_table
 

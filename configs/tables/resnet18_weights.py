@@ -5,7 +5,11 @@ options = {'default_hooks.channels_last.type': 'mmmuse.ChannelsLastHook'}
 
 rows = [
     dict(name='baseline', config='configs/baselines/resnet18_cifar100.py', paper='77.43 ± 0.36'),
-    dict(name='CE + KD', config='configs/ablation/resnet18_cifar100_ce_kd.py'),
+    dict(
+        name='CE + KD',
+        config='configs/muse/resnet18_cifar100_mi_x_si.py',
+        options={'model.head': 'ce_kd'},
+    ),
     dict(
         name='MI + SI',
         config='configs/muse/resnet18_cifar100_mi_plus_si.py',

@@ -7,7 +7,7 @@ _weights = ((0.03, 0.03), (1.0, 0.03), (1.0, 0.1), (1.0, 0.3), (1.0, 1.0))
 
 rows = [
     dict(name='plain', config='configs/narrow/resnet18_cifar100.py'),
-    dict(name='CE + KD', config='configs/narrow/resnet18_cifar100_ce_kd.py'),
+    dict(name='CE + KD', config=_muse, options={'model.head': 'ce_kd'}),
     *(
         dict(
             name=f'MI x SI, critics {critics}, features {features}',

@@ -13,6 +13,7 @@ DISTILLER_KEY = 'distiller'  # Of a checkpoint: all weights except the student's
 _RENAMED = (
     (re.compile(r'^head\.'), 'muse.'),
     (re.compile(r'^neck\.'), 'adapters.'),
+    (re.compile(r'^adapters\.bottlenecks\.'), 'adapters.branches.'),
     (re.compile(r'^(losses|transfers\.\w+\.\w+)\.(\d+)\.discrepancy\.'), r'\1.\2.'),
 )
 

@@ -27,8 +27,8 @@ def gradient_ratio(
 
     Returns:
         ``gradient_ratio``; nothing without MUSE, where the feature receives no gradient (its
-        modules are frozen), or where gradients cannot be taken there (reentrant
-        checkpointing; said once).
+        modules are frozen), where the ratio is not finite (the own loss has no gradient), or
+        where gradients cannot be taken there (reentrant checkpointing; said once).
     """
     feature = features.shallow[-1] if features.shallow else features.last
     muse = [value for name, value in added.items() if name.startswith('loss_muse')]
@@ -39,7 +39,8 @@ def gradient_ratio(
     except RuntimeError as error:
         warnings.warn(f'{GRADIENT_RATIO} is not measured: {error}', stacklevel=2)
         return {}
-    return {GRADIENT_RATIO: lengths[0] / lengths[1]}
+    ratio = lengths[0] / lengths[1]
+    return {GRADIENT_RATIO: ratio} if ratio.isfinite() else {}
 
 
 def _length(loss: Tensor, feature: Tensor) -> Tensor:

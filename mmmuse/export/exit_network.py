@@ -119,8 +119,8 @@ def exit_network(model: dict, distiller: SelfDistiller, number: int) -> BaseMode
     if is_detector(network):
         copies = [(network.neck, exit.neck), (network.bbox_head, exit.bbox_head)]
     else:
-        bottleneck = distiller.neck.bottlenecks[number - 1]
-        copies = [(network.neck[0].bottlenecks[0], bottleneck), (network.head, exit)]
+        bottleneck = distiller.neck.branches[number - 1]
+        copies = [(network.neck[0].branches[0], bottleneck), (network.head, exit)]
     for part, trained in copies:
         part.load_state_dict(trained.state_dict())
     return network.train(distiller.training)

@@ -59,7 +59,7 @@ class SelfDistillNeck(BaseModule):
         self.reduction = reduction
         self.norm_cfg = norm_cfg or dict(type='BN')
         width = max(out_channels // reduction, 1)
-        self.bottlenecks = ModuleList(
+        self.branches = ModuleList(
             Sequential(
                 ConvModule(channels, width, 1, norm_cfg=self.norm_cfg),
                 ConvModule(width, width, stride, stride=stride, norm_cfg=self.norm_cfg),
@@ -82,16 +82,15 @@ class SelfDistillNeck(BaseModule):
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return one map ``(N, C_T, h, w)`` per feature (a map, tokens or a vector)."""
-        if len(features) != len(self.bottlenecks):
+        if len(features) != len(self.branches):
             raise InputError(
-                f'SelfDistillNeck has {len(self.bottlenecks)} exits and got '
-                f'{len(features)} features'
+                f'SelfDistillNeck has {len(self.branches)} exits and got {len(features)} features'
             )
         return tuple(self.one(i, feature) for i, feature in enumerate(features))
 
     def one(self, index: int, feature: Tensor) -> Tensor:
         """Return the map ``(N, C_T, h, w)`` of one exit, from its feature."""
-        return self.bottlenecks[index](_as_map(feature, self.num_prefix_tokens[index]))
+        return self.branches[index](_as_map(feature, self.num_prefix_tokens[index]))
 
 
 def _as_map(feature: Tensor, num_prefix_tokens: int) -> Tensor:

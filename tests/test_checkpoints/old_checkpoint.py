@@ -14,6 +14,7 @@ import torch
 _ADAPTED = r'(?=mi_critics|si_critics|mi_estimators|si_estimators|regressors|raw_variances)'
 OLD_NAMES = (
     (r'^muse\.', 'head.'),
+    (r'^adapters\.branches\.', 'neck.bottlenecks.'),
     (r'^adapters\.', 'neck.'),
     (rf'^(losses\.\d+\.|transfers\.\w+\.\w+\.\d+\.){_ADAPTED}', r'\1discrepancy.'),
 )

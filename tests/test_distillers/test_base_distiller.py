@@ -87,7 +87,7 @@ def test_train_step_updates_student_and_critics():
         ('student.backbone.patch_embed.projection.weight', 0),
         ('student.backbone.layers.3.ffn.layers.1.weight', 4),
         ('student.head.layers.head.weight', 13),
-        ('neck.bottlenecks.0.0.conv.weight', 13),
+        ('neck.branches.0.0.conv.weight', 13),
         ('muse.exits.2.fc.bias', 13),
     ],
 )

@@ -110,7 +110,7 @@ def test_no_layer_runs_after_the_last_image_is_done(num_images):
 @torch.no_grad()
 def test_a_disabled_exit_is_not_computed():
     model = classifier([None, ALWAYS, None])
-    calls = [Calls(bottleneck) for bottleneck in model.neck.bottlenecks]
+    calls = [Calls(bottleneck) for bottleneck in model.neck.branches]
     model(torch.randn(2, 3, 32, 32))
     assert [call.sizes for call in calls] == [[], [2], []]
 

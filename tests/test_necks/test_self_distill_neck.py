@@ -17,7 +17,7 @@ def test_a_bottleneck_is_byots():
     neck = SelfDistillNeck([8], 64, [4])
     layers = [
         module
-        for module in neck.bottlenecks[0].modules()
+        for module in neck.branches[0].modules()
         if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, nn.ReLU))
     ]
     assert [type(layer) for layer in layers] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 3
@@ -32,7 +32,7 @@ def test_equals_the_layers_one_after_another():
     neck = SelfDistillNeck([3], 8, [2]).eval()
     x = torch.randn(2, 3, 4, 4)
     expected = x
-    for module in neck.bottlenecks[0].modules():
+    for module in neck.branches[0].modules():
         if isinstance(module, (nn.Conv2d, nn.BatchNorm2d)):
             expected = module(expected)
             if isinstance(module, nn.BatchNorm2d):
@@ -42,8 +42,8 @@ def test_equals_the_layers_one_after_another():
 
 def test_tokens_become_the_map_they_came_from_without_their_prefix():
     neck = SelfDistillNeck([6, 6, 6], 8, [2, 2, 2], num_prefix_tokens=[0, 0, 2]).eval()
-    for bottleneck in neck.bottlenecks[1:]:
-        bottleneck.load_state_dict(neck.bottlenecks[0].state_dict())
+    for bottleneck in neck.branches[1:]:
+        bottleneck.load_state_dict(neck.branches[0].state_dict())
     feature = torch.randn(2, 6, 4, 4)
     tokens = feature.flatten(2).transpose(1, 2)
     behind_two = torch.cat([torch.randn(2, 2, 6), tokens], 1)

@@ -1,41 +1,71 @@
 """Draw figures 2 and 3 of the paper from runs: ``plot_information.py WORK_DIR ... --out FILE.png``.
 
-Upper row: MI loss of each shallow module with the last feature; lower row: SI loss. The dotted
-line is an uninformed critic (2 log 2 nats).
+Upper row: MI loss of each shallow module with the last feature; middle row: SI loss; lower row:
+the length of MUSE's gradient over that of the network's own loss. The dotted line is a
+uninformed Jensen-Shannon critic (2 log 2 nats).
+
+``--table`` prints these at one step instead, beside the network's own loss, for runs with MUSE and
+without: ``plot_information.py WORK_DIR ... --table --step 300``.
 """
 
 import argparse
 from pathlib import Path
 
-from mmmuse.analysis.information import draw_information, read_information
+from mmmuse.analysis.information import read_information, read_training
+from mmmuse.analysis.information_figure import draw_information
+from mmmuse.analysis.information_table import information_table, markdown_table, write_csv
 from mmmuse.command_line.explain import explained
 from mmmuse.errors import InputError
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('work_dirs', nargs='+', type=Path, help='work dirs of runs, a column each')
+    parser.add_argument('work_dirs', nargs='+', type=Path, help='work dirs of runs')
+    parser.add_argument('--titles', nargs='+', help='titles of the runs; folder names by default')
     parser.add_argument(
-        '--titles', nargs='+', help='titles of the columns; folder names by default'
+        '--out', type=Path, help='PNG to write, information.png by default; with --table none'
     )
-    parser.add_argument('--out', type=Path, default=Path('information.png'), help='PNG to write')
+    parser.add_argument(
+        '--table', action='store_true', help='print a Markdown table, a row for each network'
+    )
+    parser.add_argument(
+        '--step', type=int, help='of the table: the last logged step up to this one, not of all'
+    )
+    parser.add_argument('--csv', type=Path, help='write the table to this file as well')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     with explained():
+        check(args)
         titles = args.titles or [folder.name for folder in args.work_dirs]
         if len(titles) != len(args.work_dirs) or len(set(titles)) != len(titles):
             raise InputError(
                 f'each run needs its own title, got {len(titles)} titles for '
                 f'{len(args.work_dirs)} runs: {", ".join(titles)}'
             )
-        if not args.out.parent.is_dir():
-            raise InputError(f'no folder {args.out.parent} to write into')
-        runs = {title: read_information(folder) for title, folder in zip(titles, args.work_dirs)}
-        draw_information(runs, args.out)
-        print(f'written to {args.out}')
+        folders = dict(zip(titles, args.work_dirs))
+        if args.table:
+            runs = {title: read_training(folder) for title, folder in folders.items()}
+            rows = information_table(runs, args.step)
+            print(markdown_table(rows))
+            if args.csv is not None:
+                write_csv(rows, args.csv)
+        if args.out is not None or not args.table:
+            out = args.out or Path('information.png')
+            runs = {title: read_information(folder) for title, folder in folders.items()}
+            draw_information(runs, out)
+            print(f'written to {out}')
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse flags that do nothing and files that cannot be written."""
+    if not args.table and (args.step is not None or args.csv is not None):
+        raise InputError('--step and --csv are of the table: add --table')
+    for file in filter(None, (args.out, args.csv)):
+        if not file.parent.is_dir():
+            raise InputError(f'no folder {file.parent} to write into')
 
 
 if __name__ == '__main__':

@@ -1,3 +1,0 @@
-_base_ = 'resnet18_cifar100_mi_x_si.py'
-
-model = dict(head=dict(discrepancy=None))

@@ -1,0 +1,87 @@
+"""Draw figures 2 and 3 of the paper from what runs logged."""
+
+import math
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt
+
+from mmmuse.hooks.information_logger import UNINFORMED
+
+from .information import Curves, curves_of, peers_of
+
+_ROWS = (
+    ('mi', 'MI loss with the last feature (nats)'),
+    ('si', 'SI loss (nats)'),
+    ('ratio', "MUSE's gradient / the task's"),
+)
+
+
+def draw_information(runs: dict[str, Curves], out: Path) -> None:
+    """Draw MI (upper row, figure 2), SI (figure 3) and the gradients' ratio of runs side by side.
+
+    Each network of an online run has a column of its own. The ratio's row is there where a run
+    logged it. A dotted line is the loss of a critic that knows nothing (2 log 2), where the
+    run's estimators have one such number.
+
+    Args:
+        runs: Curves by the title of their column; see :func:`mmmuse.analysis.information.
+            read_information`.
+        out: The PNG to write.
+    """
+    columns = [(title, peer, curves) for title, curves in runs.items() for peer in peers_of(curves)]
+    rows = [row for row in _ROWS if any(curves_of(*_of(column), row[0]) for column in columns)]
+    figure, axes = plt.subplots(
+        len(rows),
+        len(columns),
+        figsize=(2 + 4.2 * len(columns), 3.2 * len(rows)),
+        squeeze=False,
+        sharey='row',
+        layout='constrained',
+    )
+    for j, (title, peer, curves) in enumerate(columns):
+        for (kind, label), axis in zip(rows, axes[:, j]):
+            _draw(axis, curves_of(curves, peer, kind))
+            axis.set_xlabel('training steps')
+            axis.set_ylabel(label)
+            if kind == 'ratio':
+                axis.set_yscale('log')
+            elif UNINFORMED in curves:
+                _draw_uninformed(axis, list(curves[UNINFORMED].values())[-1])
+        axes[0, j].set_title(title if peer is None else f'{title}: {peer}')
+    handles = {
+        label: handle
+        for axis in axes.flat
+        for handle, label in zip(*axis.get_legend_handles_labels())
+    }
+    figure.legend(handles.values(), handles.keys(), loc='outside right center')
+    figure.savefig(out, dpi=150)
+    plt.close(figure)
+
+
+def _of(column: tuple[str, str | None, Curves]) -> tuple[Curves, str | None]:
+    _, peer, curves = column
+    return curves, peer
+
+
+def _draw(axis: plt.Axes, curves: Curves) -> None:
+    for name, points in curves.items():
+        steps = sorted(points)
+        is_ratio = name == 'ratio'
+        axis.plot(
+            steps,
+            [points[step] for step in steps],
+            label='gradient ratio' if is_ratio else f'module {name}',
+            color='black' if is_ratio else None,
+            marker='.' if len(steps) < 30 else None,
+        )
+    axis.grid(alpha=0.3)
+
+
+def _draw_uninformed(axis: plt.Axes, value: float) -> None:
+    label = (
+        'untrained critic: 2 log 2' if math.isclose(value, 2 * math.log(2)) else 'untrained critic'
+    )
+    axis.axhline(value, color='grey', linestyle=':', linewidth=1, label=label)
