@@ -369,3 +369,14 @@ def test_each_exit_has_one_metric_for_all_evaluations(monkeypatch):
 def test_a_metric_that_is_none_is_known_before_the_first_image():
     with pytest.raises(KeyError, match='NoSuchMetric'):
         ExitDetectionMetric(dict(type='NoSuchMetric'))
+
+
+@pytest.mark.parametrize(('name', 'times_batch'), [('yolov5_s', True), ('retinanet_r50', False)])
+def test_muses_weight_is_relative_to_the_detectors_own_losses(name, times_batch):
+    distiller, steps = with_exits(name), []
+    distiller.head.discrepancies.register_forward_pre_hook(lambda _, args: steps.extend(args))
+    losses_of(distiller)
+    (muse,), (step,) = distiller.head.discrepancies, steps
+    assert step.task_scale == (len(step.data_samples) if times_batch else 1)
+    assert (muse.loss_weight, muse.critic_weight) == (0.03, 1.0)
+    assert muse.feature_scale(step) == pytest.approx(0.03 * step.task_scale)

@@ -86,8 +86,8 @@ class PlainLoop:
         own, logits = self.features(self.student, images)
         loss = self.ce_weight * F.cross_entropy(logits, labels)
         kind = type(self.loss).__name__
-        if kind == 'LogitsTransfer':
-            loss = loss + self.loss.kd.loss_weight * kd_loss(logits, teacher_logits, 4.0)
+        if kind == 'KDLoss':
+            loss = loss + self.loss.loss_weight * kd_loss(logits, teacher_logits, 4.0)
         elif kind == 'CRDLoss':
             loss = loss + self.loss.loss_weight * self.crd(own[2], taught[2], chosen)
         else:
@@ -97,7 +97,7 @@ class PlainLoop:
         self.optimizer.step()
 
     def vid(self, own: list[Tensor], taught: list[Tensor]) -> Tensor:
-        parts = self.loss.discrepancy
+        parts = self.loss
         total = 0.0
         for regressor, raw, mine, target in zip(parts.regressors, parts.raw_variances, own, taught):
             mine, target = same_grid(mine, target)

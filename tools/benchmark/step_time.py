@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json
 from mmmuse.command_line.step_benchmark import add_step_flags, compare_steps, training_step
-from mmmuse.functional import jsd_critic_loss
+from mmmuse.functional import jsd_critic_loss, scale_gradient
 from mmmuse.registry import MODELS
 
 PLAIN = 'plain network'
@@ -49,7 +49,9 @@ class TextbookCritic(nn.Module):
             nn.Conv2d(hidden, 1, 1),
         )
 
-    def jsd_loss(self, local: Tensor, vector: Tensor) -> Tensor:
+    def jsd_loss(self, local: Tensor, vector: Tensor, gradient_scale: float = 1.0) -> Tensor:
+        local, vector = (scale_gradient(side, gradient_scale) for side in (local, vector))
+
         def score(maps: Tensor) -> Tensor:
             spread = vector[..., None, None].expand(-1, -1, *maps.shape[-2:])
             return self.net(torch.cat([maps, spread], 1))
@@ -72,8 +74,9 @@ def build(variant: dict | None, args: argparse.Namespace) -> BaseModel:
         model = MODELS.build({**config.model, 'student': student, 'head': head})
         if textbook:
             loss = model.head.discrepancies[0]
-            channels = loss.local_channels
-            loss.mi_critics = nn.ModuleList(TextbookCritic(c, loss.last_channels) for c in channels)
+            channels = [spec.channels for spec in loss.local_specs]
+            last = loss.target_specs[0].channels
+            loss.mi_critics = nn.ModuleList(TextbookCritic(c, last) for c in channels)
             loss.si_critics = nn.ModuleList(TextbookCritic(c, c) for c in channels)
     return model
 
