@@ -14,6 +14,7 @@ _RENAMED = (
     (re.compile(r'^head\.'), 'muse.'),
     (re.compile(r'^neck\.'), 'adapters.'),
     (re.compile(r'^adapters\.bottlenecks\.'), 'adapters.branches.'),
+    (re.compile(r'^(exits\.\d+\.neck\.bottlenecks\.\d+)\.bottlenecks\.'), r'\1.branches.'),
 )
 
 
