@@ -1,7 +1,8 @@
 """Distil a small network on scikit-learn's digits, and train its baseline for comparison.
 
 Trains ``configs/demo/resnet18_digits.py`` and ``..._mi_x_si.py``, prints the accuracy of every
-exit and of the baseline, and draws the MI and SI curves.
+exit and of the baseline, prints the last MI losses beside that of an untrained critic, and draws
+the MI and SI curves.
 """
 
 import argparse
@@ -14,10 +15,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mmmuse.analysis.information import read_information
+from mmmuse.analysis.information import Curves, curves_of, read_information
 from mmmuse.analysis.information_figure import draw_information
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import print_table
+from mmmuse.hooks.information_logger import UNINFORMED
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = {'baseline': 'resnet18_digits.py', 'MI x SI': 'resnet18_digits_mi_x_si.py'}
@@ -50,6 +52,17 @@ def train(name: str, work_dir: Path, epochs: int | None, progress: Progress) -> 
     runner.register_hook(ProgressHook(progress, progress.add_task(name, total=None)))
     runner.train()
     return runner.val()
+
+
+def print_information(curves: Curves) -> None:
+    """Print the last MI loss of each shallow module beside that of an untrained critic."""
+    (untrained,) = set(curves[UNINFORMED].values())
+    rows = [
+        [f'module {module}', f'{points[max(points)]:.3f}', f'{untrained:.3f}']
+        for module, points in curves_of(curves, None, 'mi').items()
+    ]
+    columns = ['', 'last steps', 'untrained critic']
+    print_table('MI loss with the last feature (nats)', columns, rows)
 
 
 def main() -> None:
@@ -86,8 +99,10 @@ def main() -> None:
             ['network', 'distilled', 'baseline'],
             rows,
         )
+        curves = read_information(args.work_dir / 'MIxSI')
+        print_information(curves)
         picture = args.work_dir / 'information.png'
-        draw_information({'MI x SI': read_information(args.work_dir / 'MIxSI')}, picture)
+        draw_information({'MI x SI': curves}, picture)
         print(
             f'MI and SI curves: {picture.resolve()}\nlogs and checkpoints: '
             f'{args.work_dir.resolve()}'

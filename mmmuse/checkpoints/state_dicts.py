@@ -15,6 +15,7 @@ _RENAMED = (
     (re.compile(r'^neck\.'), 'adapters.'),
     (re.compile(r'^adapters\.bottlenecks\.'), 'adapters.branches.'),
     (re.compile(r'^(losses|transfers\.\w+\.\w+)\.(\d+)\.discrepancy\.'), r'\1.\2.'),
+    (re.compile(r'^(exits\.\d+\.neck\.bottlenecks\.\d+)\.bottlenecks\.'), r'\1.branches.'),
 )
 
 

@@ -4,6 +4,7 @@ import pytest
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
+from mmmuse.checkpoints.state_dicts import with_current_names
 from mmmuse.registry import MODELS
 
 from ..conftest import small_distiller
@@ -88,3 +89,11 @@ def test_weights_saved_under_the_names_of_earlier_versions_load():
     copied.load_state_dict(earlier)
     for name, value in copied.state_dict().items():
         assert value.equal(weights[name]), name
+
+
+def test_earlier_names_of_a_detectors_exits_are_replaced():
+    earlier = {'exits.0.neck.bottlenecks.1.bottlenecks.0.0.conv.weight': 1, 'exits.0.neck.fuse': 2}
+    assert with_current_names(earlier) == {
+        'exits.0.neck.bottlenecks.1.branches.0.0.conv.weight': 1,
+        'exits.0.neck.fuse': 2,
+    }
