@@ -17,7 +17,9 @@ from mmmuse.heads.variants import VARIANTS
 from mmmuse.tables import read_table
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-RESNET18 = sorted(CONFIGS.glob('[!_]*/resnet18_cifar100*.py'))
+RESNET18 = sorted(
+    path for path in CONFIGS.glob('[!_]*/resnet18_cifar100*.py') if path.parent.name != 'narrow'
+)
 MUSE = CONFIGS / 'muse' / 'resnet18_cifar100_mi_x_si.py'
 OF_VARIANT = {
     'byot': CONFIGS / 'byot' / 'resnet18_cifar100.py',

@@ -68,7 +68,7 @@ def print_information(curves: Curves) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'))
-    parser.add_argument('--epochs', type=int, help='epochs of each run; 20 by default')
+    parser.add_argument('--epochs', type=int, help='epochs of each run; 50 by default')
     args = parser.parse_args()
     with explained('interrupted; run it again to start over'):
         metrics = {}

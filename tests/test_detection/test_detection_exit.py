@@ -269,7 +269,7 @@ def test_a_saved_checkpoint_holds_the_plain_detector_and_the_exits_beside_it(tmp
     assert_same_boxes(
         predictions_of(plain)[0].pred_instances, predictions_of(distiller)[0].pred_instances
     )
-    assert {name.split('.')[0] for name in saved['distiller']} == {'exits', 'head'}
+    assert {name.split('.')[0] for name in saved['distiller']} == {'exits', 'muse'}
     assert len(saved['state_dict']) + len(saved['distiller']) == len(distiller.state_dict())
 
 

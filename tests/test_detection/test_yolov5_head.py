@@ -671,5 +671,5 @@ def test_levels_that_differ_in_number_are_refused_with_what_they_are(options, le
     ids=['a stride too few', 'an anchor too few'],
 )
 def test_anchors_that_are_not_as_many_as_strides_or_as_each_other_are_refused(unequal):
-    with pytest.raises(InputError, match='needs as many'):
+    with pytest.raises(InputError, match='needs one of each of these per level'):
         small_head(prior_generator=unequal)

@@ -177,6 +177,6 @@ def test_a_student_alone_has_no_trained_exits(tmp_path):
 def test_a_tap_outside_the_backbone_cannot_stand_alone():
     config = small_config()
     distiller = build_distiller(config)
-    distiller.tap_paths = SimpleNamespace(shallow=['neck'] * 3, last='head')
+    distiller.tapped.paths = SimpleNamespace(shallow=['neck'] * 3, last='head')
     with pytest.raises(InputError, match="at 'neck' of a ImageClassifier"):
         exit_network_config(ConfigDict(config.model), distiller, 1)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.evaluator import BaseMetric, Evaluator
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.structures import BaseDataElement
 from mmpretrain.registry import METRICS
 from mmpretrain.structures import DataSample
@@ -15,6 +15,12 @@ from mmmuse.metrics import PeerMetric
 from ..two_processes import in_two_processes
 
 ACCURACY = dict(type='Accuracy', topk=(1, 2))
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
 
 
 @METRICS.register_module()

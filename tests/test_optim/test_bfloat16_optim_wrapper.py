@@ -29,7 +29,7 @@ def test_trains_a_step_with_finite_float32_information_terms(variant):
         assert value.isfinite(), name
     assert log['loss'].isfinite()
     if variant == 'mi_x_si':
-        assert {f'{name}_{i}' for name in ('mi', 'si') for i in (1, 2, 3)} < set(seen)
+        assert {f'{name}_loss_{i}' for name in ('mi', 'si') for i in (1, 2, 3)} < set(seen)
     for name, parameter in distiller.named_parameters():
         assert parameter.dtype == torch.float32, name
         assert parameter.isfinite().all(), name

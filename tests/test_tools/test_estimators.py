@@ -50,7 +50,10 @@ def test_bad_flags_are_refused_before_anything_is_trained(tool, only_error, opti
     ('options', 'said'),
     [
         (['type=mmmuse.InfoNSE'], 'config: mmmuse.InfoNSE is not in the'),
-        (['type=mmmuse.KDLoss'], 'estimator is an InformationEstimator, got KDLoss'),
+        (
+            ['type=mmmuse.SmallResNetCIFAR', 'depth=20'],
+            'InformationEstimator, got SmallResNetCIFAR',
+        ),
         (
             ['type=mmmuse.DonskerVaradhan', 'momentum=2'],
             'momentum is None, or above 0 and at most 1, got 2',

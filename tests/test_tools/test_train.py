@@ -72,7 +72,7 @@ def test_training_reports_every_exit_and_logs_the_information_terms(trained):
     assert metrics[-1]['exit4/top1'] == pytest.approx(metrics[-1]['accuracy/top1'])
     information = [record for record in records if 'information/mi_loss_1' in record]
     assert [record['step'] for record in information] == [2, 4, 6]
-    assert {f'information/{kind}_{i}' for kind in ('mi', 'si') for i in (1, 2, 3)} <= set(
+    assert {f'information/{kind}_loss_{i}' for kind in ('mi', 'si') for i in (1, 2, 3)} <= set(
         information[0]
     )
 
