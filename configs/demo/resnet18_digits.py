@@ -35,7 +35,7 @@ optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_de
 param_scheduler = dict(
     type='CosineAnnealingLR', by_epoch=True, T_max=50, convert_to_iter_based=True
 )
-train_cfg = dict(by_epoch=True, max_epochs=50, val_interval=5)
+train_cfg = dict(by_epoch=True, max_epochs=50, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 
