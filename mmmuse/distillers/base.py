@@ -62,6 +62,11 @@ class BaseDistiller(BaseModel):
         return self.student(inputs, data_samples, mode='predict')
 
     @property
+    def records_gradient_ratio(self) -> bool:
+        """Whether to log the gradients' ratio of this step; not possible under ``torch.compile``."""
+        return self.measures_gradients and not torch.compiler.is_compiling()
+
+    @property
     def detector(self) -> BaseModel:
         """The student: mmdet's hooks (``YOLOXModeSwitchHook``) look for it under this name."""
         return self.student

@@ -193,7 +193,7 @@ class OnlineDistiller(BaseDistiller):
                 step = Step(features[name], taught, samples, ensemble, scale)
                 for term, value in losses(step).items():
                     learned[term] = learned.get(term, 0.0) + value / len(pairs)
-            if self.measures_gradients and not torch.compiler.is_compiling():
+            if self.records_gradient_ratio:
                 learned.update(gradient_ratio(features[name], own[name], learned))
             add_terms(terms, {f'{name}.{term}': value for term, value in learned.items()})
         return terms

@@ -1,7 +1,6 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
@@ -210,7 +209,7 @@ class SelfDistiller(BaseDistiller):
             step = Step.within(features, data_samples, task_scale=scale)
             add_terms(added, self.head.loss(features, data_samples))
             add_terms(added, self.head.discrepancies(step))
-        if self.measures_gradients and not torch.compiler.is_compiling():
+        if self.records_gradient_ratio:
             added.update(gradient_ratio(features, losses, added))
         add_terms(losses, added)
         return losses
