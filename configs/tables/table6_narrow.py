@@ -45,7 +45,7 @@ rows = [
             options={'model.head': variant, **_student},
         )
         for name, variant, paper in (
-            ('CE alone', 'ce', '77.66 ± 0.27'),
+            ('CE only', 'ce', '77.66 ± 0.27'),
             ('L2', 'l2_ce', '77.65 ± 0.25'),
             ('MMD', 'mmd_ce', '76.22 ± 0.19'),
             ('adversarial', 'adversarial_ce', '78.18 ± 0.18'),

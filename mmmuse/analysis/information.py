@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from mmmuse.distillers.own_total import OWN_TOTAL
 from mmmuse.errors import InputError
 from mmmuse.hooks.information_logger import GRADIENT_RATIO, PREFIX, UNINFORMED
 
@@ -13,9 +14,12 @@ Curves = dict[str, dict[int, float]]
 # mi_loss_1, of a peer a.mi_loss_1, of a second MUSELoss mi_loss_1_2; mi_1 in logs of earlier versions.
 _TERM = re.compile(r'^(?:(?P<peer>\w+)\.)?(?P<kind>mi|si)(?:_loss)?_(?P<module>\d+(?:_\d+)?)$')
 _RATIO = re.compile(rf'^(?:(?P<peer>\w+)\.)?{GRADIENT_RATIO}$')
-# Of a peer a.loss; of a network that is not distilled "loss", which is the sum of all in any other.
-_OWN_LOSS = re.compile(r'^(?:(?P<peer>\w+)\.loss|loss_student|loss)$')
-_ADDED_LOSS = re.compile(r'^exit\d+\.|^loss_(muse|hint|kd)')
+# A peer's is a.loss. In a run without distillation it is "loss", in any other the sum of all terms.
+_OWN_LOSS = re.compile(rf'^(?:(?P<peer>\w+)\.(?:loss|{OWN_TOTAL})|{OWN_TOTAL}|loss_student|loss)$')
+# Marks a distilled detector's log of a version that did not log own_total.
+_ADDED_LOSS = re.compile(
+    r'^exit\d+\.|\bloss_(muse|l2|mmd|vid|adversarial|at|fitnet|kd|kdcl|dkd|crd)\b'
+)
 _EXIT = re.compile(r'exit\d+')
 
 
@@ -51,8 +55,8 @@ def read_training(work_dir: Path) -> Curves:
 
     Returns:
         What :func:`read_information` returns, and the network's own loss as ``loss``, each
-        peer's as ``a.loss``: without what a distiller adds to it. A distilled detector logs
-        none (its own losses are several).
+        peer's as ``a.loss``: without what a distiller adds to it. Distilled
+        detectors of versions that did not log ``own_total`` have none.
 
     Raises:
         InputError: If the folder holds no log, or the log no training step.
@@ -148,10 +152,11 @@ def _own_loss_of(record: dict[str, float]) -> dict[str, float]:
     """Return the networks' own losses of a training line of MMEngine's logger."""
     if 'iter' not in record:  # A line of an evaluation.
         return {}
-    if 'loss_student' in record:
-        return {'loss': record['loss_student']}
+    for name in (OWN_TOTAL, 'loss_student'):
+        if name in record:
+            return {'loss': record[name]}
     peers = {
-        name: value
+        f'{match["peer"]}.loss': value
         for name, value in record.items()
         if (match := _OWN_LOSS.match(name)) and match['peer'] and not _EXIT.fullmatch(match['peer'])
     }

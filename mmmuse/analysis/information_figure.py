@@ -23,7 +23,7 @@ def draw_information(runs: dict[str, Curves], out: Path) -> None:
     """Draw MI (upper row, figure 2), SI (figure 3) and the gradients' ratio of runs side by side.
 
     Each network of an online run has a column of its own. The ratio's row is there where a run
-    logged it. A dotted line is the loss of a critic that knows nothing (2 log 2), where the
+    logged it. A dotted line is the loss of an untrained critic (2 log 2), where the
     run's estimators have one such number.
 
     Args:

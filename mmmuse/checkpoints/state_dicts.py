@@ -16,6 +16,9 @@ _RENAMED = (
     (re.compile(r'^adapters\.bottlenecks\.'), 'adapters.branches.'),
     (re.compile(r'^(losses|transfers\.\w+\.\w+)\.(\d+)\.discrepancy\.'), r'\1.\2.'),
     (re.compile(r'^(exits\.\d+\.neck\.bottlenecks\.\d+)\.bottlenecks\.'), r'\1.branches.'),
+    (re.compile(r'^(exits\.\d+)\.neck\.bottlenecks\.'), r'\1.adapter.branches.'),
+    (re.compile(r'^(exits\.\d+)\.neck\.neck\.'), r'\1.adapter.fusion.'),
+    (re.compile(r'^(exits\.\d+)\.bbox_head\.'), r'\1.predictor.'),
 )
 
 

@@ -56,8 +56,9 @@ class DetectionExit(BaseModule):
             bottleneck=bottleneck,
         )
         self.head_config = deepcopy(dict(bbox_head))
-        self.neck: ExitNeck = MODELS.build(deepcopy(self.neck_config))
-        self.bbox_head = MODELS.build(deepcopy(self.head_config))
+        # No "neck" or "head" in names: with these custom_keys a user means the student's.
+        self.adapter: ExitNeck = MODELS.build(deepcopy(self.neck_config))
+        self.predictor = MODELS.build(deepcopy(self.head_config))
         self.loss_weight = loss_weight
 
     def loss(self, features: Sequence[Tensor], data_samples: list[DetDataSample]) -> dict:
@@ -67,11 +68,11 @@ class DetectionExit(BaseModule):
             features: The backbone's maps before the exit, then the exit's feature.
             data_samples: N samples with ``gt_instances``.
         """
-        losses = self.bbox_head.loss(self.neck(features), data_samples)
+        losses = self.predictor.loss(self.adapter(features), data_samples)
         return reweight_loss_dict(losses, self.loss_weight)
 
     def predict(
         self, features: Sequence[Tensor], data_samples: list[DetDataSample]
     ) -> list[InstanceData]:
         """Return the boxes of N images, in pixels of the original images."""
-        return self.bbox_head.predict(self.neck(features), data_samples, rescale=True)
+        return self.predictor.predict(self.adapter(features), data_samples, rescale=True)

@@ -48,11 +48,12 @@ class ExitNeck(BaseModule):
                 f'and {len(strides)} strides'
             )
         self.num_reached = num_reached
-        self.bottlenecks = ModuleList(
+        # No "neck" or "head" in names: with these custom_keys a user means the student's.
+        self.branches = ModuleList(
             SelfDistillNeck([local_channels], width, [stride], **(bottleneck or {}))
             for width, stride in zip(channels, strides)
         )
-        self.neck = None if neck is None else MODELS.build(neck)
+        self.fusion = None if neck is None else MODELS.build(neck)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Map the backbone's maps before the exit and the exit's feature, last, to the head's maps."""
@@ -62,5 +63,5 @@ class ExitNeck(BaseModule):
                 f'{len(features)}'
             )
         *reached, local = features
-        maps = (*reached, *(bottleneck((local,))[0] for bottleneck in self.bottlenecks))
-        return maps if self.neck is None else tuple(self.neck(maps))
+        maps = (*reached, *(bottleneck((local,))[0] for bottleneck in self.branches))
+        return maps if self.fusion is None else tuple(self.fusion(maps))

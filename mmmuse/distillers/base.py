@@ -10,6 +10,8 @@ from mmmuse.errors import InputError, NonFiniteLossError
 from mmmuse.losses import INFORMATION_TERM
 from mmmuse.registry import MODELS
 
+from .own_total import with_own_total
+
 
 class BaseDistiller(BaseModel):
     """Wrap an untouched OpenMMLab model, the student.
@@ -55,7 +57,7 @@ class BaseDistiller(BaseModel):
         losses = self.student(inputs, data_samples, mode='loss')
         if 'loss' in losses:  # The name under which MMEngine logs the total.
             losses['loss_student'] = losses.pop('loss')
-        return losses
+        return with_own_total(losses)
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
         """Return the student's predictions."""

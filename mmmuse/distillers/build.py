@@ -30,7 +30,7 @@ def distill(
             ``tools/wrap.py`` prints, for ``num_modules`` modules.
         last: Path of the last feature's module; needed with ``modules``, and
             refused without.
-        logits: Path of the module that puts out the class logits, likewise;
+        logits: Path of the module whose output is the class logits, likewise;
             None without exits.
         variant: A name of :data:`mmmuse.heads.variants.VARIANTS`.
         num_modules: T of the proposal; read only without ``modules``.

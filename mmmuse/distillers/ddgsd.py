@@ -80,7 +80,7 @@ class DDGSDDistiller(LogitsDistiller):
             labels = class_labels(data_samples, 'DDGSDDistiller')
         if odd or (labels[:half] != labels[half:]).any():
             raise InputError(
-                'DDGSDDistiller needs two views of each image, the second ones behind the first: '
+                'DDGSDDistiller needs two views of each image, the second ones after the first: '
                 "set data_preprocessor=dict(type='mmmuse.BatchedDataPreprocessor', num_views=2)"
             )
         self._views_seen = True

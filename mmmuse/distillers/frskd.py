@@ -38,7 +38,7 @@ class FRSKDDistiller(LogitsDistiller):
 
     Raises:
         InputError: If the temperature is not above 0, the taps are not those, or
-            one puts out a vector.
+            one outputs a vector.
 
     Source: "Refine Myself by Teaching Myself: Feature Refinement via
     Self-Knowledge Distillation" (Ji et al., CVPR 2021), section 3.
@@ -72,7 +72,7 @@ class FRSKDDistiller(LogitsDistiller):
         for path in paths:
             if self.tap_specs[path].grid is None:
                 raise InputError(
-                    f'{path!r} puts out a vector, and FRSKDDistiller refines maps: tap a module '
+                    f'{path!r} outputs a vector, and FRSKDDistiller refines maps: tap a module '
                     'before the pooling'
                 )
         return [self.tap_specs[path].channels for path in paths]

@@ -7,6 +7,8 @@ from torch import Tensor
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.tapping.features import DistillFeatures
 
+from .own_total import sum_of_losses
+
 GRADIENT_RATIO = 'gradient_ratio'
 
 
@@ -23,7 +25,8 @@ def gradient_ratio(
     Args:
         features: Of the network, from this step's forward.
         task: The network's own losses by name.
-        added: The other losses by name; those of :class:`mmmuse.losses.MUSELoss` count.
+        added: The other losses by name; those of :class:`mmmuse.losses.MUSELoss` count, also
+            those in which another network learns from this one.
 
     Returns:
         ``gradient_ratio``; nothing without MUSE, where the feature receives no gradient (its
@@ -35,7 +38,7 @@ def gradient_ratio(
     if feature is None or not feature.requires_grad or not muse:
         return {}
     try:
-        lengths = [_length(of_terms, feature) for of_terms in (sum(muse), _total(task))]
+        lengths = [_length(of_terms, feature) for of_terms in (sum(muse), sum_of_losses(task))]
     except RuntimeError as error:
         warnings.warn(f'{GRADIENT_RATIO} is not measured: {error}', stacklevel=2)
         return {}
@@ -46,12 +49,3 @@ def gradient_ratio(
 def _length(loss: Tensor, feature: Tensor) -> Tensor:
     (gradient,) = torch.autograd.grad(loss, feature, retain_graph=True, allow_unused=True)
     return loss.new_zeros(()) if gradient is None else at_least_float32(gradient).norm()
-
-
-def _total(losses: Mapping[str, object]) -> Tensor:
-    total = 0.0
-    for name, value in losses.items():
-        if 'loss' in name:  # MMEngine's rule; a detector gives one for each level.
-            values = [value] if isinstance(value, Tensor) else value
-            total = total + sum(of_level.mean() for of_level in values)
-    return total

@@ -29,8 +29,7 @@ class LogitsDistiller(SelfDistiller):
         super().__init__(student, *args, **kwargs)
         if self.tap_paths.logits is None:
             raise InputError(
-                f'{type(self).__name__} needs taps.logits, the module that puts out the class '
-                'logits'
+                f'{type(self).__name__} needs taps.logits, the module that outputs the class logits'
             )
 
     @property
@@ -58,7 +57,7 @@ class LogitsDistiller(SelfDistiller):
     def predict_logits(self, inputs: Tensor) -> Tensor:
         """Return the student's logits ``(N, K)`` of one more forward, which gives no gradient.
 
-        Call it behind the step's own forward: under autocast the weights are
+        Call it after the step's own forward: under autocast the weights are
         cast once, and the first forward decides whether the casts give a gradient.
         """
         with self.taps:

@@ -125,8 +125,8 @@ class ONEDistiller(LogitsDistiller):
         found = _run_in_eval(tail, shared)
         if found is None or found.shape != expected.shape or not _close(found, expected):
             raise InputError(
-                f'branch: {", ".join(modules)} behind {after} do not give what {logits!r} '
-                'classifies; name every module between the two, in the order of the forward'
+                f'branch: {", ".join(modules)} after {after} do not return the input of {logits!r}'
+                '; name every module between the two, in the order of the forward'
             )
         return global_view(found).shape[1]
 
@@ -220,7 +220,7 @@ def _read_branch(branch: dict) -> tuple[str, list[str]]:
     if set(branch) != {'after', 'modules'} or isinstance(branch['modules'], str):
         raise InputError(
             'branch is dict(after=..., modules=[...]): the module of the shared feature and those '
-            f'behind it, got {branch!r}'
+            f'after it, got {branch!r}'
         )
     if not branch['modules']:
         raise InputError('branch.modules needs at least one module')

@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from .base import BaseDistiller, build_student, task_scale
 from .gradient_ratio import gradient_ratio
 from .input_conversion import InputConversion
 from .offline import names_that_need_labels
+from .own_total import with_own_total
 from .peers import peer_network, read_peers
 
 
@@ -104,6 +106,11 @@ class OnlineDistiller(BaseDistiller):
             )
             for name, peer in peers.items()
         }
+        classes = {tapped.specs.num_classes for tapped in self.tapped.values()}
+        ensemble = len(classes) == 1 and None not in classes
+        self._specs = {
+            name: replace(tapped.specs, ensemble=ensemble) for name, tapped in self.tapped.items()
+        }
         self.transfers = nn.ModuleDict(
             {
                 name: nn.ModuleDict(
@@ -124,7 +131,7 @@ class OnlineDistiller(BaseDistiller):
                 "OnlineDistiller needs losses, a list such as [dict(type='mmmuse.KDLoss')]"
             )
         try:
-            return build_edge(losses, self.tapped[name].specs, self.tapped[other].specs)
+            return build_edge(losses, self._specs[name], self._specs[other])
         except InputError as error:
             raise InputError(f'peer {name!r} learning from {other!r}: {error}') from error
 
@@ -178,24 +185,32 @@ class OnlineDistiller(BaseDistiller):
             with tapped.taps:
                 losses = tapped.network(self.conversions[name](images), samples, mode='loss')
                 features[name] = tapped.collect()
-            own[name] = {
-                term: self._weighed(value) if 'loss' in term else value
-                for term, value in losses.items()
-            }
+            own[name] = with_own_total(
+                {
+                    term: self._weighed(value) if 'loss' in term else value
+                    for term, value in losses.items()
+                }
+            )
             terms.update({f'{name}.{term}': value for term, value in own[name].items()})
         ensemble = _mean_logits(list(features.values()))
+        learned: dict[str, dict[str, Tensor]] = {name: {} for name in self.tapped}
         for name, pairs in self.transfers.items():
-            learned: dict[str, Tensor] = {}
             for other, losses in pairs.items():
-                taught = features[other].detached() if self.detach_features else features[other]
+                source = features[other].detached() if self.detach_features else features[other]
                 samples = batches[name][1]
                 scale = task_scale(self.tapped[name].network, samples)
-                step = Step(features[name], taught, samples, ensemble, scale)
+                step = Step(features[name], source, samples, ensemble, scale)
                 for term, value in losses(step).items():
-                    learned[term] = learned.get(term, 0.0) + value / len(pairs)
-            if self.records_gradient_ratio:
-                learned.update(gradient_ratio(features[name], own[name], learned))
-            add_terms(terms, {f'{name}.{term}': value for term, value in learned.items()})
+                    learned[name][term] = learned[name].get(term, 0.0) + value / len(pairs)
+        if self.records_gradient_ratio:
+            # A peer's features receive gradients as learner and as source.
+            everything = {
+                f'{term}.{name}': x for name in learned for term, x in learned[name].items()
+            }
+            for name in learned:
+                learned[name].update(gradient_ratio(features[name], own[name], everything))
+        for name, losses in learned.items():
+            add_terms(terms, {f'{name}.{term}': value for term, value in losses.items()})
         return terms
 
     def _weighed(self, value: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
@@ -210,7 +225,7 @@ class OnlineDistiller(BaseDistiller):
         each, left_over = divmod(len(data_samples), views)
         if left_over or (self.own_views and not _same_images(data_samples, each)):
             raise InputError(
-                f'own_views: a batch holds {views} views of each image, one behind the other: set '
+                f'own_views: a batch holds {views} views of each image, one after the other: set '
                 f"data_preprocessor=dict(type='mmmuse.BatchedDataPreprocessor', num_views={views})"
             )
         if each < self.min_batch_size:

@@ -43,7 +43,7 @@ def read_peers(peers: Mapping[str, dict] | Sequence[dict]) -> dict[str, dict]:
             raise InputError(
                 f'peer {name!r} is dict(model=..., taps=...), and may have '
                 f'{", ".join(sorted(_PEER_KEYS - {"name", "model", "taps"}))}'
-                + (f'; nothing reads {", ".join(sorted(unknown))}' if unknown else '')
+                + (f'; unknown keys: {", ".join(sorted(unknown))}' if unknown else '')
             )
         named[name] = dict(peer)
     models = [id(peer['model']) for peer in named.values() if isinstance(peer['model'], nn.Module)]
@@ -51,8 +51,8 @@ def read_peers(peers: Mapping[str, dict] | Sequence[dict]) -> dict[str, dict]:
         raise InputError('two peers are one built model; copy it, or give its config')
     if len(named) < 2:
         raise InputError(
-            f'OnlineDistiller needs at least two peers, got {", ".join(named) or "none"}; one network '
-            'alone is distilled by mmmuse.SelfDistiller'
+            f'OnlineDistiller needs at least two peers, got {", ".join(named) or "none"}; a single '
+            'network is distilled by mmmuse.SelfDistiller'
         )
     return named
 

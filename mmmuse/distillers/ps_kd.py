@@ -39,7 +39,7 @@ class PSKDDistiller(LogitsDistiller):
         final_weight: :math:`a_T`, 0 to 1, that of the last epoch.
         copy_in_training_mode: Whether the copy predicts with the statistics of
             the batch. The paper does not give this: its public code keeps what
-            the network put out while it trained through the epoch before.
+            the network output while it trained through the epoch before.
         **kwargs: Those of :class:`SelfDistiller`.
 
     Raises:

@@ -29,7 +29,7 @@ class SelfDistiller(BaseDistiller):
             or the built model.
         taps: ``dict(modules=[...], last=..., logits=...)``: paths of the shallow
             modules, of the module whose output is the last feature, and of the
-            module that puts out class logits (None without exits). Or
+            module whose output is the class logits (None without exits). Or
             ``'auto'``, or ``dict(num_modules=T)``, for the proposal that
             ``tools/wrap.py`` prints (T = 4 by default).
         head: Config of the added losses, ``mmmuse.MUSEHead``, or the name of one of
@@ -146,7 +146,7 @@ class SelfDistiller(BaseDistiller):
         )
         neck = _without_inferred(neck, 'neck', **inferred)
         neck = MODELS.build({**defaults, **neck, **inferred})
-        # A neck that nothing reads has been checked, but its parameters would get no gradient.
+        # An unused neck has been checked, but its parameters would get no gradient.
         return neck if self.head.reads_exits else None
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:

@@ -96,7 +96,7 @@ def build_teacher_network(
     if checkpoint is not None:
         load_teacher_weights(network, checkpoint, trust)
     elif not isinstance(teacher, nn.Module):
-        raise InputError('a teacher without weights teaches nothing: set teacher_checkpoint')
+        raise InputError('the teacher has no trained weights: set teacher_checkpoint')
     return network
 
 

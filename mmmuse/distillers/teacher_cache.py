@@ -53,7 +53,9 @@ class TeacherCache:
             )
         self.path = path
         self.specs = NetworkSpecs(
-            last=FeatureSpec(self.vectors.shape[2]), logits=FeatureSpec(self.logits.shape[2])
+            last=FeatureSpec(self.vectors.shape[2]),
+            logits=FeatureSpec(self.logits.shape[2]),
+            taps='teacher_taps',
         )
         self._compared = False
 

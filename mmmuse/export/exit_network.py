@@ -117,7 +117,7 @@ def exit_network(model: dict, distiller: SelfDistiller, number: int) -> BaseMode
     body.load_state_dict({name: trunk[name] for name in body.state_dict()})
     exit = exits_of(distiller)[number]
     if is_detector(network):
-        copies = [(network.neck, exit.neck), (network.bbox_head, exit.bbox_head)]
+        copies = [(network.neck, exit.adapter), (network.bbox_head, exit.predictor)]
     else:
         bottleneck = distiller.neck.branches[number - 1]
         copies = [(network.neck[0].branches[0], bottleneck), (network.head, exit)]

@@ -15,18 +15,18 @@ UNINFORMED = 'uninformed_loss'
 
 @HOOKS.register_module()
 class InformationLoggerHook(Hook):
-    """Send what MUSE estimates, and how hard it pulls, to the visualizer every ``interval`` steps.
+    """Log MUSE's losses and its share of the gradient to the visualizer every ``interval`` steps.
 
     Every backend of the visualizer gets these (local JSON, TensorBoard, WandB), which
     ``tools/analysis/plot_information.py`` draws:
 
     - ``information/mi_loss_1``, ``information/si_loss_1``, ...: means over the interval, in
-      nats; sums stay on the device between.
+      nats (after a resume, over the steps since); sums stay on the device between.
     - ``information/gradient_ratio``: of the interval's last step, the length of MUSE's gradient
       over that of the network's own loss; see :func:`mmmuse.distillers.gradient_ratio.
       gradient_ratio`. It is in MMEngine's log as well, and costs two partial backward passes
       an interval. A compiled distiller does not measure it.
-    - ``information/uninformed_loss``: the loss of a critic that knows nothing, where all
+    - ``information/uninformed_loss``: the loss of an untrained critic, where all
       estimators have the same (2 log 2 for Jensen-Shannon).
 
     Of networks that are trained together, each has its own (``information/a.mi_loss_1``).
@@ -71,7 +71,7 @@ class InformationLoggerHook(Hook):
         for name, value in terms.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._steps += 1
-        if self._steps == self.interval:
+        if (runner.iter + 1) % self.interval == 0:
             self._write(runner, runner.iter + 1)
 
     def after_train(self, runner) -> None:

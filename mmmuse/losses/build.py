@@ -35,12 +35,13 @@ def build_loss(config: dict, learner: NetworkSpecs, source: NetworkSpecs) -> Dis
             f'mmmuse.{name}' for name, kind in MODELS.module_dict.items() if _suits(kind, within)
         )
         where = 'within one network' if within else 'between networks'
-        if isinstance(kind, type) and issubclass(kind, DistillLoss) and not within:
+        if isinstance(kind, type) and issubclass(kind, DistillLoss):
+            why = 'compares two networks' if within else "reads a head's exits"
             raise InputError(
-                f'{kind.__name__} reads exits, which a head has; between two networks choose '
-                f'another loss: {", ".join(available)}'
+                f'{kind.__name__} {why}; {where} choose another loss: {", ".join(available)}'
             )
         raise InputError(f'unknown loss {where} {name!r}; available: {", ".join(available)}')
+    config = {**config, 'type': kind}  # Also a name without the prefix of mmmuse.
     return MODELS.build(config, default_args=dict(learner=learner, source=source))
 
 

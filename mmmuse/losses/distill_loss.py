@@ -71,7 +71,11 @@ class DistillLoss(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, step: Step) -> dict[str, Tensor]:
-        """Return named scalars; those with ``loss`` in the name are summed and minimised."""
+        """Return named scalars.
+
+        Those with ``loss`` in the name are summed and minimised, except ``mi_loss_i`` and
+        ``si_loss_i``, which are only logged.
+        """
 
     def prepare(self, labels: Tensor) -> None:
         """Look at the training set before weights are loaded and the first step is taken.
@@ -82,7 +86,7 @@ class DistillLoss(nn.Module, ABC):
 
     @property
     def name(self) -> str:
-        """Of the loss, for messages."""
+        """Name of the loss, for messages."""
         return type(self).__name__
 
     def weight(self, step: Step) -> float:
@@ -136,9 +140,9 @@ class FeatureLoss(DistillLoss):
         same_number = modules is not None or len(learner.modules) == len(source.modules)
         if paired and (not same_number or max(self.modules) > len(source.modules)):
             raise InputError(
-                f'{self.name} compares modules {self.modules} of both networks, and the student '
-                f'has {len(learner.modules)} taps, the teacher {len(source.modules)}: give both '
-                'as many, or choose with modules=[...]'
+                f'{self.name} compares modules {self.modules} of both networks, and '
+                f'{learner.taps} has {len(learner.modules)} of them, {source.taps} '
+                f'{len(source.modules)}: tap as many in both, or choose with modules=[...]'
             )
         self._paired = paired
         self.local_specs = [learner.modules[i - 1] for i in self.modules]
@@ -181,7 +185,7 @@ class Edge(ModuleList):
 
 
 def add_terms(terms: dict[str, Tensor], more: dict[str, Tensor]) -> None:
-    """Add terms to those of a step; a name that is taken already gets a number behind it."""
+    """Add terms to those of a step; a second term of the same name gets a number as suffix."""
     for name, value in more.items():
         free, number = name, 1
         while free in terms:

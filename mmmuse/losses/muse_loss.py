@@ -42,9 +42,8 @@ class MUSELoss(FeatureLoss):
     built. Under autocast, softplus and means stay in float32.
 
     There are two weights. An estimate of information needs a trained critic, so the
-    critics minimise ``critic_weight`` times the loss. How hard the features follow the
-    estimate is another question: they receive ``loss_weight`` times its gradient. Both
-    at 1 are the plain reading of the paper's equations.
+    critics minimise ``critic_weight`` times the loss. The features receive ``loss_weight``
+    times its gradient. Both at 1 are the literal reading of the paper's equations.
 
     Another ``estimator`` of information may take the place of :math:`L^{JSD}`.
     A sum then takes its losses as they are, a product their factors
@@ -52,8 +51,8 @@ class MUSELoss(FeatureLoss):
     where a loss is not. The paper does not give this.
 
     Args:
-        local_channels: Channels of each shallow feature; inferred.
-        last_channels: Channels of ``f_T``; inferred.
+        learner: Shapes of the network that learns; inferred.
+        source: Shapes of the network that it learns from; inferred.
         combine: How MI and SI become one loss.
         loss_weight: Factor on the gradient that the features receive. The paper does
             not give this; see ``docs/results`` for what other weights did.

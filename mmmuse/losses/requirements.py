@@ -10,17 +10,26 @@ def check_reads(
     name: str, reads: frozenset[str], learner: NetworkSpecs, source: NetworkSpecs
 ) -> None:
     """Refuse networks that lack what a loss reads."""
-    for side, specs in (('taps', learner), ('teacher_taps', source)):
+    for specs in (learner, source):
         if 'logits' in reads and specs.logits is None:
-            raise InputError(f'{name} compares class logits: set {side}.logits')
+            raise InputError(f'{name} compares class logits: set {specs.taps}.logits')
         if 'vector' in reads and specs.last is None:
-            raise InputError(f'{name} reads the last feature: set {side}.last')
+            raise InputError(f'{name} reads the last feature: set {specs.taps}.last')
         if 'maps' in reads and not specs.modules:
-            raise InputError(f'{name} compares features: set {side}.modules and {side}.last')
+            raise InputError(
+                f'{name} compares features: set {specs.taps}.modules and {specs.taps}.last'
+            )
+    if 'shallow' in reads and not learner.shallow:
+        raise InputError(f'{name} reads the shallow features: set {learner.taps}.modules')
     if 'logits' in reads and learner.num_classes != source.num_classes:
         raise InputError(
-            f'{name} compares class logits, and the teacher has {source.num_classes} classes '
-            f'for {learner.num_classes} of the student'
+            f'{name} compares class logits, and the networks differ in classes: '
+            f'{learner.num_classes} ({learner.taps}) and {source.num_classes} ({source.taps})'
+        )
+    if 'ensemble' in reads and not learner.ensemble:
+        raise InputError(
+            f"{name} reads the mean of all peers' logits: use it in mmmuse.OnlineDistiller, with "
+            'taps.logits and the same classes for every peer'
         )
 
 
@@ -28,7 +37,7 @@ def check_map(name: str, module: int, spec: FeatureSpec) -> None:
     if spec.grid is None:
         path = f' ({spec.path!r})' if spec.path else ''
         raise InputError(
-            f'{name} compares maps, and module {module} of a network{path} puts out a vector: '
+            f'{name} compares maps, and the output of module {module} of a network{path} is a vector: '
             'tap a module before the pooling, or choose another loss'
         )
 
@@ -48,6 +57,6 @@ def chosen_modules(
     ):
         raise InputError(
             f'{name}: modules are numbers from 1 to {number_of_taps}, the taps of the '
-            f'student, got {modules}'
+            f'learning network, got {modules}'
         )
     return list(modules)

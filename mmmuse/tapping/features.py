@@ -62,9 +62,10 @@ class Step:
         data_samples: N samples with the labels.
         ensemble_logits: Mean of the logits of all peers, detached, ``(N, K)``; None with a
             frozen source.
-        task_scale: Factor that the learner's own loss has against a mean over images: N for a
-            detector such as YOLOv5, whose losses are multiplied by the batch size. Weights
-            are relative to it, so that they mean the same everywhere.
+        task_scale: Factor that the learner's own loss has against a mean over images: for a
+            detector such as YOLOv5, whose losses are multiplied by the batch size, the number
+            of images in the batch over all processes. Weights are relative to it, so that
+            they mean the same everywhere.
     """
 
     learner: DistillFeatures
@@ -86,7 +87,7 @@ class FeatureSpec:
     Attributes:
         channels: ``C``.
         grid: ``(H, W)``; None for a vector. Tokens are read as a square grid
-            behind any prefix (class) tokens.
+            after any prefix (class) tokens.
         num_prefix_tokens: Tokens before the grid; 0 for a map.
         path: Of the tapped module, for messages.
     """
@@ -121,18 +122,22 @@ class NetworkSpecs:
     """Shapes of a network's tapped features.
 
     Attributes:
-        shallow: Of modules 1 to T - 1.
-        last: Of module T; None if it is not tapped.
-        logits: Of the class logits; None if they are not tapped.
+        shallow: Specs of modules 1 to T - 1.
+        last: Spec of module T; None if it is not tapped.
+        logits: Spec of the class logits; None if they are not tapped.
+        taps: Config key of the network's taps, for messages.
+        ensemble: Whether a step has the mean logits of all peers.
     """
 
     shallow: tuple[FeatureSpec, ...] = ()
     last: FeatureSpec | None = None
     logits: FeatureSpec | None = None
+    taps: str = field(default='taps', compare=False)
+    ensemble: bool = False
 
     @property
     def modules(self) -> tuple[FeatureSpec, ...]:
-        """Of modules 1 to T."""
+        """Specs of modules 1 to T."""
         return (*self.shallow, *(() if self.last is None else (self.last,)))
 
     @property

@@ -23,19 +23,19 @@ class TapPaths(NamedTuple):
         return [*self.shallow, *filter(None, (self.last, self.logits))]
 
 
-def network_specs(paths: TapPaths, specs: dict[str, FeatureSpec]) -> NetworkSpecs:
-    """Return shapes by what they are for."""
+def network_specs(paths: TapPaths, specs: dict[str, FeatureSpec], taps: str) -> NetworkSpecs:
+    """Return shapes by role; ``taps`` is the config key of the taps."""
     shallow = tuple(specs[path] for path in paths.shallow)
-    return NetworkSpecs(shallow, specs.get(paths.last), specs.get(paths.logits))
+    return NetworkSpecs(shallow, specs.get(paths.last), specs.get(paths.logits), taps)
 
 
 def infer_specs(
     network: nn.Module, taps: Any, input_shape: Sequence[int] | None
 ) -> tuple[dict[str, FeatureSpec], tuple[str, ...]]:
-    """Return the shape behind each tap, and the order in which the forward reaches them.
+    """Return the output shape of each tap, and the order in which the forward reaches them.
 
     Raises:
-        InputError: If two modules put out one tensor, or a tap is unusable.
+        InputError: If two modules output the same tensor, or a tap is unusable.
     """
     order: tuple[str, ...] = ()
 
@@ -49,7 +49,7 @@ def infer_specs(
     features = dry_run(network, observe, input_shape, mode='tensor')
     for (path, feature), (other, same) in combinations(features.items(), 2):
         if feature is same:
-            raise InputError(f'modules {path!r} and {other!r} put out the same tensor')
+            raise InputError(f'modules {path!r} and {other!r} output the same tensor')
     return {path: FeatureSpec.of(feature.shape, path) for path, feature in features.items()}, order
 
 
@@ -63,7 +63,7 @@ def check_order(paths: TapPaths, order: Sequence[str]) -> None:
     found = [path for path in order if path in expected]
     if found != expected:
         raise InputError(
-            'the taps are given from shallow to deep, last behind the others; the forward '
+            'the taps are given from shallow to deep, and last after them; the forward '
             f'reaches them in the order {", ".join(found)}'
         )
 
@@ -71,7 +71,7 @@ def check_order(paths: TapPaths, order: Sequence[str]) -> None:
 def check_logits(
     network: nn.Module, paths: TapPaths, specs: dict[str, FeatureSpec], name: str = 'taps'
 ) -> None:
-    """Refuse a tap of logits that puts out something else.
+    """Refuse a tap of logits whose output is something else.
 
     Raises:
         InputError: If it is a map or has not the classes of the network's head.
@@ -81,11 +81,11 @@ def check_logits(
         return
     path = paths.logits
     if logits.grid is not None:
-        raise InputError(f'{name}.logits: {path!r} puts out a map or tokens, not class logits')
+        raise InputError(f'{name}.logits: {path!r} outputs a map or tokens, not class logits')
     classes = getattr(getattr(network, 'head', None), 'num_classes', None)
     if classes and classes > 0 and classes != logits.channels:
         raise InputError(
-            f'{name}.logits: {path!r} puts out {logits.channels} values for {classes} classes'
+            f'{name}.logits: {path!r} outputs {logits.channels} values for {classes} classes'
         )
 
 
@@ -116,8 +116,8 @@ def read_taps(
     unknown = set(taps) - {'modules', 'last', 'logits', 'num_modules'}
     if unknown:
         raise InputError(
-            f'{name} has keys that nothing reads: {", ".join(sorted(unknown))}; '
-            'it takes modules, last, logits, or num_modules alone'
+            f'{name}: unknown keys {", ".join(sorted(unknown))}; '
+            'available: modules, last, logits, or only num_modules'
         )
     if not needs_features and not {'modules', 'num_modules'} & set(taps):
         return TapPaths([], taps.get('last'), taps.get('logits'))

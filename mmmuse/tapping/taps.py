@@ -198,7 +198,7 @@ class TappedNetwork:
         self.path_specs, self.order = infer_specs(network, self.taps, input_shape)
         check_order(self.paths, self.order)
         check_logits(network, self.paths, self.path_specs, name)
-        self.specs = network_specs(self.paths, self.path_specs)
+        self.specs = network_specs(self.paths, self.path_specs, name)
 
     def collect(self) -> DistillFeatures:
         """Return the features of the forward just run inside ``with self.taps:``."""
@@ -209,7 +209,7 @@ class TappedNetwork:
 
 
 def features_of(paths: TapPaths, tapped: dict[str, Tensor]) -> DistillFeatures:
-    """Return tapped tensors by what they are for."""
+    """Return tapped tensors by role."""
     shallow = tuple(tapped[path] for path in paths.shallow)
     return DistillFeatures(shallow, tapped.get(paths.last), tapped.get(paths.logits))
 

@@ -66,6 +66,18 @@ def test_the_sum_of_a_distilled_detector_is_not_its_own_loss(tmp_path):
         information(20, mi_loss_1=1.0),
     ]
     assert read_training(write_records(tmp_path, '1', lines)) == {'mi_loss_1': {20: 1.0}}
+    for added in ('loss_vid', 'loss_l2', 'a__loss_muse', 'loss_adversarial'):
+        line = training(10, loss=9.0, loss_cls=4.0, mi_loss_1=1.0, **{added: 5.0})
+        run = write_records(tmp_path / added, '1', [line, information(20, mi_loss_1=1.0)])
+        assert read_training(run) == {'mi_loss_1': {20: 1.0}}
+
+
+def test_the_own_loss_of_a_distilled_detector_is_its_logged_total(tmp_path):
+    line = training(10, loss=9.0, loss_cls=1.0, loss_bbox=3.0, own_total=4.0, loss_muse=5.0)
+    assert read_training(write_records(tmp_path, '1', [line])) == {'loss': {10: 4.0}}
+    line = training(10, loss=9.0, a__loss_cls=1.0, a__own_total=4.0, b__own_total=2.0)
+    online = read_training(write_records(tmp_path / 'online', '1', [line]))
+    assert online == {'a.loss': {10: 4.0}, 'b.loss': {10: 2.0}}
 
 
 def test_curves_of_a_kind_are_in_the_order_of_the_modules(tmp_path):

@@ -23,7 +23,7 @@ def train_each(rank: int, folder: str) -> None:
     data = batch(distiller, True)
     data['inputs'] = data['inputs'] + 0.1 * torch.rand_like(data['inputs'])
     losses = model(**data, mode='loss')
-    heads = [distiller.student.bbox_head, distiller.exits[0].bbox_head]
+    heads = [distiller.student.bbox_head, distiller.exits[0].predictor]
     with torch.no_grad():
         for head in heads:
             head.scale_by_batch = False

@@ -85,18 +85,18 @@ def maps_of_exit(
     """The input of an exit's head, computed by hand: maps before it, bottlenecks, the neck."""
     exit = exit_of(distiller, number)
     maps = distiller.student.backbone(inputs)[: REACHED[name][number]]
-    stand_ins = [bottleneck((maps[-1],))[0] for bottleneck in exit.neck.bottlenecks]
-    return exit.neck.neck([*maps, *stand_ins])
+    stand_ins = [bottleneck((maps[-1],))[0] for bottleneck in exit.adapter.branches]
+    return exit.adapter.fusion([*maps, *stand_ins])
 
 
 def test_a_bottleneck_stands_in_for_each_map_that_is_missing():
     distiller = with_exits()
     first, second = distiller.exits
     # Behind layer2 (8 channels, stride 8) layer3 and layer4 are missing.
-    assert [b.in_channels for b in first.neck.bottlenecks] == [(8,), (8,)]
-    assert [b.out_channels for b in first.neck.bottlenecks] == [16, 32]
-    assert [b.strides for b in first.neck.bottlenecks] == [(2,), (4,)]
-    (only,) = second.neck.bottlenecks
+    assert [b.in_channels for b in first.adapter.branches] == [(8,), (8,)]
+    assert [b.out_channels for b in first.adapter.branches] == [16, 32]
+    assert [b.strides for b in first.adapter.branches] == [(2,), (4,)]
+    (only,) = second.adapter.branches
     assert (only.in_channels, only.out_channels, only.strides) == ((16,), 32, (2,))
 
 
@@ -106,7 +106,7 @@ def test_the_losses_of_an_exit_are_its_heads_weighted(name, number):
     _, losses = losses_of(distiller)
     data = batch(distiller, True)
     maps = maps_of_exit(distiller, name, number, data['inputs'])
-    own = exit_of(distiller, number).bbox_head.loss(maps, data['data_samples'])
+    own = exit_of(distiller, number).predictor.loss(maps, data['data_samples'])
     _, expected = distiller.parse_losses(own)
     assert {'loss_cls', 'loss_bbox', 'loss'} <= set(expected)
     del expected['loss']
@@ -128,11 +128,12 @@ def test_the_losses_of_exits_stand_beside_the_detectors_and_muse(name):
     of_exits = {
         f'exit{number}.{key}' for number in REACHED[name] for key in expected if key != 'loss'
     }
-    assert set(losses) == set(expected) | muse | of_exits
+    assert set(losses) == set(expected) | muse | of_exits | {'own_total'}
     for key in set(expected) - {'loss'}:
         torch.testing.assert_close(losses[key], expected[key])
     of_all = sum(losses[key] for key in of_exits) + expected['loss'] + losses['loss_muse']
     torch.testing.assert_close(total, of_all)
+    torch.testing.assert_close(losses['own_total'], expected['loss'].detach())
 
 
 @pytest.mark.parametrize('name', REACHED)
@@ -167,7 +168,7 @@ def test_the_boxes_of_an_exit_are_its_heads(name, number):
     data = batch(distiller, False)
     with torch.no_grad():
         maps = maps_of_exit(distiller, name, number, data['inputs'])
-        expected = exit_of(distiller, number).bbox_head.predict(
+        expected = exit_of(distiller, number).predictor.predict(
             maps, data['data_samples'], rescale=True
         )
     for sample, of_image in zip(found, expected):
@@ -191,7 +192,7 @@ def test_exits_go_by_the_numbers_of_their_modules():
     sample = predictions_of(distiller)[0]
     assert 'exit2_instances' in sample
     assert 'exit1_instances' not in sample
-    assert exit_of(distiller, 2).neck.num_reached == 3
+    assert exit_of(distiller, 2).adapter.num_reached == 3
 
 
 @pytest.mark.parametrize('numbers', [[0], [3], [1, 3], [-1], [], 1])

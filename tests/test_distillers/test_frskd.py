@@ -70,7 +70,7 @@ def test_the_pyramid_has_options():
 
 
 def test_a_tap_that_puts_out_a_vector_is_refused():
-    with pytest.raises(InputError, match=r"'neck' puts out a vector.*before the pooling"):
+    with pytest.raises(InputError, match=r"'neck' outputs a vector.*before the pooling"):
         rival('frskd', taps={**TAPS, 'last': 'neck'})
 
 

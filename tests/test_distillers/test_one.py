@@ -162,7 +162,7 @@ def test_the_shared_feature_need_not_be_among_the_other_taps():
     ],
 )
 def test_what_is_not_the_networks_own_tail_is_refused(branch):
-    with pytest.raises(InputError, match="do not give what 'head' classifies"):
+    with pytest.raises(InputError, match="do not return the input of 'head'"):
         rival('one', branch=branch)
 
 

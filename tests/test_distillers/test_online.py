@@ -175,12 +175,12 @@ PEER = dict(model=network(), taps=TAPS)
         (dict(peers=dict(average=PEER, c=PEER)), r"a peer is named by a word .*'average'"),
         (dict(peers='ab'), r'peers is dict\(a=dict'),
         (dict(peers=dict(a=3, b=4)), r'peers is dict\(a=dict'),
-        (dict(peers=dict(a=dict(PEER, tap=1), b=PEER)), r"peer 'a' is dict.*nothing reads tap"),
+        (dict(peers=dict(a=dict(PEER, tap=1), b=PEER)), r"peer 'a' is dict.*unknown keys: tap"),
         (dict(peers=dict(a=dict(model=network()), b=PEER)), r"peer 'a' is dict\(model=..., taps"),
         (dict(losses=[]), r'needs losses, a list such as'),
         (
             dict(peers=dict(a=PEER, b=dict(model=network(4, 7), taps=TAPS))),
-            r"peer 'a' learning from 'b': KDLoss compares class logits, and the teacher has 7 classes",
+            r"peer 'a' learning from 'b': KDLoss compares class logits, and the networks differ in classes: 5 .peers.a.taps. and 7 .peers.b.taps.",
         ),
         (
             dict(peers=dict(a=PEER, b=dict(model=network(), taps={**TAPS, 'logits': 'neck2'}))),

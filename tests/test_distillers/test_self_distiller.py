@@ -250,9 +250,9 @@ def test_a_batch_of_one_is_fine_without_critics():
             dict(TAPS, modules=['backbone.layer2', 'backbone.layer1']),
             'order backbone.layer1, backbone.layer2, backbone.layer4',
         ),
-        (dict(modules=['backbone.layer4'], last='backbone'), 'put out the same tensor'),
+        (dict(modules=['backbone.layer4'], last='backbone'), 'output the same tensor'),
         (dict(TAPS, logits='backbone.layer4.0'), 'not class logits'),
-        (dict(TAPS, logits='neck'), 'puts out 64 values for 5 classes'),
+        (dict(TAPS, logits='neck'), 'outputs 64 values for 5 classes'),
     ],
 )
 def test_taps_that_cannot_be_used_are_explained(taps, message):

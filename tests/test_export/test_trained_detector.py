@@ -132,7 +132,7 @@ def test_a_checkpoint_of_another_exit_says_which_tensors_differ(tmp_path):
     path = save(MODELS.build(distilled().model), tmp_path / 'a.pth')
     other = distilled()
     other.model.exit.bottleneck.reduction = 2
-    with pytest.raises(InputError, match=r'of another exit; .*: exits.0.neck.bottlenecks.0'):
+    with pytest.raises(InputError, match=r'of another exit; .*: exits.0.adapter.branches.0'):
         load_trained_detector(other, path)
 
 

@@ -35,12 +35,11 @@ def length_at(feature: torch.Tensor, loss: torch.Tensor) -> float:
 class ByHand(Hook):
     """Takes both gradients at one module's output in a copy of the model, before each step.
 
-    The losses of the network ``peer`` are those under its prefix.
+    MUSE's loss is that of every network; the own loss of ``peer`` is under its prefix.
     """
 
-    def __init__(self, module: str, own_loss: str, peer: str = '') -> None:
-        self.module = module
-        self.names = (f'{peer}loss_muse', f'{peer}{own_loss}')
+    def __init__(self, module: str, own_loss: str) -> None:
+        self.module, self.own_loss = module, own_loss
         self.ratios: dict[int, float] = {}
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
@@ -53,8 +52,9 @@ class ByHand(Hook):
         inputs = model.data_preprocessor(data_batch, training=True)
         losses = model(**inputs, mode='loss')
         (feature,) = outputs
-        muse, task = (length_at(feature, losses[name]) for name in self.names)
-        self.ratios[runner.iter + 1] = muse / task
+        muse = sum(value for name, value in losses.items() if name.endswith('loss_muse'))
+        task = losses[self.own_loss]
+        self.ratios[runner.iter + 1] = length_at(feature, muse) / length_at(feature, task)
 
 
 def test_it_is_logged_every_interval_and_is_that_of_two_backward_passes(tmp_path):
@@ -76,7 +76,7 @@ def test_each_peer_logs_its_own(tmp_path):
         losses=[MUSE],
         data_preprocessor=dict(type='mmmuse.BatchedDataPreprocessor', mean=[120.0], std=[60.0]),
     )
-    by_hand = ByHand('student.backbone.layer2', 'loss', peer='a.')
+    by_hand = ByHand('student.backbone.layer2', 'a.loss')
     train(tmp_path, config, custom_hooks=[*logging_every(3), by_hand])
     of_a = logged(tmp_path, 'information/a.gradient_ratio')
     assert of_a == pytest.approx({3: by_hand.ratios[3]}, rel=1e-4)

@@ -15,10 +15,10 @@ class Recorder:
         self.points.append((step, scalars))
 
 
-def run(hook: InformationLoggerHook, outputs: list[dict]) -> list[tuple[int, dict]]:
+def run(hook: InformationLoggerHook, outputs: list[dict], start: int = 0) -> list[tuple[int, dict]]:
     """Train as MMEngine's loop does: the iteration is counted after the hooks."""
     recorder = Recorder()
-    runner = SimpleNamespace(iter=0, visualizer=recorder, model=torch.nn.Identity())
+    runner = SimpleNamespace(iter=start, visualizer=recorder, model=torch.nn.Identity())
     for i, output in enumerate(outputs):
         hook.after_train_iter(runner, i, None, output)
         runner.iter += 1
@@ -39,6 +39,14 @@ def test_writes_exact_means_every_interval_and_the_remainder_at_the_end():
         (3, {'information/mi_loss_1': 2.0, 'information/si_loss_1': 20.0}),
         (6, {'information/mi_loss_1': 5.0, 'information/si_loss_1': 50.0}),
         (8, {'information/mi_loss_1': 7.5, 'information/si_loss_1': 75.0}),
+    ]
+
+
+def test_a_run_resumed_within_an_interval_writes_at_the_same_steps_as_an_uninterrupted_one():
+    outputs = [dict(mi_loss_1=torch.tensor(float(i))) for i in range(3, 9)]
+    assert run(InformationLoggerHook(interval=3), outputs[2:], start=4) == [
+        (6, {'information/mi_loss_1': 5.5}),
+        (8, {'information/mi_loss_1': 7.5}),
     ]
 
 

@@ -310,7 +310,7 @@ def test_numbers_out_of_range_are_refused(options):
 
 def test_networks_without_a_last_feature_are_refused():
     with pytest.raises(InputError, match=r'set teacher_taps\.last'):
-        CRDLoss(specs(3), NetworkSpecs())
+        CRDLoss(specs(3), NetworkSpecs(taps='teacher_taps'))
 
 
 def test_the_defaults_are_those_of_the_public_code():

@@ -98,9 +98,9 @@ def test_numbers_out_of_range_are_refused(options):
 
 
 def test_networks_that_cannot_be_compared_are_refused():
-    with pytest.raises(InputError, match='the teacher has 7 classes for 5'):
+    with pytest.raises(InputError, match=r'differ in classes: 5 .taps. and 7'):
         DKDLoss(specs(5), specs(7))
     with pytest.raises(
         InputError, match=r'DKDLoss compares class logits: set teacher_taps\.logits'
     ):
-        DKDLoss(specs(5), NetworkSpecs())
+        DKDLoss(specs(5), NetworkSpecs(taps='teacher_taps'))

@@ -126,11 +126,11 @@ def test_bfloat16_autocast_gives_a_float32_loss_near_the_full_precision():
 @pytest.mark.parametrize(
     ('student', 'teacher', 'options', 'message'),
     [
-        (((3, 8), (4, None)), TEACHER[:2], {}, 'module 2 of a network puts out a vector'),
-        (STUDENT, (*TEACHER[:2], (7, None)), {}, 'module 3 of a network puts out a vector'),
-        (STUDENT, TEACHER[1:], {}, 'the student has 3 taps, the teacher 2'),
-        (STUDENT[1:], TEACHER, {}, 'the student has 2 taps, the teacher 3'),
-        (STUDENT, TEACHER[1:], dict(modules=[3]), r'compares modules \[3\] .* the teacher 2'),
+        (((3, 8), (4, None)), TEACHER[:2], {}, 'module 2 of a network is a vector'),
+        (STUDENT, (*TEACHER[:2], (7, None)), {}, 'module 3 of a network is a vector'),
+        (STUDENT, TEACHER[1:], {}, 'taps has 3 of them, taps 2'),
+        (STUDENT[1:], TEACHER, {}, 'taps has 2 of them, taps 3'),
+        (STUDENT, TEACHER[1:], dict(modules=[3]), r'compares modules \[3\] .* taps 2'),
         (STUDENT, TEACHER, dict(modules=[4]), r'modules are numbers from 1 to 3.*got \[4\]'),
         (STUDENT, TEACHER, dict(modules=[]), r'modules are numbers from 1 to 3.*got \[\]'),
     ],

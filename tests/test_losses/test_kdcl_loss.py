@@ -6,7 +6,7 @@ from mmmuse.functional import kd_loss
 from mmmuse.losses import KDCLLoss
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
 
-SPECS = NetworkSpecs(logits=FeatureSpec(5))
+SPECS = NetworkSpecs(logits=FeatureSpec(5), ensemble=True)
 
 
 def of_logits(student: torch.Tensor, teacher: torch.Tensor, ensemble: torch.Tensor | None) -> Step:
@@ -39,14 +39,14 @@ def test_half_precision_logits_give_a_float32_loss():
     assert losses['loss_kdcl'].dtype == torch.float32
 
 
-def test_a_frozen_teacher_has_no_ensemble():
-    student, teacher = torch.randn(2, 4, 5)
-    with pytest.raises(InputError, match=r'it goes with mmmuse\.OnlineDistiller'):
-        KDCLLoss(SPECS, SPECS)(of_logits(student, teacher, None))
+def test_a_frozen_teacher_without_an_ensemble_is_refused_before_the_first_step():
+    without = NetworkSpecs(logits=FeatureSpec(5))
+    with pytest.raises(InputError, match=r'use it in mmmuse\.OnlineDistiller'):
+        KDCLLoss(without, without)
 
 
 def test_bad_numbers_and_other_classes_are_refused():
     with pytest.raises(InputError, match='above 0, got -1'):
         KDCLLoss(SPECS, SPECS, temperature=-1)
-    with pytest.raises(InputError, match='the teacher has 3 classes for 5'):
+    with pytest.raises(InputError, match=r'differ in classes: 5 .taps. and 3'):
         KDCLLoss(SPECS, NetworkSpecs(logits=FeatureSpec(3)))

@@ -202,10 +202,10 @@ def test_bfloat16_autocast_gives_a_float32_loss_near_the_full_precision():
 @pytest.mark.parametrize(
     ('student', 'teacher', 'options', 'message'),
     [
-        (STUDENT, ((5, 8), (6, 4), (7, None)), {}, 'module 3 of a network puts out a vector'),
-        (STUDENT, TEACHER[1:], {}, 'student has 3 taps, the teacher 2'),
-        (STUDENT[1:], TEACHER, {}, 'student has 2 taps, the teacher 3'),
-        (STUDENT, TEACHER[1:], dict(modules=[3]), r'modules \[3\] of both .* the teacher 2'),
+        (STUDENT, ((5, 8), (6, 4), (7, None)), {}, 'module 3 of a network is a vector'),
+        (STUDENT, TEACHER[1:], {}, 'taps has 3 of them, taps 2'),
+        (STUDENT[1:], TEACHER, {}, 'taps has 2 of them, taps 3'),
+        (STUDENT, TEACHER[1:], dict(modules=[3]), r'modules \[3\] of both .* taps 2'),
         (STUDENT, TEACHER, dict(modules=[0]), 'modules are numbers from 1 to 3'),
         (STUDENT, TEACHER, dict(warmup=2), r'warmup in \[0, 1\], got .* and 2'),
     ],

@@ -12,9 +12,14 @@ STUDENT, TEACHER = (3, 4, 6), (5, 6, 7)
 CRITIC = dict(hidden_channels=8)
 
 
-def specs(*channels: int, grid: tuple[int, int] | None = (4, 4), num_classes: int = 5):
+def specs(
+    *channels: int,
+    grid: tuple[int, int] | None = (4, 4),
+    num_classes: int = 5,
+    taps: str = 'taps',
+) -> NetworkSpecs:
     *shallow, last = (FeatureSpec(c, grid) for c in channels)
-    return NetworkSpecs(tuple(shallow), last, FeatureSpec(num_classes))
+    return NetworkSpecs(tuple(shallow), last, FeatureSpec(num_classes), taps)
 
 
 def network(channels: tuple, num_classes: int = 5, requires_grad: bool = False) -> DistillFeatures:
@@ -147,13 +152,13 @@ def test_a_name_alone_is_no_config(config):
 
 @pytest.mark.parametrize('kind', ['HintLoss', 'AdversarialLoss'])
 def test_a_loss_of_exits_is_refused(kind):
-    with pytest.raises(InputError, match=f'{kind} reads exits, which a head has'):
+    with pytest.raises(InputError, match=f"{kind} reads a head's exits; between networks choose"):
         build(dict(type=f'mmmuse.{kind}'))
 
 
 @pytest.mark.parametrize('kind', ['KDLoss', 'DKDLoss', 'KDCLLoss'])
 def test_other_class_counts_are_refused_by_losses_of_logits(kind):
-    with pytest.raises(InputError, match=f'{kind} .* the teacher has 9 classes for 5'):
+    with pytest.raises(InputError, match=f'{kind} .* differ in classes: 5 .taps. and 9'):
         build(dict(type=f'mmmuse.{kind}'), teacher=specs(*TEACHER, num_classes=9))
     untapped = NetworkSpecs((FeatureSpec(3, (4, 4)),), FeatureSpec(4, (4, 4)))
     with pytest.raises(InputError, match=f'{kind} compares class logits: set taps.logits'):
@@ -183,8 +188,10 @@ def test_other_class_counts_are_fine_for_losses_of_features(config):
 @pytest.mark.parametrize('kind', ['VIDLoss', 'MMDLoss', 'AttentionTransferLoss', 'FitNetLoss'])
 @pytest.mark.parametrize('channels', [(5, 6), (5, 6, 7, 8)])
 def test_numbers_of_modules_that_differ_are_refused_where_none_are_chosen(kind, channels):
-    with pytest.raises(InputError, match=f'{kind} .* 3 taps, the teacher {len(channels)}'):
-        build(dict(type=f'mmmuse.{kind}'), teacher=specs(*channels))
+    with pytest.raises(
+        InputError, match=f'{kind} .* taps has 3 of them, teacher_taps {len(channels)}'
+    ):
+        build(dict(type=f'mmmuse.{kind}'), teacher=specs(*channels, taps='teacher_taps'))
     chosen = build(dict(type=f'mmmuse.{kind}', modules=[2]), teacher=specs(*channels))
     features = Step(network(STUDENT), network(channels), [])
     assert all(value.isfinite() for value in chosen(features).values())
@@ -201,10 +208,11 @@ def test_modules_are_numbers_of_the_students_taps():
 
 def test_a_network_without_features_is_refused_with_what_to_tap():
     untapped = NetworkSpecs(logits=FeatureSpec(5))
+    teacher = NetworkSpecs(logits=FeatureSpec(5), taps='peers.b.taps')
     with pytest.raises(InputError, match=r'MUSELoss reads the last feature: set taps\.last'):
         build(dict(type='mmmuse.MUSELoss'), untapped)
-    with pytest.raises(InputError, match=r'VIDLoss compares features: set teacher_taps\.modules'):
-        build(dict(type='mmmuse.VIDLoss'), teacher=untapped)
+    with pytest.raises(InputError, match=r'VIDLoss compares features: set peers\.b\.taps\.modules'):
+        build(dict(type='mmmuse.VIDLoss'), teacher=teacher)
     with pytest.raises(InputError, match=r'MUSELoss compares features: set taps\.modules'):
         build(dict(type='mmmuse.MUSELoss'), specs(6))
 
@@ -212,6 +220,18 @@ def test_a_network_without_features_is_refused_with_what_to_tap():
 def test_a_vector_is_refused_by_losses_of_maps_alone():
     vectors = NetworkSpecs((FeatureSpec(3), FeatureSpec(4)), FeatureSpec(6))
     for kind in ('VIDLoss', 'MMDLoss', 'FitNetLoss', 'AttentionTransferLoss'):
-        with pytest.raises(InputError, match=f'{kind} compares maps, and module 1 .* a vector'):
+        with pytest.raises(
+            InputError, match=f'{kind} compares maps, and the output of module 1 .* a vector'
+        ):
             build(dict(type=f'mmmuse.{kind}'), vectors)
     assert build(dict(type='mmmuse.MUSELoss', critic=CRITIC), vectors).reads == {'vector'}
+
+
+def test_a_loss_between_two_networks_is_refused_within_one_and_says_why():
+    one = specs(*STUDENT)
+    with pytest.raises(InputError, match='KDLoss compares two networks; within one network choose'):
+        build_loss(dict(type='mmmuse.KDLoss'), one, one)
+
+
+def test_a_name_without_the_prefix_is_that_of_mmmuse():
+    assert isinstance(build(dict(type='KDLoss')), KDLoss)

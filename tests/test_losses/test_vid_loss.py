@@ -67,7 +67,7 @@ def test_a_distillers_variances_are_trained_and_stay_out_of_the_student():
 def test_a_vector_is_refused_when_the_distiller_is_built():
     taps = dict(modules=['backbone.layer1', 'backbone.layer2'], last='neck', logits='head')
     with pytest.raises(
-        InputError, match=r"VIDLoss .* module 3 of a network \('neck'\) puts out a vector"
+        InputError, match=r"VIDLoss .* module 3 of a network \('neck'\) is a vector"
     ):
         small_distiller('vid_ce', taps=taps)
 

@@ -1,13 +1,14 @@
 """Names in ``paramwise_cfg.custom_keys`` mean the student's parts, or all of MUSE's critics."""
 
 import pytest
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from mmmuse.checkpoints.state_dicts import with_current_names
 from mmmuse.registry import MODELS
 
-from ..conftest import small_distiller
+from ..conftest import ROOT, small_distiller
 from ..test_distillers.transfer import MUSE, TAPS, network, online
 
 CRITICS = {'mi_critics', 'si_critics'}
@@ -61,6 +62,17 @@ def test_neck_is_the_students_neck_alone():
     assert with_another_rate(small_distiller(), 'neck', 10.0) == set()
 
 
+@pytest.mark.parametrize('key', ['head', 'neck'])
+def test_a_detectors_exits_have_neither_head_nor_neck_in_their_names(key):
+    config = Config.fromfile(ROOT / 'configs/detection/yolov5_n_bccd_mi_x_si.py')
+    model = MODELS.build({**config.model, 'student': {**config.model.student, '_scope_': 'mmdet'}})
+    found = with_another_rate(model, key, 10.0)
+    assert found
+    assert all(
+        name.startswith(f'student.{"bbox_head" if key == "head" else "neck"}.') for name in found
+    )
+
+
 @pytest.mark.parametrize('kind', ['self', 'offline', 'online'])
 def test_critics_are_all_of_muses_critics_and_nothing_else(kind):
     model = distiller(kind)
@@ -92,8 +104,13 @@ def test_weights_saved_under_the_names_of_earlier_versions_load():
 
 
 def test_earlier_names_of_a_detectors_exits_are_replaced():
-    earlier = {'exits.0.neck.bottlenecks.1.bottlenecks.0.0.conv.weight': 1, 'exits.0.neck.fuse': 2}
+    earlier = {
+        'exits.0.neck.bottlenecks.1.bottlenecks.0.0.conv.weight': 1,
+        'exits.0.neck.neck.convs.0.weight': 2,
+        'exits.1.bbox_head.convs.0.bias': 3,
+    }
     assert with_current_names(earlier) == {
-        'exits.0.neck.bottlenecks.1.branches.0.0.conv.weight': 1,
-        'exits.0.neck.fuse': 2,
+        'exits.0.adapter.branches.1.branches.0.0.conv.weight': 1,
+        'exits.0.adapter.fusion.convs.0.weight': 2,
+        'exits.1.predictor.convs.0.bias': 3,
     }

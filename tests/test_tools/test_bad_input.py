@@ -69,7 +69,7 @@ def trained(tmp_path_factory) -> Path:
      "unknown loss within one network 'mmmuse.Wasserstein'; available: mmmuse.AdversarialLoss, "
      "mmmuse.AttentionTransferLoss, mmmuse.FitNetLoss, mmmuse.HintLoss"),
     (["model.head.discrepancy.type=mmmuse.KDLoss"], "unknown loss within one network 'mmmuse.KDLoss'"),
-    (["model.taps.depth=4"], 'taps has keys that nothing reads: depth'),
+    (["model.taps.depth=4"], 'taps: unknown keys depth'),
     (["model.head=mi_si"], "unknown variant 'mi_si'; available: mi_x_si, mi_plus_si, byot, ce, "),
 ])  # yapf: disable
 def test_bad_config_is_refused_and_nothing_is_written(tool, only_error, tmp_path, options, said):

@@ -1,8 +1,8 @@
 """Draw figures 2 and 3 of the paper from runs: ``plot_information.py WORK_DIR ... --out FILE.png``.
 
 Upper row: MI loss of each shallow module with the last feature; middle row: SI loss; lower row:
-the length of MUSE's gradient over that of the network's own loss. The dotted line is a
-uninformed Jensen-Shannon critic (2 log 2 nats).
+the length of MUSE's gradient over that of the network's own loss. The dotted line is
+the loss of an untrained Jensen-Shannon critic (2 log 2 nats).
 
 ``--table`` prints these at one step instead, beside the network's own loss, for runs with MUSE and
 without: ``plot_information.py WORK_DIR ... --table --step 300``.
