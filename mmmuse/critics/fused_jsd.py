@@ -84,7 +84,7 @@ class _ConcatJSD(Function):
         factors = (tokens_factor, *(grad for _ in ctx.saved_tensors[1:]))
         grads = (
             (at_least_float32(saved) * factor).to(saved.dtype)
-            for saved, factor in zip(ctx.saved_tensors, factors)
+            for saved, factor in zip(ctx.saved_tensors, factors, strict=True)
         )
         return (*grads, None, None, None)
 

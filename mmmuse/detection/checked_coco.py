@@ -92,7 +92,11 @@ class CheckedCocoDataset(CocoDataset):
         annotations = raw_data_info['raw_ann_info']
         kinds = [self._kind(each, raw_data_info['raw_img_info']) for each in annotations]
         self.box_counts.update(kinds)
-        kept = [each for each, kind in zip(annotations, kinds) if kind in ('inside', 'beyond')]
+        kept = [
+            each
+            for each, kind in zip(annotations, kinds, strict=True)
+            if kind in ('inside', 'beyond')
+        ]
         return super().parse_data_info({**raw_data_info, 'raw_ann_info': kept})
 
     def _kind(self, annotation: dict, image: dict) -> BoxKind:

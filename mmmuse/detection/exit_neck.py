@@ -50,7 +50,7 @@ class ExitNeck(BaseModule):
         self.num_reached = num_reached
         self.bottlenecks = ModuleList(
             SelfDistillNeck([local_channels], width, [stride], **(bottleneck or {}))
-            for width, stride in zip(channels, strides)
+            for width, stride in zip(channels, strides, strict=True)
         )
         self.neck = None if neck is None else MODELS.build(neck)
 

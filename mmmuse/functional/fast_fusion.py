@@ -39,4 +39,4 @@ def fast_normalised_fusion(
         )
     weights = weights.relu()
     weights = weights / (epsilon + weights.sum())
-    return sum(weight * map for weight, map in zip(weights, maps))
+    return sum(weight * map for weight, map in zip(weights, maps, strict=True))

@@ -81,7 +81,7 @@ class AdversarialLoss(DistillLoss):
             discriminator_loss(
                 discriminator(last), discriminator(self._opposed(global_view(exit_map), scale))
             )
-            for discriminator, exit_map in zip(self.discriminators, step.learner.exits)
+            for discriminator, exit_map in zip(self.discriminators, step.learner.exits, strict=True)
         )
         return {'loss_adversarial': self.critic_weight * total}
 

@@ -191,7 +191,7 @@ class CRDLoss(DistillLoss):
         for side, embedded in (('student', own), ('teacher', other)):
             memory = self.get_buffer(f'memory_{side}')
             # Process by process, so that an image that several have seen ends the same in all.
-            for of_process, rows in zip(seen, dist.all_gather(embedded.detach())):
+            for of_process, rows in zip(seen, dist.all_gather(embedded.detach()), strict=True):
                 # Of an image that a process has twice, the last is written in both places: which
                 # of two different ones stays is not defined on a GPU.
                 rows = rows[_last_places(of_process)].to(memory)

@@ -66,7 +66,7 @@ class VIDLoss(FeatureLoss):
         targets = [spec.channels for spec in self.target_specs]
         self.regressors = nn.ModuleList(
             _regressor(local.channels, hidden_channels or target, target)
-            for local, target in zip(self.local_specs, targets)
+            for local, target in zip(self.local_specs, targets, strict=True)
         )
         # The inverse of the softplus in `variance`.
         above = init_variance - _SMALLEST_VARIANCE
@@ -80,7 +80,9 @@ class VIDLoss(FeatureLoss):
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_vid``: ``critic_weight`` times the sum over the modules."""
         scale, total = self.feature_scale(step), 0.0
-        for i, (regressor, (local, target)) in enumerate(zip(self.regressors, self.pairs(step))):
+        for i, (regressor, (local, target)) in enumerate(
+            zip(self.regressors, self.pairs(step), strict=True)
+        ):
             local, target = same_grid(
                 scale_gradient(local, scale),
                 target.detach() if self.detach_last else scale_gradient(target, scale),

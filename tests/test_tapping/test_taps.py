@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from mmmuse.errors import InputError
-from mmmuse.tapping.taps import FeatureTaps, resolve_module
+from mmmuse.tapping.path_hooks import resolve_module
+from mmmuse.tapping.taps import FeatureTaps
 from tests.conftest import small_distiller
 
 
