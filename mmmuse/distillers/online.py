@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmmuse.errors import InputError
 from mmmuse.functional.precision import at_least_float32
-from mmmuse.losses import Edge, add_terms, build_edge
+from mmmuse.losses import Edge, add_terms, build_edge, refuse_mixed_labels
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, Step
 from mmmuse.tapping.taps import TappedNetwork
@@ -175,7 +175,8 @@ class OnlineDistiller(BaseDistiller):
             data_samples: As many.
 
         Raises:
-            InputError: If the batch is too small, or not one view for each peer.
+            InputError: If the batch is too small, not one view for each peer, or views are
+                mixed (Mixup, CutMix).
         """
         batches, networks = self._batches(inputs, data_samples), self.networks
         terms: dict[str, Tensor] = {}
@@ -221,6 +222,8 @@ class OnlineDistiller(BaseDistiller):
                 f'own_views: a batch holds {views} views of each image, one behind the other: set '
                 f"data_preprocessor=dict(type='mmmuse.BatchedDataPreprocessor', num_views={views})"
             )
+        if self.own_views:  # Each view would be mixed with other images.
+            refuse_mixed_labels(data_samples, 'own_views')
         if each < self.min_batch_size:
             raise InputError(
                 f'a batch needs at least {self.min_batch_size} images, got {each}; if a last batch '

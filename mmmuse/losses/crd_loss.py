@@ -11,6 +11,7 @@ from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
 
+from .class_labels import refuse_mixed_labels
 from .distill_loss import DistillLoss
 
 _UNSET = -1.0
@@ -47,7 +48,8 @@ class CRDLoss(DistillLoss):
 
     Raises:
         InputError: If a number is out of its range; in a step, if the training set has not
-            been seen or an image does not say which one it is (``sample_idx``).
+            been seen, an image does not say which one it is (``sample_idx``), or images are
+            mixed (Mixup, CutMix).
 
     Source: "Contrastive Representation Distillation" (Tian et al., ICLR 2020).
     """
@@ -136,6 +138,7 @@ class CRDLoss(DistillLoss):
                 'CRDLoss has not seen the training set: tools/train.py shows it, elsewhere call '
                 'distiller.prepare(labels)'
             )
+        refuse_mixed_labels(step.data_samples, 'CRDLoss')
         indices = [sample.get('sample_idx') for sample in step.data_samples]
         if not all(isinstance(i, Integral) and 0 <= i < self.num_images for i in indices):
             wrong = next(
