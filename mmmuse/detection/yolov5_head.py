@@ -113,6 +113,13 @@ class YOLOv5Head(BaseDenseHead):
             nn.Conv2d(channels, self.num_anchors * (5 + num_classes), 1) for channels in in_channels
         )
 
+    def _apply(self, *args, **kwargs) -> 'YOLOv5Head':
+        # In bfloat16 a side of 373 pixels would become 372.
+        super()._apply(*args, **kwargs)
+        sizes = self.prior_generator.base_sizes
+        self.anchors = torch.tensor(sizes).float().to(self.anchors.device)
+        return self
+
     def init_weights(self) -> None:
         """Initialise, with biases for the prior of objectness and classes.
 
@@ -125,16 +132,9 @@ class YOLOv5Head(BaseDenseHead):
             bias[:, 5:] = log(0.6 / (self.num_classes - 0.99))
 
     def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor]]:
-        """Map each level ``(N, C_l, H_l, W_l)`` to logits ``(N, A, H_l, W_l, 5 + C)``.
-
-        Raises:
-            InputError: If the number of maps is not that of the levels.
-        """
+        """Map each level ``(N, C_l, H_l, W_l)`` to logits ``(N, A, H_l, W_l, 5 + C)``."""
         if len(x) != len(self.convs):
-            raise InputError(
-                f'YOLOv5Head has {len(self.convs)} levels and the neck gave {len(x)} maps: set '
-                'in_channels, anchors and strides of as many levels'
-            )
+            raise InputError(f'YOLOv5Head has {len(self.convs)} levels and got {len(x)} maps')
         return (
             [
                 conv(level).unflatten(1, (self.num_anchors, -1)).permute(0, 1, 3, 4, 2)

@@ -89,4 +89,5 @@ class AdversarialLoss(DistillLoss):
         vector = reverse_gradient(vector, scale)
         if not self.normalize:
             return vector
-        return F.normalize(at_least_float32(vector), dim=1) * vector.shape[1] ** 0.5
+        length = vector.shape[1] ** 0.5
+        return (F.normalize(at_least_float32(vector), dim=1) * length).to(vector.dtype)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmmuse.errors import InputError
 from mmmuse.functional import same_grid, scale_gradient, vid_loss
+from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
 
@@ -75,7 +76,7 @@ class VIDLoss(FeatureLoss):
 
     def variance(self, index: int) -> Tensor:
         """Return the variance of each channel of the target, ``(C_T, )``, of a shallow module's Gaussian."""
-        return F.softplus(self.raw_variances[index].float()) + _SMALLEST_VARIANCE
+        return F.softplus(at_least_float32(self.raw_variances[index])) + _SMALLEST_VARIANCE
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_vid``: ``critic_weight`` times the sum over the modules."""

@@ -679,5 +679,11 @@ def test_a_map_too_many_or_too_few_is_refused():
     head = small_head()
     maps = [torch.zeros(1, 4, 4, 4), torch.zeros(1, 6, 2, 2)]
     for given in (maps[:1], [*maps, maps[1]]):
-        with pytest.raises(InputError, match=rf'has 2 levels and the neck gave {len(given)} maps'):
+        with pytest.raises(InputError, match=rf'has 2 levels and got {len(given)} maps'):
             head(given)
+
+
+def test_in_a_model_of_bfloat16_the_anchors_are_exact():
+    head = YOLOv5Head(CLASSES, [4, 4, 4], priors(OF_COCO, (8, 16, 32))).bfloat16()
+    assert head.anchors.tolist() == [[list(size) for size in level] for level in OF_COCO]
+    assert head.convs[0].weight.dtype == torch.bfloat16
