@@ -81,7 +81,7 @@ rows = [
     dict(
         name=f'{network} {method}',
         config=f'configs/{config.format(network)}.py',
-        paper=dict(zip(_columns[-len(figures.split()) :], figures.split())),
+        paper=dict(zip(_columns[-len(figures.split()) :], figures.split(), strict=True)),
     )
     for network, of_network in _networks.items()
     for (method, config), figures in zip(
@@ -92,5 +92,6 @@ rows = [
             ('MI x SI', 'muse/{}_mi_x_si'),
         ),
         of_network,
+        strict=True,
     )
 ]

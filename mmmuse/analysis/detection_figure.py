@@ -194,7 +194,7 @@ def draw_detections(detections: Detections, classes: Sequence[str], note: str = 
         layout='constrained',
     )
     axes = figure.subplots(1, len(detections.panels), squeeze=False)[0]
-    for axis, panel in zip(axes, detections.panels):
+    for axis, panel in zip(axes, detections.panels, strict=True):
         # A box at 0 begins at the left edge of the first pixel, not at its centre.
         axis.imshow(detections.image, extent=(0, width, height, 0))
         count = len(panel.boxes)

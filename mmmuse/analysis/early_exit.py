@@ -112,7 +112,7 @@ def thresholds_for_cost(
         low, high = (middle, high) if shares(middle) @ usable < wanted else (low, middle)
     thresholds: list[float | None] = [None] * confidence.shape[1]
     remaining = np.arange(len(confidence))
-    for place, share in zip(places[:-1], shares(low)):
+    for place, share in zip(places[:-1], shares(low)[:-1], strict=True):
         count = min(round(share * len(confidence)), len(remaining))
         ordered = remaining[np.argsort(-confidence[remaining, place], kind='stable')]
         if count == 0:

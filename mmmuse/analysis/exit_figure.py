@@ -25,9 +25,9 @@ def draw_accuracy(
     figure, axes = plt.subplots(
         1, len(panels), figsize=(5 * len(panels), 4), squeeze=False, layout='constrained'
     )
-    for axis, (label, curves) in zip(axes[0], panels.items()):
+    for axis, (label, curves) in zip(axes[0], panels.items(), strict=True):
         for name, points in curves.items():
-            axis.plot(*zip(*sorted(points)), marker='o', markersize=4, label=name)
+            axis.plot(*zip(*sorted(points), strict=True), marker='o', markersize=4, label=name)
         if baseline is not None:
             axis.axhline(baseline, color='grey', linestyle='--', label='baseline')
         axis.set_xlabel(label)

@@ -42,7 +42,7 @@ def draw_information(runs: dict[str, Curves], out: Path) -> None:
         layout='constrained',
     )
     for j, (title, peer, curves) in enumerate(columns):
-        for (kind, label), axis in zip(rows, axes[:, j]):
+        for (kind, label), axis in zip(rows, axes[:, j], strict=True):
             _draw(axis, curves_of(curves, peer, kind))
             axis.set_xlabel('training steps')
             axis.set_ylabel(label)
@@ -54,7 +54,7 @@ def draw_information(runs: dict[str, Curves], out: Path) -> None:
     handles = {
         label: handle
         for axis in axes.flat
-        for handle, label in zip(*axis.get_legend_handles_labels())
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc='outside right center')
     figure.savefig(out, dpi=150)

@@ -63,8 +63,10 @@ def read_boxes(files: Mapping[str, tuple[str, ...] | None], image_size: float) -
         left_out += Counter(
             {
                 'ignored': counts['ignored'],
-                'degenerate': counts['empty'] + counts['outside'],
+                'degenerate': counts['empty'] + counts['outside'] + counts['not finite'],
                 'of other classes': counts['of other classes'],
+                'of unknown categories': counts['of unknown categories'],
+                'of unknown images': counts['of unknown images'],
             }
         )
     if not sizes:

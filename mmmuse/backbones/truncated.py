@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dry_run import dry_run
-from mmmuse.tapping.taps import FeatureTaps, resolve_tap, select_tensor
+from mmmuse.tapping.path_hooks import PathHooks, resolve_tap
+from mmmuse.tapping.taps import FeatureTaps, select_tensor
 
 
 @MODELS.register_module()
@@ -50,7 +50,7 @@ class TruncatedBackbone(BaseModule):
         # By thread, as a server may have several, and by path.
         self._reached: dict[int, dict[str, Tensor]] = {}
         dry_run(self.body, self._truncate, input_shape)
-        self._keep_features()
+        self._hooks = self._keep_features()
 
     def _truncate(self, forward: Callable[[], object], shape: tuple[int, ...]) -> None:
         """Remove the modules that a forward does not need, and check that its outputs are equal."""
@@ -71,12 +71,11 @@ class TruncatedBackbone(BaseModule):
             features = taps.pop()
         taps.remove()
         progress.remove_unreached(self.body)
-        handles = self._keep_features()
+        hooks = self._keep_features()
         found = self._features(forward)
-        for handle in handles:
-            handle.remove()
+        hooks.remove()
         expected = [features[path] for path in (*self.outs, self.end)]
-        if not all(torch.equal(*pair) for pair in zip(found, expected)):
+        if not all(torch.equal(*pair) for pair in zip(found, expected, strict=True)):
             raise InputError(
                 f'{type(self.body).__name__} cannot end at {self.end!r}: a later module changes '
                 'its output'
@@ -91,14 +90,14 @@ class TruncatedBackbone(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map images ``(N, C, H, W)`` to the outputs of the modules ``outs`` and, last, ``end``."""
+        if not torch.compiler.is_compiling():
+            self._hooks.follow(self.body)
         # Not self.body(x): tracers record module calls, and this one may end in an error.
         return self._features(lambda: self.body.forward(x))
 
-    def _keep_features(self) -> list[RemovableHandle]:
-        return [
-            resolve_tap(self.body, path).register_forward_hook(partial(self._keep, path))
-            for path in dict.fromkeys([*self.outs, self.end])
-        ]
+    def _keep_features(self) -> PathHooks:
+        paths = (*self.outs, self.end)
+        return PathHooks(self.body, {path: partial(self._keep, path) for path in paths})
 
     def _keep(self, path: str, module: nn.Module, args: Any, output: Any) -> None:
         self._reached.setdefault(get_ident(), {})[path] = select_tensor(path, output)

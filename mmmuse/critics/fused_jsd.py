@@ -61,16 +61,12 @@ class _ConcatJSD(Function):
         gradient_scale: float,
         needs_grad: bool,
     ) -> Tensor:
+        weights = (local_weight, local_bias, hidden_weight, hidden_bias, score_weight, score_bias)
         with torch.autocast(tokens.device.type, enabled=False):
-            step = _Pass(
-                tokens,
-                global_,
-                (local_weight, local_bias, hidden_weight, hidden_bias, score_weight, score_bias),
-                shifts,
-                needs_grad,
-            )
+            step = _Pass(tokens, global_, weights, shifts, needs_grad)
             loss = step.run()
         if needs_grad:
+            ctx.dtypes = [tensor.dtype for tensor in (tokens, global_, *weights)]
             ctx.mean_of_units = step.mean_of_units
             ctx.gradient_scale = gradient_scale
             ctx.save_for_backward(step.tokens_grad, step.global_grad, *step.weight_grads)
@@ -83,8 +79,8 @@ class _ConcatJSD(Function):
         tokens_factor = grad * ctx.gradient_scale
         factors = (tokens_factor, *(grad for _ in ctx.saved_tensors[1:]))
         grads = (
-            (at_least_float32(saved) * factor).to(saved.dtype)
-            for saved, factor in zip(ctx.saved_tensors, factors)
+            (at_least_float32(saved) * factor).to(dtype)
+            for saved, factor, dtype in zip(ctx.saved_tensors, factors, ctx.dtypes, strict=True)
         )
         return (*grads, None, None, None)
 
@@ -92,8 +88,8 @@ class _ConcatJSD(Function):
 class _Pass:
     """One run over the chunks, adding up loss and gradients.
 
-    The tensors of a chunk have the dtype of the projections, bfloat16 under autocast. Scores,
-    softplus, means and the sums of gradients have that of the weights.
+    The tensors of a chunk have the dtype of the projections: bfloat16 under autocast, and in a
+    model of that type. Scores, softplus, means and the sums of gradients are float32 at least.
     """
 
     def __init__(
@@ -111,11 +107,12 @@ class _Pass:
         self.needs_grad = needs_grad
         self.mean_of_units = 1 / (_UNIT * tokens.shape[0] * tokens.shape[1])
         self._buffers: dict[str, Tensor] = {}
-        self.loss = torch.zeros((), dtype=weights[0].dtype, device=tokens.device)
+        summed = torch.promote_types(weights[0].dtype, torch.float32)
+        self.loss = torch.zeros((), dtype=summed, device=tokens.device)
         if needs_grad:
             self.tokens_grad = torch.empty_like(tokens)
-            self.global_grad = torch.zeros_like(global_, dtype=weights[0].dtype)
-            self.weight_grads = tuple(torch.zeros_like(weight) for weight in weights)
+            self.global_grad = torch.zeros_like(global_, dtype=summed)
+            self.weight_grads = tuple(torch.zeros_like(weight, dtype=summed) for weight in weights)
 
     def run(self) -> Tensor:
         num_images, num_locations, _ = self.tokens.shape
@@ -127,17 +124,18 @@ class _Pass:
             local = self.tokens[start : start + step]
             projected = _linear(local, *self.weights[:2])
             grad = self._pairs(projected, images, -1, _UNIT)
+            if self.needs_grad and len(self.shifts) > 1:
+                grad = at_least_float32(grad)
             for shift in self.shifts:
                 partners = (images + shift) % num_images
                 more = self._pairs(projected, partners, 1, _UNIT / len(self.shifts))
                 grad = grad.add_(more) if self.needs_grad else None
             if self.needs_grad:
+                grad = grad.to(local.dtype)
                 local_grad, weight, bias = _linear_backward(grad, local, self.weights[0])
                 self.tokens_grad[start : start + step] = local_grad
                 self.weight_grads[0].add_(weight)
                 self.weight_grads[1].add_(bias)
-        if self.needs_grad:
-            self.global_grad = self.global_grad.to(self.global_.dtype)
         return self.loss * self.mean_of_units
 
     def _pairs(
@@ -170,7 +168,7 @@ class _Pass:
         self.weight_grads[3].add_(bias)
         self.weight_grads[4][0].add_(torch.mv(second_rows.t(), rows_grad))
         self.weight_grads[5].add_(score_grad.sum())
-        self.global_grad.index_add_(0, partners, first_grad.sum(1).to(self.global_grad.dtype))
+        self.global_grad.index_add_(0, partners, first_grad.sum(1, dtype=self.global_grad.dtype))
         return first_grad
 
     def _scratch(self, name: str, shape: torch.Size) -> Tensor:

@@ -120,13 +120,15 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
             images = self._augment(images, data, self._epoch(data))
             labels = labels.repeat(self.num_views)
             indices *= self.num_views
-        data_samples = [_labelled(*pair, view) for pair in zip(labels.split(1), indices)]
+        data_samples = [
+            _labelled(*pair, view) for pair in zip(labels.split(1), indices, strict=True)
+        ]
         inputs = self._normalize(images)
         if self.to_onehot:
             scores = F.one_hot(labels, self.num_classes).float()
             if training and self.batch_augments is not None:
                 inputs, scores = self.batch_augments(inputs, scores)
-            for data_sample, score in zip(data_samples, scores):
+            for data_sample, score in zip(data_samples, scores, strict=True):
                 data_sample.set_gt_score(score)
         return dict(inputs=inputs, data_samples=data_samples)
 
@@ -204,7 +206,7 @@ def crop_and_flip(
     inside[0], inside[1] = images, images.flip(3)
     # All crops are views of this memory with the same strides and different offsets.
     strides = sides.stride()[2:]
-    last = sum((size - 1) * stride for size, stride in zip(images.shape[1:], strides))
+    last = sum((size - 1) * stride for size, stride in zip(images.shape[1:], strides, strict=True))
     crops = sides.as_strided((sides.numel() - last, channels, height, width), (1, *strides))
     columns = torch.where(flips, 2 * padding - columns, columns)
     image = flips * num_images + torch.arange(num_images, device=images.device)

@@ -1,6 +1,6 @@
 import logging
 from collections import Counter
-from math import inf
+from functools import partial
 from typing import Any, Literal
 
 from mmdet.datasets import CocoDataset
@@ -10,16 +10,43 @@ from mmengine.logging import print_log
 from mmmuse.errors import InputError
 from mmmuse.registry import DATASETS
 
-BoxKind = Literal['inside', 'beyond', 'outside', 'empty', 'ignored', 'of other classes']
+from .coco_structure import InvalidCocoError, check_structure, finite_box
+
+BoxKind = Literal[
+    'inside',
+    'beyond',
+    'outside',
+    'empty',
+    'not finite',
+    'ignored',
+    'of other classes',
+    'of unknown categories',
+    'of unknown images',
+]
 _LOGGED: dict[BoxKind, str] = {
     'outside': 'outside their image (left out)',
     'empty': 'without an area (left out)',
+    'not finite': 'with NaN or an infinite number (left out)',
+    'of unknown categories': 'of a category that the file lacks (left out)',
+    'of unknown images': 'of an image that the file lacks (left out)',
     'beyond': 'reaching beyond their image',
 }
 
 
-class _CheckedCategories(COCO):
-    """Checks that the class names are categories of the file, in the same order."""
+class _CheckedFile(COCO):
+    """Checks the content, and that the class names are its categories, in the same order."""
+
+    def __init__(self, annotation_file: str, counts: 'Counter[BoxKind]') -> None:
+        self._counts = counts
+        super().__init__(annotation_file)
+
+    def createIndex(self) -> None:  # noqa: N802 - pycocotools' name
+        check_structure(self.dataset)
+        images = {image['id'] for image in self.dataset['images']}
+        self._counts['of unknown images'] += sum(
+            annotation['image_id'] not in images for annotation in self.dataset['annotations']
+        )
+        super().createIndex()
 
     def get_cat_ids(self, cat_names: Any = (), **options: Any) -> list[int]:
         names = [category['name'] for category in self.dataset['categories']]
@@ -38,9 +65,11 @@ class CheckedCocoDataset(CocoDataset):
     """mmdet's COCO data set with one-line errors for a bad annotation file.
 
     As in mmdet, boxes are left out that are marked as ignored, have no area (or a side below 1
-    pixel), are outside their image or are not of a class of the data set. The log counts boxes
-    without an area, boxes outside, and boxes that reach beyond their image, which are kept (to the
-    right and below by more than the one pixel that some files add).
+    pixel), are outside their image or are not of a class of the data set; and those with NaN or
+    infinite numbers, of an image or a category that the file lacks. One line of the log counts
+    these, except what is marked as ignored or of a class that is not asked for, and boxes that
+    reach beyond their image, which are kept (to the right and below by more than the one pixel
+    that some files add).
 
     Args:
         *args: Those of mmdet's ``CocoDataset``.
@@ -50,26 +79,38 @@ class CheckedCocoDataset(CocoDataset):
         box_counts: Number of boxes of each :data:`BoxKind` in the annotation file.
 
     Raises:
-        InputError: If the annotation file is missing or not a valid COCO file, or its
+        InputError: If the annotation file is missing or not a valid COCO file (an id is given
+            twice, an image has no size, a file name leads out of the image folder), or its
             categories are not the requested classes, in that order.
     """
 
-    COCOAPI = _CheckedCategories
+    def full_init(self) -> None:
+        """Load, filter and serialize the annotations."""
+        try:
+            super().full_init()
+        except RecursionError as error:  # Segmentations that cannot be serialized.
+            raise self._invalid('it is nested too deeply') from error
 
     def load_data_list(self) -> list[dict]:
         """Load the annotations."""
         self.box_counts: Counter[BoxKind] = Counter()
+        self.COCOAPI = partial(_CheckedFile, counts=self.box_counts)
         try:
             data_list = super().load_data_list()
         except InputError:
             raise
         except FileNotFoundError as error:
             raise InputError(f'annotation file not found: {self.ann_file}') from error
-        except (ValueError, AssertionError, LookupError, TypeError) as error:
+        except OSError as error:
             raise InputError(
-                f'{self.ann_file} is not a valid COCO annotation file: '
-                f'{type(error).__name__}: {error}'
+                f'cannot read annotation file {self.ann_file}: {error.strerror or error}'
             ) from error
+        except RecursionError as error:
+            raise self._invalid('it is nested too deeply') from error
+        except InvalidCocoError as error:
+            raise self._invalid(str(error)) from error
+        except (ValueError, AssertionError, LookupError, TypeError, OverflowError) as error:
+            raise self._invalid(f'{type(error).__name__}: {error}') from error
         if not data_list:
             raise InputError(f'{self.ann_file} has no images')
         found = [
@@ -85,6 +126,9 @@ class CheckedCocoDataset(CocoDataset):
             )
         return data_list
 
+    def _invalid(self, why: str) -> InputError:
+        return InputError(f'{self.ann_file} is not a valid COCO annotation file: {why}')
+
     def parse_data_info(self, raw_data_info: dict) -> dict | list[dict]:
         """Read the annotations of one image."""
         if 'img' not in self.data_prefix:
@@ -92,20 +136,28 @@ class CheckedCocoDataset(CocoDataset):
         annotations = raw_data_info['raw_ann_info']
         kinds = [self._kind(each, raw_data_info['raw_img_info']) for each in annotations]
         self.box_counts.update(kinds)
-        kept = [each for each, kind in zip(annotations, kinds) if kind in ('inside', 'beyond')]
+        kept = [
+            each
+            for each, kind in zip(annotations, kinds, strict=True)
+            if kind in ('inside', 'beyond')
+        ]
         return super().parse_data_info({**raw_data_info, 'raw_ann_info': kept})
 
     def _kind(self, annotation: dict, image: dict) -> BoxKind:
-        x, y, width, height = annotation['bbox']
-        right, bottom = x + width, y + height
+        finite = finite_box(annotation)
         if annotation.get('ignore'):
             return 'ignored'
-        if not (annotation.get('area', 1) > 0 and 1 <= width < inf and 1 <= height < inf):
+        if not finite:
+            return 'not finite'
+        x, y, width, height = annotation['bbox']
+        right, bottom = x + width, y + height
+        if not (annotation.get('area', 1) > 0 and width >= 1 and height >= 1):
             return 'empty'
         if right <= 0 or bottom <= 0 or x >= image['width'] or y >= image['height']:
             return 'outside'
         if annotation['category_id'] not in self.cat_ids:
-            return 'of other classes'
+            known = annotation['category_id'] in self.coco.cats
+            return 'of other classes' if known else 'of unknown categories'
         if min(x, y) < 0 or right > image['width'] + 1 or bottom > image['height'] + 1:
             return 'beyond'
         return 'inside'

@@ -12,6 +12,7 @@ from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 from mmmuse.tapping.backbone_outputs import output_paths
 from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.inferred import without_inferred
 
 from .detection_exit import DetectionExit
 
@@ -28,7 +29,8 @@ class DetectionSelfDistiller(SelfDistiller):
     :class:`mmmuse.distillers.SelfDistiller`.
 
     Args:
-        student: Config of one of mmdet's single-stage detectors, or the built one.
+        student: Config of one of mmdet's single-stage detectors, or the built one, which keeps
+            its weights.
         taps: See :class:`mmmuse.distillers.SelfDistiller`; without ``logits``.
         exit: Config of each exit, by default ``dict(type='mmmuse.DetectionExit')`` with the
             neck and head of the student's config. With a built student the config has to
@@ -63,6 +65,7 @@ class DetectionSelfDistiller(SelfDistiller):
         shape = kwargs.get('input_shape')
         self._outputs = [_BACKBONE + path for path in output_paths(student.backbone, shape)]
         super().__init__(student, taps, head=head, extra_taps=self._outputs, **kwargs)
+        student.is_init = not config  # One from a config is initialised by the runner.
         shallow = self.tap_paths.shallow
         numbers = range(1, len(shallow) + 1)
         if exit_modules is None:
@@ -101,10 +104,11 @@ class DetectionSelfDistiller(SelfDistiller):
         inferred = dict(
             local_channels=local.channels,
             channels=[spec.channels for spec in missing],
-            strides=[max(round(local.grid[0] / spec.grid[0]), 1) for spec in missing],
             num_reached=len(reached),
         )
-        return MODELS.build({**inferred, **exit})
+        strides = [max(round(local.grid[0] / spec.grid[0]), 1) for spec in missing]
+        exit = without_inferred(exit, 'exit', **inferred)
+        return MODELS.build({'strides': strides, **exit, **inferred})
 
     def reached_outputs(self, path: str) -> list[str]:
         """Return the paths of the backbone's outputs that exist when a module is done."""
@@ -120,18 +124,18 @@ class DetectionSelfDistiller(SelfDistiller):
         """Return the losses of each exit, ``exit1.loss_bbox``, ..."""
         return {
             f'exit{number}.{name}': loss
-            for number, exit in zip(self.exit_modules, self.exits)
+            for number, exit in zip(self.exit_modules, self.exits, strict=True)
             for name, loss in exit.loss(self._read(features, number), data_samples).items()
         }
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
         """Return the student's predictions with those of the exits, ``exit1_instances``, ..."""
-        with self.taps:
+        with self.tapped:
             predictions = self.student(inputs, data_samples, mode='predict')
             features = self.collect()
-        for number, exit in zip(self.exit_modules, self.exits):
+        for number, exit in zip(self.exit_modules, self.exits, strict=True):
             instances = exit.predict(self._read(features, number), predictions)
-            for sample, of_image in zip(predictions, instances):
+            for sample, of_image in zip(predictions, instances, strict=True):
                 sample.set_field(of_image, f'exit{number}_instances')
         return predictions
 

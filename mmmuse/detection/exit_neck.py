@@ -51,7 +51,7 @@ class ExitNeck(BaseModule):
         # No "neck" or "head" in names: with these custom_keys a user means the student's.
         self.branches = ModuleList(
             SelfDistillNeck([local_channels], width, [stride], **(bottleneck or {}))
-            for width, stride in zip(channels, strides)
+            for width, stride in zip(channels, strides, strict=True)
         )
         self.fusion = None if neck is None else MODELS.build(neck)
 

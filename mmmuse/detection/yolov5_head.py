@@ -113,23 +113,32 @@ class YOLOv5Head(BaseDenseHead):
             nn.Conv2d(channels, self.num_anchors * (5 + num_classes), 1) for channels in in_channels
         )
 
+    def _apply(self, *args, **kwargs) -> 'YOLOv5Head':
+        # In bfloat16 a side of 373 pixels would become 372.
+        super()._apply(*args, **kwargs)
+        sizes = self.prior_generator.base_sizes
+        self.anchors = torch.tensor(sizes).float().to(self.anchors.device)
+        return self
+
     def init_weights(self) -> None:
         """Initialise, with biases for the prior of objectness and classes.
 
         The prior is 8 objects in an image of 640x640, and 0.6 classes of an anchor.
         """
         super().init_weights()
-        for conv, stride in zip(self.convs, self.strides):
+        for conv, stride in zip(self.convs, self.strides, strict=True):
             bias = conv.bias.data.view(self.num_anchors, -1)
             bias[:, 4] = log(8 / (640 / stride) ** 2)
             bias[:, 5:] = log(0.6 / (self.num_classes - 0.99))
 
     def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor]]:
         """Map each level ``(N, C_l, H_l, W_l)`` to logits ``(N, A, H_l, W_l, 5 + C)``."""
+        if len(x) != len(self.convs):
+            raise InputError(f'YOLOv5Head has {len(self.convs)} levels and got {len(x)} maps')
         return (
             [
                 conv(level).unflatten(1, (self.num_anchors, -1)).permute(0, 1, 3, 4, 2)
-                for conv, level in zip(self.convs, x)
+                for conv, level in zip(self.convs, x, strict=True)
             ],
         )
 
@@ -164,7 +173,10 @@ class YOLOv5Head(BaseDenseHead):
         ]
         factor = len(batch_gt_instances) * get_world_size() if self.scale_by_batch else 1
         names = ('loss_bbox', 'loss_obj', 'loss_cls')
-        return {name: sum(of_levels) * factor for name, of_levels in zip(names, zip(*terms))}
+        return {
+            name: sum(of_levels) * factor
+            for name, of_levels in zip(names, zip(*terms, strict=True), strict=True)
+        }
 
     def _loss_of_level(
         self, level: int, logits: Tensor, image: Tensor, boxes: Tensor, labels: Tensor
@@ -250,7 +262,7 @@ class YOLOv5Head(BaseDenseHead):
         cfg = self.test_cfg if cfg is None else cfg
         return [
             self.select(boxes, scores, meta, cfg, rescale, with_nms)
-            for boxes, scores, meta in zip(*self.decode(logits), batch_img_metas)
+            for boxes, scores, meta in zip(*self.decode(logits), batch_img_metas, strict=True)
         ]
 
     def select(

@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -9,6 +11,7 @@ from mmmuse.checkpoints.state_dicts import with_current_names
 from mmmuse.errors import InputError, NonFiniteLossError
 from mmmuse.losses import INFORMATION_TERM
 from mmmuse.registry import MODELS
+from mmmuse.tapping.taps import TappedNetwork
 
 from .own_total import with_own_total
 
@@ -21,7 +24,8 @@ class BaseDistiller(BaseModel):
     Weights saved under the student's own names (any plain checkpoint) load into it.
 
     Args:
-        student: Config of the student, or the built model.
+        student: Config of the student, or the built model, which keeps its weights: a runner
+            does not initialise them again.
         data_preprocessor: For the student, if its config has none.
         init_cfg: MMEngine's, for what is added to the student.
 
@@ -35,12 +39,29 @@ class BaseDistiller(BaseModel):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
+        built = isinstance(student, nn.Module)
         student = build_student(student, data_preprocessor)
         super().__init__(student.data_preprocessor, init_cfg)
         self.student = student
+        if built:
+            student.is_init = True  # MMEngine's runner then keeps its weights.
         self.measures_gradients = False  # Set by InformationLoggerHook for a step.
         self._unchecked: tuple[list[str], Tensor] | None = None
-        self._register_load_state_dict_pre_hook(_accept_other_names)
+        self._register_load_state_dict_pre_hook(_accept_other_names, with_module=True)
+
+    def init_weights(self) -> None:
+        """Initialise the weights, except those of networks that were given as built models."""
+        kept = [
+            module
+            for module in self.modules()
+            if isinstance(module, BaseModel) and module is not self and module.is_init
+        ]
+        # MMEngine applies an init_cfg of the distiller to every module in it.
+        weights = [deepcopy(network.state_dict()) for network in kept] if self.init_cfg else []
+        super().init_weights()
+        if self.init_cfg:
+            for network, values in zip(kept, weights, strict=True):
+                network.load_state_dict(values)
 
     def forward(
         self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
@@ -62,6 +83,21 @@ class BaseDistiller(BaseModel):
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
         """Return the student's predictions."""
         return self.student(inputs, data_samples, mode='predict')
+
+    def train(self, mode: bool = True) -> 'BaseDistiller':
+        """Set the mode, as for any module, and let the taps follow modules that were replaced.
+
+        MMEngine calls it at the start of an epoch: also where it has compiled the step, in which
+        the hooks cannot be moved.
+        """
+        for tapped in self.tapped_networks:
+            tapped.follow()
+        return super().train(mode)
+
+    @property
+    def tapped_networks(self) -> Iterable[TappedNetwork]:
+        """The networks whose features are read."""
+        return ()
 
     @property
     def records_gradient_ratio(self) -> bool:
@@ -139,7 +175,7 @@ class BaseDistiller(BaseModel):
         finite = torch.isfinite(values).tolist()
         bad = [
             f'{name} = {value}'
-            for name, value, ok in zip(names, values.tolist(), finite)
+            for name, value, ok in zip(names, values.tolist(), finite, strict=True)
             if not ok and name != 'loss'
         ]
         if not all(finite):
@@ -176,11 +212,30 @@ def build_student(student: dict | nn.Module, data_preprocessor: dict | None) -> 
     return student
 
 
-def _accept_other_names(state_dict: dict, prefix: str, *args: Any) -> None:
-    """Take the names of earlier versions, and move the student's own names below ``student.``."""
+def _accept_other_names(
+    distiller: BaseDistiller, state_dict: dict, prefix: str, *args: Any
+) -> None:
+    """Take other files than a whole state dict of this version.
+
+    A file may have the names of earlier versions, the student's names without ``student.`` (a
+    plain checkpoint), the distiller's own names alone (the key ``distiller`` of a checkpoint), or
+    both of the latter.
+    """
     names = [name for name in state_dict if name.startswith(prefix)]
     if any(name.startswith(f'{prefix}student.') for name in names):
         with_current_names(state_dict, prefix)
         return
+    of_student = distiller.student.state_dict().keys()
+    parts = {name for name, _ in distiller.named_children()} - {'student'}
+
+    def is_own(name: str) -> bool:
+        return name not in of_student and name.partition('.')[0] in parts
+
+    current = with_current_names({name.removeprefix(prefix): None for name in names})
+    if names and all(map(is_own, current)):
+        with_current_names(state_dict, prefix)
+        return
     for name in names:
-        state_dict[f'{prefix}student.{name[len(prefix) :]}'] = state_dict.pop(name)
+        own = name.removeprefix(prefix)
+        if not is_own(own):
+            state_dict[f'{prefix}student.{own}'] = state_dict.pop(name)

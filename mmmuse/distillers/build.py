@@ -69,5 +69,4 @@ def distill(
         neck=dict(type='mmmuse.SelfDistillNeck'),
         input_shape=input_shape,
     )
-    model._is_init = True
     return distiller.train()

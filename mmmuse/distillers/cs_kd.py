@@ -1,7 +1,7 @@
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
-from mmmuse.losses import class_labels
+from mmmuse.losses import class_labels, refuse_mixed_labels
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, Step
 
@@ -30,8 +30,8 @@ class CSKDDistiller(LogitsDistiller):
         **kwargs: Those of :class:`SelfDistiller`.
 
     Raises:
-        InputError: If the temperature is not above 0, a batch is odd, or the
-            first batch holds a pair of two classes.
+        InputError: If the temperature is not above 0, a batch is odd or has mixed
+            images (Mixup, CutMix), or the first batch holds a pair of two classes.
 
     Source: "Regularizing Class-wise Predictions via Self-knowledge Distillation"
     (Yun et al., CVPR 2020), equation 2.
@@ -63,13 +63,14 @@ class CSKDDistiller(LogitsDistiller):
         return self.with_added_losses(losses, features, data_samples, own)
 
     def check_batch(self, data_samples: list) -> None:
-        """Refuse a batch that is too small, odd, or, if it is the first, of other pairs."""
+        """Refuse a batch that is too small, odd, mixed, or, if it is the first, of other pairs."""
         super().check_batch(data_samples)
         if len(data_samples) % 2:
             raise InputError(
                 f'CSKDDistiller needs pairs of one class, got a batch of {len(data_samples)}: set '
                 "train_dataloader.sampler.type='mmmuse.ClassPairSampler' and an even batch_size"
             )
+        refuse_mixed_labels(data_samples, 'CSKDDistiller')
         if self._pairs_seen:  # Looking at labels on a GPU waits for it: once is enough.
             return
         labels = class_labels(data_samples, 'CSKDDistiller')

@@ -2,7 +2,7 @@ from torch import Tensor, nn
 
 from mmmuse.errors import InputError
 from mmmuse.functional import linear_mmd_loss, symmetric_kl
-from mmmuse.losses import class_labels
+from mmmuse.losses import class_labels, refuse_mixed_labels
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures
 
@@ -35,8 +35,8 @@ class DDGSDDistiller(LogitsDistiller):
 
     Raises:
         InputError: If the temperature is not above 0, ``taps.last`` is missing,
-            or a batch is not two views of the same images: odd, or, in the first
-            batch, with other labels.
+            or a batch is not two views of the same images: odd, mixed (Mixup,
+            CutMix), or, in the first batch, with other labels.
 
     Source: "Data-Distortion Guided Self-Distillation for Deep Neural Networks"
     (Xu and Liu, AAAI 2019).
@@ -71,9 +71,10 @@ class DDGSDDistiller(LogitsDistiller):
         }
 
     def check_batch(self, data_samples: list) -> None:
-        """Refuse a batch that is too small, odd, or, if it is the first, of other views."""
+        """Refuse a batch that is too small, odd, mixed, or, if it is the first, of other views."""
         half, odd = divmod(len(data_samples), 2)
         super().check_batch(data_samples[: half + odd])
+        refuse_mixed_labels(data_samples, 'DDGSDDistiller')
         if not odd and self._views_seen:  # Looking at labels on a GPU waits for it.
             return
         if not odd:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dry_run import dry_run, frozen_in_eval
-from mmmuse.tapping.taps import resolve_tap, select_tensor
+from mmmuse.tapping.path_hooks import PathHooks
+from mmmuse.tapping.taps import select_tensor
 
 from .self_distiller import SelfDistiller
 
@@ -56,8 +57,13 @@ class EarlyExitClassifier(SelfDistiller):
     ) -> None:
         super().__init__(student, *args, **kwargs)
         self._states: dict[int, _ExitState] = {}  # By thread: a server may have several.
-        for i, path in enumerate(self.tap_paths.shallow):
-            resolve_tap(self.student, path).register_forward_hook(partial(self._at_exit, i, path))
+        self._exit_hooks = PathHooks(
+            self.student,
+            {
+                path: partial(self._at_exit, i, path)
+                for i, path in enumerate(self.tap_paths.shallow)
+            },
+        )
         self.set_thresholds(thresholds)
         with frozen_in_eval(self):
             dry_run(self.student, self._check_exits, kwargs.get('input_shape'), mode='tensor')
@@ -101,7 +107,7 @@ class EarlyExitClassifier(SelfDistiller):
         if data_samples is None:
             data_samples = [DataSample() for _ in scores]
         for data_sample, score, label, exit in zip(
-            data_samples, scores, scores.argmax(1, keepdim=True), exits.tolist()
+            data_samples, scores, scores.argmax(1, keepdim=True), exits.tolist(), strict=True
         ):
             data_sample.set_pred_score(score).set_pred_label(label)
             data_sample.set_field(exit, 'exit')
@@ -127,6 +133,7 @@ class EarlyExitClassifier(SelfDistiller):
     def _run(
         self, images: Tensor, enabled: set[int], decide: Callable[[int, Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
+        self._exit_hooks.follow(self.student)
         with self._active(_ExitState(len(images), images.device, enabled, decide)) as state:
             with suppress(_BatchDone):
                 state.take(len(self.head.exits), self.student(images, mode='tensor'))
@@ -209,7 +216,7 @@ class _ExitState:
         """Return logits and exit numbers in the order of the batch."""
         if len(self.results) == 1:
             return self.results[0][1:]
-        images, logits, exits = (torch.cat(parts) for parts in zip(*self.results))
+        images, logits, exits = (torch.cat(parts) for parts in zip(*self.results, strict=True))
         order = images.argsort()
         return logits[order], exits[order]
 

@@ -4,6 +4,7 @@ from mmmuse.errors import InputError
 from mmmuse.functional import attention_transfer_loss, global_view, map_view
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, Step
+from mmmuse.tapping.inferred import without_inferred
 
 from .logits_distiller import LogitsDistiller, classifier_losses
 
@@ -59,8 +60,9 @@ class FRSKDDistiller(LogitsDistiller):
         self.kd = self.build_kd(temperature, kd_weight)
         self.attention_weight = attention_weight
         self.detach_features = detach_features
-        pyramid = {'type': 'mmmuse.BiFPN', 'in_channels': self._map_channels(), **(pyramid or {})}
-        self.pyramid = MODELS.build(pyramid)
+        channels = dict(in_channels=self._map_channels())
+        pyramid = without_inferred(pyramid or {}, 'pyramid', **channels)
+        self.pyramid = MODELS.build({'type': 'mmmuse.BiFPN', **pyramid, **channels})
         self.classifier = self.build_classifier(self.pyramid.out_channels[-1])
         for part in (self.pyramid, self.classifier):
             part.to(next(self.student.parameters()))
@@ -82,7 +84,9 @@ class FRSKDDistiller(LogitsDistiller):
         maps = [map_view(feature) for feature in (*features.shallow, features.last)]
         refined = self.pyramid([map.detach() for map in maps] if self.detach_features else maps)
         logits = self.classifier((global_view(refined[-1]),))
-        attention = sum(attention_transfer_loss(map, target) for map, target in zip(maps, refined))
+        attention = sum(
+            attention_transfer_loss(map, target) for map, target in zip(maps, refined, strict=True)
+        )
         return {
             **classifier_losses('self_teacher', self.classifier, logits, data_samples),
             **self.kd(Step(features, DistillFeatures(logits=logits))),

@@ -60,7 +60,7 @@ class LogitsDistiller(SelfDistiller):
         Call it after the step's own forward: under autocast the weights are
         cast once, and the first forward decides whether the casts give a gradient.
         """
-        with self.taps:
+        with self.tapped:
             self.student(inputs, mode='tensor')
             return self.taps.pop()[self.tap_paths.logits]
 

@@ -9,7 +9,7 @@ from mmmuse.losses import build_edge
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import Step
 
-from .base import build_student, task_scale
+from .base import task_scale
 from .input_conversion import InputConversion
 from .self_distiller import SelfDistiller
 from .teacher import Teacher, build_teacher_network
@@ -31,7 +31,7 @@ class OfflineDistiller(SelfDistiller):
     builds it again from its own file.
 
     Args:
-        student: Config of the student, or the built model.
+        student: Config of the student, or the built model, which keeps its weights.
         teacher: Config of the teacher's model or its whole config, the path of its
             config file (relative to the config that names it, if ``tools/train.py``
             reads that) or ``'mmpretrain::...'``; or the built model, with its weights.
@@ -91,8 +91,8 @@ class OfflineDistiller(SelfDistiller):
             raise InputError(
                 "OfflineDistiller needs losses, a list such as [dict(type='mmmuse.KDLoss')]"
             )
-        student = build_student(student, data_preprocessor)
-        super().__init__(student, taps, head, neck, input_shape, init_cfg=init_cfg)
+        super().__init__(student, taps, head, neck, input_shape, data_preprocessor, init_cfg)
+        student = self.student
         if teacher_cache is not None:
             self.teacher = TeacherCache(teacher_cache, student.data_preprocessor)
         elif teacher is None:

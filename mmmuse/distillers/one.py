@@ -11,8 +11,8 @@ from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dry_run import dry_run, frozen_in_eval
 from mmmuse.tapping.features import DistillFeatures, Step
+from mmmuse.tapping.path_hooks import resolve_module, resolve_tap
 from mmmuse.tapping.progress import training_progress
-from mmmuse.tapping.taps import resolve_module, resolve_tap
 
 from .base import build_student
 from .logits_distiller import LogitsDistiller, classifier_losses
@@ -110,7 +110,7 @@ class ONEDistiller(LogitsDistiller):
             # A blank image could give zeros everywhere, whatever the tail is.
             parameter = next(self.student.parameters())
             image = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-            with self.taps:
+            with self.tapped:
                 self.student(image.to(parameter), mode='tensor')
                 return self.taps.pop()[after], classified.pop()
 
@@ -141,7 +141,7 @@ class ONEDistiller(LogitsDistiller):
         logits = [features.logits, *self._branch_logits(shared)]
         mix = mixed_logits(logits, self.gate(shared))
         losses = classifier_losses('mix', self.classifiers[0], mix, data_samples)
-        for b, (classifier, own) in enumerate(zip(self.classifiers, logits[1:]), 2):
+        for b, (classifier, own) in enumerate(zip(self.classifiers, logits[1:], strict=True), 2):
             losses.update(classifier_losses(f'branch{b}', classifier, own, data_samples))
         ramp = sigmoid_ramp(training_progress() / self.ramp) if self.ramp else 1.0
         for b, own in enumerate(logits, 1):
@@ -152,7 +152,7 @@ class ONEDistiller(LogitsDistiller):
     def _branch_logits(self, shared: Tensor) -> list[Tensor]:
         return [
             classifier((global_view(tail(shared)),))
-            for tail, classifier in zip(self.branches, self.classifiers)
+            for tail, classifier in zip(self.branches, self.classifiers, strict=True)
         ]
 
 

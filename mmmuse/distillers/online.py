@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmmuse.errors import InputError
 from mmmuse.functional.precision import at_least_float32
-from mmmuse.losses import Edge, add_terms, build_edge
+from mmmuse.losses import Edge, add_terms, build_edge, refuse_mixed_labels
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, Step
 from mmmuse.tapping.taps import TappedNetwork
@@ -41,10 +41,11 @@ class OnlineDistiller(BaseDistiller):
     Args:
         peers: ``dict(a=dict(model=..., taps=...), b=...)``, or a list of such dicts with a
             ``name``; at least two. ``model`` is the config of a network, the path of its
-            config file, ``'mmpretrain::...'``, or the built model; ``taps`` are as for
-            :class:`mmmuse.distillers.OfflineDistiller`. ``losses`` replace the shared ones
-            for that peer as the one that learns; ``input_size`` and ``channel_order`` are
-            those of :class:`InputConversion`, ``input_shape`` that of the dry run.
+            config file, ``'mmpretrain::...'``, or the built model, which keeps its weights;
+            ``taps`` are as for :class:`mmmuse.distillers.OfflineDistiller`. ``losses`` replace the
+            shared ones for that peer as the one that learns; ``input_size`` and
+            ``channel_order`` are those of :class:`InputConversion`, ``input_shape`` that of
+            the dry run.
         losses: Configs of the losses of every ordered pair; see
             :class:`mmmuse.distillers.OfflineDistiller`. There is ``mmmuse.KDCLLoss`` too,
             which reads the mean of all logits.
@@ -95,6 +96,8 @@ class OnlineDistiller(BaseDistiller):
         }
         networks[first].data_preprocessor = preprocessor
         super().__init__(networks[first], init_cfg=init_cfg)
+        for name, peer in peers.items():  # Those from configs are initialised by the runner.
+            networks[name].is_init = isinstance(peer['model'], nn.Module)
         self.peers = ModuleDict({name: networks[name] for name in others})
         self.conversions = nn.ModuleDict(conversions)
         self.own_weight = own_weight
@@ -142,6 +145,11 @@ class OnlineDistiller(BaseDistiller):
         return {first: self.student, **{name: self.peers[name] for name in others}}
 
     @property
+    def tapped_networks(self) -> Iterable[TappedNetwork]:
+        """The peers with their taps."""
+        return self.tapped.values()
+
+    @property
     def _losses(self) -> list[nn.Module]:
         return [
             loss
@@ -174,16 +182,17 @@ class OnlineDistiller(BaseDistiller):
             data_samples: As many.
 
         Raises:
-            InputError: If the batch is too small, or not one view for each peer.
+            InputError: If the batch is too small, not one view for each peer, or views are
+                mixed (Mixup, CutMix).
         """
-        batches = self._batches(inputs, data_samples)
+        batches, networks = self._batches(inputs, data_samples), self.networks
         terms: dict[str, Tensor] = {}
         features: dict[str, DistillFeatures] = {}
         own: dict[str, dict] = {}
         for name, tapped in self.tapped.items():
             images, samples = batches[name]
-            with tapped.taps:
-                losses = tapped.network(self.conversions[name](images), samples, mode='loss')
+            with tapped:
+                losses = networks[name](self.conversions[name](images), samples, mode='loss')
                 features[name] = tapped.collect()
             own[name] = with_own_total(
                 {
@@ -228,6 +237,8 @@ class OnlineDistiller(BaseDistiller):
                 f'own_views: a batch holds {views} views of each image, one after the other: set '
                 f"data_preprocessor=dict(type='mmmuse.BatchedDataPreprocessor', num_views={views})"
             )
+        if self.own_views:  # Each view would be mixed with other images.
+            refuse_mixed_labels(data_samples, 'own_views')
         if each < self.min_batch_size:
             raise InputError(
                 f'a batch needs at least {self.min_batch_size} images, got {each}; if a last batch '
@@ -236,7 +247,7 @@ class OnlineDistiller(BaseDistiller):
         starts = [i * each if self.own_views else 0 for i in range(len(self.tapped))]
         return {
             name: (inputs[start : start + each], data_samples[start : start + each])
-            for name, start in zip(self.tapped, starts)
+            for name, start in zip(self.tapped, starts, strict=True)
         }
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
@@ -250,10 +261,10 @@ class OnlineDistiller(BaseDistiller):
             for name, network in self.networks.items()
         }
         results = []
-        for of_peers in zip(*predictions.values()):
+        for of_peers in zip(*predictions.values(), strict=True):
             result = of_peers[0].clone()
             peers = BaseDataElement()
-            for name, prediction in zip(predictions, of_peers):
+            for name, prediction in zip(predictions, of_peers, strict=True):
                 peers.set_field(prediction, name)
             result.set_field(peers, 'peers')
             results.append(result)

@@ -116,6 +116,6 @@ def with_softened_targets(data_samples: list, scores: Tensor, weight: float) -> 
         targets = F.one_hot(labels, scores.shape[1])
     mixed = (1 - weight) * targets.to(scores) + weight * scores
     copies = [data_sample.new() for data_sample in data_samples]
-    for copy, score in zip(copies, mixed):
+    for copy, score in zip(copies, mixed, strict=True):
         copy.set_field(score, 'gt_score', dtype=Tensor)
     return copies

@@ -8,10 +8,11 @@ from mmmuse.heads.variants import variant_parts
 from mmmuse.losses import add_terms
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, Step
+from mmmuse.tapping.inferred import without_inferred
 from mmmuse.tapping.tap_paths import TapPaths
 from mmmuse.tapping.taps import FeatureTaps, TappedNetwork
 
-from .base import BaseDistiller, build_student, task_scale
+from .base import BaseDistiller, task_scale
 from .gradient_ratio import gradient_ratio
 
 
@@ -26,7 +27,7 @@ class SelfDistiller(BaseDistiller):
 
     Args:
         student: Config of any mmpretrain classifier (or other OpenMMLab model),
-            or the built model.
+            or the built model, which keeps its weights.
         taps: ``dict(modules=[...], last=..., logits=...)``: paths of the shallow
             modules, of the module whose output is the last feature, and of the
             module whose output is the class logits (None without exits). Or
@@ -67,14 +68,13 @@ class SelfDistiller(BaseDistiller):
         init_cfg: dict | None = None,
         extra_taps: Sequence[str] = (),
     ) -> None:
-        student = build_student(student, data_preprocessor)
         if head is None and not self.has_own_losses:
             raise InputError(f'{type(self).__name__} needs a head, the losses that it adds')
         if isinstance(head, str):
             head, neck = variant_parts(head, neck)
-        super().__init__(student, init_cfg=init_cfg)
+        super().__init__(student, data_preprocessor, init_cfg)
         self.tapped = TappedNetwork(
-            student, taps, input_shape, needs_features=head is not None, extra=extra_taps
+            self.student, taps, input_shape, needs_features=head is not None, extra=extra_taps
         )
         # Not "head" and "neck": paramwise_cfg.custom_keys of these names mean the student's.
         self.muse = self.adapters = None
@@ -84,7 +84,7 @@ class SelfDistiller(BaseDistiller):
         elif neck is not None:
             raise InputError('the neck goes with a head: without one, set neck=None')
         for part in filter(None, (self.muse, self.adapters)):
-            part.to(next(student.parameters()))  # Its device and type.
+            part.to(next(self.student.parameters()))  # Its device and type.
 
     @property
     def head(self) -> nn.Module | None:
@@ -95,6 +95,11 @@ class SelfDistiller(BaseDistiller):
     def neck(self) -> nn.Module | None:
         """The exits' bottlenecks; their parameters are named ``adapters``."""
         return self.adapters
+
+    @property
+    def tapped_networks(self) -> tuple[TappedNetwork, ...]:
+        """The student with its taps."""
+        return (self.tapped,)
 
     @property
     def taps(self) -> FeatureTaps:
@@ -113,7 +118,7 @@ class SelfDistiller(BaseDistiller):
 
     def _build_head(self, head: dict) -> nn.Module:
         specs = self.tapped.specs
-        head = _without_inferred(
+        head = without_inferred(
             head,
             'head',
             local_channels=[spec.channels for spec in specs.shallow],
@@ -144,7 +149,7 @@ class SelfDistiller(BaseDistiller):
             strides=exit_strides(specs.shallow, specs.last),
             num_prefix_tokens=[spec.num_prefix_tokens for spec in specs.shallow],
         )
-        neck = _without_inferred(neck, 'neck', **inferred)
+        neck = without_inferred(neck, 'neck', **inferred)
         neck = MODELS.build({**defaults, **neck, **inferred})
         # An unused neck has been checked, but its parameters would get no gradient.
         return neck if self.head.reads_exits else None
@@ -181,7 +186,7 @@ class SelfDistiller(BaseDistiller):
         self, inputs: Tensor, data_samples: list
     ) -> tuple[dict[str, Tensor], DistillFeatures]:
         """Return the student's losses of N images, and the features of that forward."""
-        with self.taps:
+        with self.tapped:
             return super().loss(inputs, data_samples), self.collect()
 
     def own_losses(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
@@ -223,13 +228,13 @@ class SelfDistiller(BaseDistiller):
         """Return the student's predictions, with ``exit_scores`` where there are exits."""
         if self.head is None or not self.head.exits:
             return super().predict(inputs, data_samples)
-        with self.taps:
+        with self.tapped:
             predictions = super().predict(inputs, data_samples)
             features = self.collect()
         return self.head.predict(features, predictions)
 
     def collect(self) -> DistillFeatures:
-        """Return the features of the forward just run inside ``with self.taps:``."""
+        """Return the features of the forward just run inside ``with self.tapped:``."""
         features = self.tapped.collect()
         if self.neck is not None:
             features.exits = self.neck(features.shallow)
@@ -241,17 +246,3 @@ def exit_strides(specs: Sequence[FeatureSpec], last: FeatureSpec) -> list[int]:
     grids = [spec.grid for spec in specs if spec.grid]
     target = last.grid if last.grid not in (None, (1, 1)) else min(grids, default=(1, 1))
     return [max(round(spec.grid[0] / target[0]), 1) if spec.grid else 1 for spec in specs]
-
-
-def _without_inferred(config: dict, part: str, **inferred: object) -> dict:
-    """Return a part's config without what is inferred; what it gives of it has to agree."""
-    for name, value in inferred.items():
-        given = config.get(name)
-        if isinstance(given, Sequence):
-            given = list(given)
-        if given is not None and value is not None and given != value:
-            raise InputError(
-                f'{part}.{name} is {given} in the config and {value} in the tapped '
-                'features; leave it out to have it inferred'
-            )
-    return {name: value for name, value in config.items() if inferred.get(name) is None}

@@ -7,6 +7,7 @@ from torch import Tensor
 from mmmuse.critics import CriticScores
 from mmmuse.errors import InputError
 from mmmuse.functional import donsker_varadhan_loss, logmeanexp
+from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
 
 from .information_estimator import InformationEstimator
@@ -46,6 +47,13 @@ class DonskerVaradhan(InformationEstimator):
         if momentum is not None:
             self.register_buffer('log_mean_exp', torch.zeros(()))
             self.register_buffer('num_batches', torch.zeros((), dtype=torch.long))
+
+    def _apply(self, *args, **kwargs) -> 'DonskerVaradhan':
+        # In bfloat16 a small momentum would not change the average any more.
+        super()._apply(*args, **kwargs)
+        if self.momentum is not None:
+            self.log_mean_exp = at_least_float32(self.log_mean_exp)
+        return self
 
     def loss(self, scores: CriticScores) -> Tensor:
         """Return the loss of a batch's scores, a scalar."""

@@ -83,7 +83,7 @@ def normalized_batches(
 
 def common_shape(batches: Iterable[dict]) -> tuple[int, ...]:
     """Return the smallest shape ``(C, H, W)`` that images of all batches fit into."""
-    return tuple(map(max, zip(*(batch['inputs'].shape[1:] for batch in batches))))
+    return tuple(map(max, zip(*(batch['inputs'].shape[1:] for batch in batches), strict=True)))
 
 
 def padded(batch: dict, shape: Sequence[int], value: float) -> dict:

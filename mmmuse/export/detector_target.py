@@ -52,7 +52,7 @@ def onnx_predictions(run: Function, head: Any, with_nms: bool) -> Predict:
         if not with_nms:
             return [
                 head.select(boxes, scores, meta, head.test_cfg, rescale=True)
-                for boxes, scores, meta in zip(*outputs, metas)
+                for boxes, scores, meta in zip(*outputs, metas, strict=True)
             ]
         boxes, scores, labels, images = outputs
         return [
@@ -121,7 +121,7 @@ def check_boxes_match(
     """
     compared = 0
     for batch in batches:
-        for found, wanted in zip(predict(batch), expected(batch)):
+        for found, wanted in zip(predict(batch), expected(batch), strict=True):
             cut_off = _cut_off(wanted, cfg or {})
             differ = count_other_boxes(found, wanted, cut_off)
             differ += count_other_boxes(wanted, found, cut_off)

@@ -18,7 +18,7 @@ _BACKBONE = 'backbone.'
 def exits_of(distiller: SelfDistiller) -> dict[int, nn.Module]:
     """Return the exits, without the full network, by the number of the module that each follows."""
     if hasattr(distiller, 'exit_modules'):  # A DetectionSelfDistiller.
-        return dict(zip(distiller.exit_modules, distiller.exits))
+        return dict(zip(distiller.exit_modules, distiller.exits, strict=True))
     return dict(enumerate(distiller.head.exits, 1))
 
 
@@ -134,7 +134,7 @@ def exit_logits(distiller: SelfDistiller, images: Tensor) -> list[Tensor]:
         distiller: With exits; in eval mode for evaluation.
         images: ``(N, C, H, W)``, normalized.
     """
-    with distiller.taps:
+    with distiller.tapped:
         distiller.student(images, mode='tensor')
         features = distiller.collect()
     return [*distiller.head.exit_logits(features), features.logits]

@@ -149,7 +149,7 @@ def evaluate(
         total += len(batch['data_samples'])
         for name, predict in forms.items():
             samples = [sample.clone() for sample in batch['data_samples']]
-            for sample, prediction in zip(samples, predict(batch)):
+            for sample, prediction in zip(samples, predict(batch), strict=True):
                 setattr(sample, field, prediction)
             evaluators[name].dataset_meta = images.metainfo
             evaluators[name].process(samples, batch)

@@ -4,6 +4,8 @@ from torch import Tensor
 
 from mmmuse.errors import InputError
 
+from .precision import at_least_float32
+
 
 def fast_normalised_fusion(
     maps: Sequence[Tensor], weights: Tensor, epsilon: float = 1e-4
@@ -12,6 +14,8 @@ def fast_normalised_fusion(
 
     .. math::
         O = \sum_i \frac{\max(w_i, 0)}{\epsilon + \sum_j \max(w_j, 0)} \, I_i
+
+    The weights and the sum are float32 at least; the mean has the type of the maps.
 
     Args:
         maps: K maps of one shape, e.g. ``(N, C, H, W)``.
@@ -37,6 +41,7 @@ def fast_normalised_fusion(
             f'fast_normalised_fusion needs one weight for each of {len(maps)} maps, got shape '
             f'{tuple(weights.shape)}'
         )
-    weights = weights.relu()
+    weights = at_least_float32(weights).relu()
     weights = weights / (epsilon + weights.sum())
-    return sum(weight * map for weight, map in zip(weights, maps))
+    mean = sum(weight * at_least_float32(map) for weight, map in zip(weights, maps, strict=True))
+    return mean.to(maps[0].dtype)

@@ -110,7 +110,7 @@ def same_grid(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         (torch.Size([1, 2, 4, 2]), torch.Size([1, 3, 4, 2]))
     """
     first, second = map_view(first), map_view(second)
-    grid = tuple(min(sizes) for sizes in zip(first.shape[2:], second.shape[2:]))
+    grid = tuple(min(sizes) for sizes in zip(first.shape[2:], second.shape[2:], strict=True))
     return tuple(
         feature if feature.shape[2:] == grid else F.adaptive_avg_pool2d(feature, grid)
         for feature in (first, second)

@@ -11,6 +11,7 @@ from mmmuse.functional import global_view
 from mmmuse.losses import build_edge, build_loss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
+from mmmuse.tapping.inferred import without_inferred
 
 
 @MODELS.register_module()
@@ -83,13 +84,10 @@ class MUSEHead(BaseModule):
                     'exits out with ce_weight=0, kd_weight=0'
                 )
             exit = {'type': 'mmpretrain.LinearClsHead', '_scope_': 'mmpretrain', **(exit or {})}
+            inferred = dict(num_classes=classes, in_channels=specs.last.channels)
+            exit = without_inferred(exit, 'head.exit', **inferred)
             for _ in specs.shallow:
-                self.exits.append(
-                    MODELS.build(
-                        deepcopy(exit),
-                        default_args=dict(num_classes=classes, in_channels=specs.last.channels),
-                    )
-                )
+                self.exits.append(MODELS.build(deepcopy(exit), default_args=inferred))
         configs = [discrepancy] if isinstance(discrepancy, dict) else discrepancy or []
         self.discrepancies = build_edge(configs, specs, specs)
         if not self.exits and not self.discrepancies:
@@ -119,7 +117,9 @@ class MUSEHead(BaseModule):
             InputError: If the number of features is not that of the exits.
         """
         losses = {}
-        for i, (exit, logits) in enumerate(zip(self.exits, self.exit_logits(features)), 1):
+        for i, (exit, logits) in enumerate(
+            zip(self.exits, self.exit_logits(features), strict=True), 1
+        ):
             if self.ce_weight:
                 task = exit._get_loss(logits, data_samples)
                 losses[f'exit{i}.loss_ce'] = self.ce_weight * task.pop('loss')
@@ -145,6 +145,6 @@ class MUSEHead(BaseModule):
     def predict(self, features: DistillFeatures, data_samples: list) -> list:
         """Add ``exit_scores`` ``(T - 1, K)``, softmax of each exit's logits, to N samples."""
         scores = torch.stack([logits.softmax(-1) for logits in self.exit_logits(features)], 1)
-        for data_sample, score in zip(data_samples, scores):
+        for data_sample, score in zip(data_samples, scores, strict=True):
             data_sample.set_field(score, 'exit_scores')
         return data_samples

@@ -2,7 +2,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from .build import build_edge, build_loss
-from .class_labels import class_labels
+from .class_labels import class_labels, refuse_mixed_labels
 from .distill_loss import DistillLoss, Edge, FeatureLoss, add_terms
 from .muse_loss import INFORMATION_TERM
 
@@ -15,6 +15,7 @@ __all__ = [
     'build_edge',
     'build_loss',
     'class_labels',
+    'refuse_mixed_labels',
 ]
 
 # A new loss is one file: its class is registered, and offered here, by being in this folder.

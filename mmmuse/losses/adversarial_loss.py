@@ -81,7 +81,7 @@ class AdversarialLoss(DistillLoss):
             discriminator_loss(
                 discriminator(last), discriminator(self._opposed(global_view(exit_map), scale))
             )
-            for discriminator, exit_map in zip(self.discriminators, step.learner.exits)
+            for discriminator, exit_map in zip(self.discriminators, step.learner.exits, strict=True)
         )
         return {'loss_adversarial': self.critic_weight * total}
 
@@ -89,4 +89,5 @@ class AdversarialLoss(DistillLoss):
         vector = reverse_gradient(vector, scale)
         if not self.normalize:
             return vector
-        return F.normalize(at_least_float32(vector), dim=1) * vector.shape[1] ** 0.5
+        length = vector.shape[1] ** 0.5
+        return (F.normalize(at_least_float32(vector), dim=1) * length).to(vector.dtype)

@@ -93,5 +93,6 @@ class AFDLoss(DistillLoss):
 
     def _score(self, maps: Tensor) -> Tensor:
         if self.normalize:
-            maps = F.normalize(at_least_float32(maps), dim=1) * maps.shape[1] ** 0.5
+            length = maps.shape[1] ** 0.5
+            maps = (F.normalize(at_least_float32(maps), dim=1) * length).to(maps.dtype)
         return self.discriminator(maps)

@@ -11,6 +11,7 @@ from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
 
+from .class_labels import refuse_mixed_labels
 from .distill_loss import DistillLoss
 
 _UNSET = -1.0
@@ -47,7 +48,8 @@ class CRDLoss(DistillLoss):
 
     Raises:
         InputError: If a number is out of its range; in a step, if the training set has not
-            been seen or an image does not say which one it is (``sample_idx``).
+            been seen, an image does not say which one it is (``sample_idx``), or images are
+            mixed (Mixup, CutMix).
 
     Source: "Contrastive Representation Distillation" (Tian et al., ICLR 2020).
     """
@@ -117,6 +119,14 @@ class CRDLoss(DistillLoss):
         ):
             self.register_buffer(name, value.to(device), persistent=False)
 
+    def _apply(self, *args, **kwargs) -> 'CRDLoss':
+        # In bfloat16 the constants of a whole training would be off by up to 0.4 %.
+        super()._apply(*args, **kwargs)
+        for side in ('student', 'teacher') if self.num_images else ():
+            name = f'normaliser_{side}'
+            setattr(self, name, at_least_float32(self.get_buffer(name)))
+        return self
+
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_crd``, and remember the batch."""
         images = self._images(step)
@@ -136,6 +146,7 @@ class CRDLoss(DistillLoss):
                 'CRDLoss has not seen the training set: tools/train.py shows it, elsewhere call '
                 'distiller.prepare(labels)'
             )
+        refuse_mixed_labels(step.data_samples, 'CRDLoss')
         indices = [sample.get('sample_idx') for sample in step.data_samples]
         if not all(isinstance(i, Integral) and 0 <= i < self.num_images for i in indices):
             wrong = next(
@@ -191,12 +202,13 @@ class CRDLoss(DistillLoss):
         for side, embedded in (('student', own), ('teacher', other)):
             memory = self.get_buffer(f'memory_{side}')
             # Process by process, so that an image that several have seen ends the same in all.
-            for of_process, rows in zip(seen, dist.all_gather(embedded.detach())):
+            for of_process, rows in zip(seen, dist.all_gather(embedded.detach()), strict=True):
                 # Of an image that a process has twice, the last is written in both places: which
                 # of two different ones stays is not defined on a GPU.
-                rows = rows[_last_places(of_process)].to(memory)
-                mixed = self.momentum * memory[of_process] + (1 - self.momentum) * rows
-                memory[of_process] = F.normalize(mixed, dim=1)
+                rows = rows[_last_places(of_process)]
+                mixed = self.momentum * at_least_float32(memory[of_process])
+                mixed = mixed + (1 - self.momentum) * rows.to(mixed)
+                memory[of_process] = F.normalize(mixed, dim=1).to(memory)
 
 
 def _last_places(images: Tensor) -> Tensor:

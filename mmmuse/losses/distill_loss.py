@@ -148,7 +148,9 @@ class FeatureLoss(DistillLoss):
         self.local_specs = [learner.modules[i - 1] for i in self.modules]
         self.target_specs = [self._target(source, i) for i in self.modules]
         if 'maps' in self.reads:
-            for i, local, target in zip(self.modules, self.local_specs, self.target_specs):
+            for i, local, target in zip(
+                self.modules, self.local_specs, self.target_specs, strict=True
+            ):
                 check_map(self.name, i, local)
                 check_map(self.name, i if paired else len(source.modules), target)
 

@@ -31,7 +31,7 @@ class DKDLoss(DistillLoss):
 
     Raises:
         InputError: If the temperature or the warm-up is out of its range, or an image has
-            not one label.
+            not one label: several, or those of Mixup or CutMix.
 
     Source: "Decoupled Knowledge Distillation" (Zhao et al., CVPR 2022).
     """

@@ -50,13 +50,13 @@ class FitNetLoss(FeatureLoss):
                 nn.Conv2d(local.channels, target.channels, 1, bias=False),
                 nn.BatchNorm2d(target.channels),
             )
-            for local, target in zip(self.local_specs, self.target_specs)
+            for local, target in zip(self.local_specs, self.target_specs, strict=True)
         )
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_fitnet``."""
         total = 0.0
-        for regressor, (local, target) in zip(self.regressors, self.pairs(step)):
+        for regressor, (local, target) in zip(self.regressors, self.pairs(step), strict=True):
             local, target = same_grid(local, target.detach())
             total = total + F.mse_loss(at_least_float32(regressor(local)), at_least_float32(target))
         return {'loss_fitnet': self.weight(step) * total}

@@ -1,5 +1,5 @@
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal, get_args
 
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from mmmuse.estimators import InformationEstimator
 from mmmuse.functional import global_view
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
+from mmmuse.tapping.inferred import without_inferred
 
 from .distill_loss import FeatureLoss
 
@@ -74,8 +75,8 @@ class MUSELoss(FeatureLoss):
         ``si_loss_i`` (the estimators' losses, detached, without weights, i from 1).
 
     Raises:
-        InputError: On an unknown ``combine``, an ``estimator`` that is none, a weight or
-            ``warmup`` out of its range, or a batch of one image.
+        InputError: On an unknown ``combine``, an ``estimator`` that is none, critics for other
+            channels, a weight or ``warmup`` out of its range, or a batch of one image.
 
     Source: MUSE (Gong et al., BMVC 2021), section 3.2. That SI's global side is
     the map's own average is assumed; the paper does not give this.
@@ -109,7 +110,7 @@ class MUSELoss(FeatureLoss):
         estimator = _with_default('estimator', 'mmmuse.JensenShannon', estimator)
         self.mi_critics = nn.ModuleList()
         self.si_critics = nn.ModuleList()
-        for local, last in zip(self.local_specs, self.target_specs):
+        for local, last in zip(self.local_specs, self.target_specs, strict=True):
             if combine != 'si':
                 self.mi_critics.append(_build_critic(critic, local.channels, last.channels))
             if combine != 'mi':
@@ -122,18 +123,14 @@ class MUSELoss(FeatureLoss):
         local = [feature for feature, _ in self.pairs(step)]
         last = step.source.last_vector
         scale = self.feature_scale(step)
-        mi = [
-            estimator(critic, feature, last, scale)
-            for estimator, critic, feature in zip(self.mi_estimators, self.mi_critics, local)
-        ]
-        si = [
-            estimator(critic, feature, global_view(feature), scale)
-            for estimator, critic, feature in zip(self.si_estimators, self.si_critics, local)
-        ]
+        mi = _estimate(self.mi_estimators, self.mi_critics, local, lambda _: last, scale)
+        si = _estimate(self.si_estimators, self.si_critics, local, global_view, scale)
         if self.combine == 'multiplicative':
             total = sum(
                 of_mi.factor(m) * of_si.factor(s)
-                for of_mi, m, of_si, s in zip(self.mi_estimators, mi, self.si_estimators, si)
+                for of_mi, m, of_si, s in zip(
+                    self.mi_estimators, mi, self.si_estimators, si, strict=True
+                )
             )
         else:
             total = sum(mi) + sum(si)
@@ -145,6 +142,22 @@ class MUSELoss(FeatureLoss):
         return {**terms, 'loss_muse': self.critic_weight * total}
 
 
+def _estimate(
+    estimators: nn.ModuleList,
+    critics: nn.ModuleList,
+    local: Sequence[Tensor],
+    global_of: Callable[[Tensor], Tensor],
+    scale: float,
+) -> list[Tensor]:
+    """Return the loss of each module; nothing where ``combine`` has no such critics."""
+    if not critics:
+        return []
+    return [
+        estimator(critic, feature, global_of(feature), scale)
+        for estimator, critic, feature in zip(estimators, critics, local, strict=True)
+    ]
+
+
 def _with_default(name: str, kind: str, config: dict | None) -> dict:
     if config is not None and not isinstance(config, dict):
         raise InputError(f"MUSELoss: {name} is a config, dict(type='...'), got {config!r}")
@@ -152,8 +165,9 @@ def _with_default(name: str, kind: str, config: dict | None) -> dict:
 
 
 def _build_critic(critic: dict, local_channels: int, global_channels: int) -> nn.Module:
+    channels = dict(local_channels=local_channels, global_channels=global_channels)
     return MODELS.build(
-        critic, default_args=dict(local_channels=local_channels, global_channels=global_channels)
+        without_inferred(critic, 'discrepancy.critic', **channels), default_args=channels
     )
 
 

@@ -94,7 +94,7 @@ class ReviewKDLoss(FeatureLoss):
     ) -> None:
         modules = sorted(modules) if isinstance(modules, (list, tuple)) else modules
         super().__init__(learner, source, loss_weight, modules, warmup=warmup)
-        pairs = list(zip(self.local_specs, self.target_specs))
+        pairs = list(zip(self.local_specs, self.target_specs, strict=True))
         if pooled_last and None in (learner.last, source.last):
             raise InputError(
                 'ReviewKDLoss compares the pooled last features: set taps.last of both networks, '
@@ -122,7 +122,7 @@ class ReviewKDLoss(FeatureLoss):
             networks = (step.learner, step.source)
             pairs.append(tuple(network.last_vector[..., None, None] for network in networks))
         total, below = 0.0, None
-        for level, (feature, target) in reversed(list(zip(self.levels, pairs))):
+        for level, (feature, target) in reversed(list(zip(self.levels, pairs, strict=True))):
             compared, below = level(feature, below)
             total = total + hierarchical_context_loss(_on_grid(compared, target), target)
         return {'loss_review_kd': self.weight(step) * total}

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmmuse.errors import InputError
 from mmmuse.functional import same_grid, scale_gradient, vid_loss
+from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
 
@@ -66,7 +67,7 @@ class VIDLoss(FeatureLoss):
         targets = [spec.channels for spec in self.target_specs]
         self.regressors = nn.ModuleList(
             _regressor(local.channels, hidden_channels or target, target)
-            for local, target in zip(self.local_specs, targets)
+            for local, target in zip(self.local_specs, targets, strict=True)
         )
         # The inverse of the softplus in `variance`.
         above = init_variance - _SMALLEST_VARIANCE
@@ -75,12 +76,14 @@ class VIDLoss(FeatureLoss):
 
     def variance(self, index: int) -> Tensor:
         """Return the variance of each channel of the target, ``(C_T, )``, of a shallow module's Gaussian."""
-        return F.softplus(self.raw_variances[index].float()) + _SMALLEST_VARIANCE
+        return F.softplus(at_least_float32(self.raw_variances[index])) + _SMALLEST_VARIANCE
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_vid``: ``critic_weight`` times the sum over the modules."""
         scale, total = self.feature_scale(step), 0.0
-        for i, (regressor, (local, target)) in enumerate(zip(self.regressors, self.pairs(step))):
+        for i, (regressor, (local, target)) in enumerate(
+            zip(self.regressors, self.pairs(step), strict=True)
+        ):
             local, target = same_grid(
                 scale_gradient(local, scale),
                 target.detach() if self.detach_last else scale_gradient(target, scale),

@@ -51,7 +51,7 @@ class ExitAccuracy(BaseMetric):
         return {
             f'exit{i}/top{k}': value.item()
             for i, of_exit in enumerate(accuracy, 1)
-            for k, value in zip(self.topk, of_exit)
+            for k, value in zip(self.topk, of_exit, strict=True)
         }
 
     def evaluate(self, size: int) -> dict[str, float]:

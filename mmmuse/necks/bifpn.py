@@ -59,7 +59,7 @@ class BiFPN(BaseModule):
         self.out_channels = tuple(max(round(width * channels), 1) for channels in in_channels)
         self.laterals = ModuleList(
             ConvModule(channels, out_channels, 1, norm_cfg=norm_cfg)
-            for channels, out_channels in zip(in_channels, self.out_channels)
+            for channels, out_channels in zip(in_channels, self.out_channels, strict=True)
         )
         self.layers = ModuleList(BiFPNLayer(self.out_channels, norm_cfg) for _ in range(num_layers))
 
@@ -67,7 +67,9 @@ class BiFPN(BaseModule):
         """Return one map ``(N, out_channels[i], H_i, W_i)`` per map ``(N, C_i, H_i, W_i)``."""
         if len(features) != len(self.laterals):
             raise InputError(f'BiFPN has {len(self.laterals)} levels and got {len(features)} maps')
-        maps = tuple(lateral(feature) for lateral, feature in zip(self.laterals, features))
+        maps = tuple(
+            lateral(feature) for lateral, feature in zip(self.laterals, features, strict=True)
+        )
         for layer in self.layers:
             maps = layer(maps)
         return maps
@@ -96,7 +98,7 @@ class BiFPNLayer(BaseModule):
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return maps of the shapes of the input maps."""
         upper = [maps[-1]]
-        for node, own in zip(reversed(self.top_down), reversed(maps[:-1])):
+        for node, own in zip(reversed(self.top_down), reversed(maps[:-1]), strict=True):
             upper.insert(0, node(upper[0], own))
         refined = [upper[0]]
         for i, node in enumerate(self.bottom_up, 1):

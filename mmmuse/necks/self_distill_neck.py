@@ -65,7 +65,7 @@ class SelfDistillNeck(BaseModule):
                 ConvModule(width, width, stride, stride=stride, norm_cfg=self.norm_cfg),
                 ConvModule(width, out_channels, 1, norm_cfg=self.norm_cfg),
             )
-            for channels, stride in zip(in_channels, strides)
+            for channels, stride in zip(in_channels, strides, strict=True)
         )
 
     def config_of(self, index: int) -> dict:

@@ -59,5 +59,6 @@ class BiasWarmupLR(_ParamScheduler):
     def _get_value(self) -> list[float]:
         share = self.last_step / max(self.end - self.begin - 1, 1)
         return [
-            start + (base - start) * share for start, base in zip(self.starts, self.base_values)
+            start + (base - start) * share
+            for start, base in zip(self.starts, self.base_values, strict=True)
         ]

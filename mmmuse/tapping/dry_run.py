@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 FALLBACK_SIZES = (64, 224)
 Result = TypeVar('Result')
@@ -91,9 +91,10 @@ def dry_run(
     model: nn.Module,
     observe: Callable[[Callable[[], object], tuple[int, ...]], Result],
     input_shape: Sequence[int] | None = None,
+    make_image: Callable[..., Tensor] = torch.zeros,
     **options: Any,
 ) -> Result:
-    """Observe one forward of an OpenMMLab model on a blank image, in eval mode.
+    """Observe one forward of an OpenMMLab model on one image, in eval mode.
 
     Parameters, buffers and training flags are unchanged. If the model raises an error for a shape,
     the next one is tried.
@@ -104,12 +105,13 @@ def dry_run(
         observe: Called with the forward (no arguments) and the image's shape
             ``(C, H, W)``; its result is returned.
         input_shape: ``(C, H, W)``; None to try :func:`blank_image_shapes`.
+        make_image: Returns the image of a given shape, device and dtype; a blank one by default.
         **options: Of the call, e.g. ``mode='tensor'`` for a classifier.
     """
     parameter = next(model.parameters())
     shapes = blank_image_shapes(model, input_shape)
     for shape in shapes:
-        image = torch.zeros(1, *shape, device=parameter.device, dtype=parameter.dtype)
+        image = make_image(1, *shape, device=parameter.device, dtype=parameter.dtype)
         samples = blank_samples(model, shape)
         inputs = (image,) if samples is None else (image, samples)
         try:

@@ -92,7 +92,9 @@ def _spine(call: ModuleCall) -> list[ModuleCall]:
     """
     grid = call.grid
     grids = [child.grid for child in call.children]
-    elsewhere = sum(child.used_params for child, at in zip(call.children, grids) if at != grid)
+    elsewhere = sum(
+        child.used_params for child, at in zip(call.children, grids, strict=True) if at != grid
+    )
     known = [at for at in [*grids, grid] if at]
     branches = any(after > before for before, after in pairwise(known))
     closed = call.can_tap and grid is not None
@@ -127,14 +129,20 @@ def _segments(trace: ForwardTrace) -> list[list[ModuleCall]]:
 def _ends(segments: list[list[ModuleCall]], num_modules: int) -> list[str]:
     """Return the ends of the modules: the segments with the most parameters are cut into parts."""
     blocks = [_blocks(segment) for segment in segments]
-    sizes = [max(ends) - segment[0].params_before for ends, segment in zip(blocks, segments)]
+    sizes = [
+        max(ends) - segment[0].params_before for ends, segment in zip(blocks, segments, strict=True)
+    ]
     parts = [1] * len(segments)
     while sum(parts) < num_modules:
         divisible = [i for i, ends in enumerate(blocks) if parts[i] < len(ends)]
         if not divisible:
             break
         parts[max(divisible, key=lambda i: sizes[i] / parts[i])] += 1
-    return [end for cut in zip(segments, blocks, sizes, parts) for end in _equal_parts(*cut)]
+    return [
+        end
+        for cut in zip(segments, blocks, sizes, parts, strict=True)
+        for end in _equal_parts(*cut)
+    ]
 
 
 def _blocks(segment: list[ModuleCall]) -> dict[int, str]:

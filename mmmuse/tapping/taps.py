@@ -1,7 +1,5 @@
 """Feature taps: the outputs of named modules during one forward."""
 
-import difflib
-import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -11,6 +9,8 @@ from torch import Tensor, nn
 
 from mmmuse.errors import InputError
 from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.gradient_check import refuse_cut_gradients
+from mmmuse.tapping.path_hooks import PathHooks, split_index
 from mmmuse.tapping.tap_paths import (
     TapPaths,
     check_logits,
@@ -19,38 +19,6 @@ from mmmuse.tapping.tap_paths import (
     network_specs,
     read_taps,
 )
-
-_INDEXED = re.compile(r'^(?P<module>.*)\[(?P<index>-?\d+)\]$')
-
-
-def resolve_module(model: nn.Module, path: str) -> nn.Module:
-    """Return the submodule at a dotted path.
-
-    Args:
-        model: The module to look in.
-        path: A path as in ``model.named_modules()``, e.g. ``'backbone.layer1'``.
-
-    Raises:
-        InputError: If it does not exist; the message has the nearest paths.
-    """
-    modules = dict(model.named_modules())
-    if path and path in modules:
-        return modules[path]
-    nearest = difflib.get_close_matches(path, filter(None, modules), n=3, cutoff=0.0)
-    raise InputError(
-        f'{type(model).__name__} has no module {path!r}; nearest: '
-        f'{", ".join(map(repr, nearest)) or "none"}'
-    )
-
-
-def resolve_tap(model: nn.Module, path: str) -> nn.Module:
-    """Return the submodule at a tap path, without the index of an output (``'neck[0]'``).
-
-    Raises:
-        InputError: If it does not exist; the message has the nearest paths.
-    """
-    indexed = _INDEXED.match(path)
-    return resolve_module(model, indexed['module'] if indexed else path)
 
 
 class FeatureTaps:
@@ -86,10 +54,7 @@ class FeatureTaps:
         for path in self.paths:
             if self.paths.count(path) > 1:
                 raise InputError(f'module {path!r} is tapped twice')
-        self._handles = [
-            resolve_tap(model, path).register_forward_hook(partial(self._hook, path))
-            for path in self.paths
-        ]
+        self._hooks = PathHooks(model, {path: partial(self._hook, path) for path in self.paths})
 
     def __enter__(self) -> 'FeatureTaps':
         if self._active:
@@ -128,8 +93,9 @@ class FeatureTaps:
         for path in self.paths:
             if path not in self._captured:
                 raise InputError(
-                    f'tapped module {path!r} was not reached by the forward; tap a '
-                    'module that the model calls'
+                    f'tapped module {path!r} was not reached by the forward; tap a module that '
+                    'the model calls (one that was replaced, or that torch.fx or '
+                    'efficient_conv_bn_eval bypasses, is not called)'
                 )
             tensor, version = self._captured.pop(path)
             if version is not None and tensor._version != version:
@@ -143,8 +109,11 @@ class FeatureTaps:
 
     def remove(self) -> None:
         """Remove the hooks from the model."""
-        for handle in self._handles:
-            handle.remove()
+        self._hooks.remove()
+
+    def follow(self, model: nn.Module) -> None:
+        """Move the hooks to modules that have replaced tapped ones; see :class:`PathHooks`."""
+        self._hooks.follow(model)
 
     def _hook(self, path: str, module: nn.Module, args: Any, output: Any) -> None:
         if not self._active:
@@ -161,6 +130,8 @@ class FeatureTaps:
 
 class TappedNetwork:
     """A network whose taps are read by their role. It is not an ``nn.Module``.
+
+    The taps are active inside ``with tapped:``.
 
     Args:
         network: An OpenMMLab model.
@@ -199,10 +170,35 @@ class TappedNetwork:
         check_order(self.paths, self.order)
         check_logits(network, self.paths, self.path_specs, name)
         self.specs = network_specs(self.paths, self.path_specs, name)
+        self._input_shape = input_shape
+        self._frozen: frozenset[str] = frozenset()
+
+    def __enter__(self) -> 'TappedNetwork':
+        if not torch.compiler.is_compiling():
+            self.follow()
+        self.taps.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.taps.__exit__(*exc_info)
+
+    def follow(self) -> None:
+        """Move the hooks to modules that have replaced tapped ones."""
+        self.taps.follow(self.network)
 
     def collect(self) -> DistillFeatures:
-        """Return the features of the forward just run inside ``with self.taps:``."""
+        """Return the features of the forward just run inside ``with self:``.
+
+        Raises:
+            InputError: If, in training, a feature gets no gradient although it depends on
+                trainable parameters.
+        """
         tapped = self.taps.pop()
+        if self.network.training and torch.is_grad_enabled():
+            without = [path for path, feature in tapped.items() if not feature.requires_grad]
+            if without and not self._frozen.issuperset(without):
+                refuse_cut_gradients(self.network, self.taps, without, self._input_shape)
+                self._frozen = frozenset(without)
         features = features_of(self.paths, tapped)
         features.extra = {path: tapped[path] for path in self.extra}
         return features
@@ -220,12 +216,17 @@ def select_tensor(path: str, output: Any) -> Tensor:
     Raises:
         InputError: If the output is not a tensor, or is several and the path has no index.
     """
+    name, index = split_index(path)
     if isinstance(output, Tensor):
+        if index is not None:
+            raise InputError(
+                f'tapped module {path!r}: {name!r} outputs one tensor, which has no index; tap '
+                f'{name!r}'
+            )
         return output
     if not isinstance(output, (tuple, list)):
         raise InputError(f'tapped module {path!r} outputs a {type(output).__name__}, not a tensor')
-    if indexed := _INDEXED.match(path):
-        index = int(indexed['index'])
+    if index is not None:
         if not -len(output) <= index < len(output) or not isinstance(output[index], Tensor):
             raise InputError(
                 f'tapped module {path!r}: its output of {len(output)} items has no '

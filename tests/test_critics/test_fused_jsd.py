@@ -1,8 +1,11 @@
+import copy
+
 import pytest
 import torch
 
 from mmmuse.critics import GlobalLocalCritic, fused_jsd
 from mmmuse.functional import jsd_critic_loss
+from mmmuse.registry import MODELS
 
 # Where there is a GPU, its own way of computing a linear layer is tested too.
 DEVICES = ['cpu', *(['cuda'] if torch.cuda.is_available() else [])]
@@ -150,3 +153,41 @@ def test_scaled_gradients_in_float16_neither_vanish_nor_overflow(score_scale, fe
         grad = grad.float() / loss_scale
         assert grad.isfinite().all()
         assert (grad - wanted).norm() < 0.1 * wanted.norm()
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('negatives', ['roll', 'all'])
+@pytest.mark.parametrize('device', DEVICES)
+def test_a_model_of_half_precision_sums_in_float32(dtype, negatives, device):
+    torch.manual_seed(0)
+    critic = GlobalLocalCritic(16, 32, hidden_channels=64, negatives=negatives).to(device, dtype)
+    exact = copy.deepcopy(critic).double()
+    local = torch.randn(16, 16, 16, 16, device=device).to(dtype).requires_grad_()
+    vector = torch.randn(16, 32, device=device).to(dtype).requires_grad_()
+    found = loss_and_gradients(critic.jsd_loss(local, vector), critic, local, vector)
+    local64, vector64 = (x.detach().double().requires_grad_() for x in (local, vector))
+    wanted = loss_and_gradients(exact.jsd_loss(local64, vector64), exact, local64, vector64)
+    assert found[0].dtype == torch.float32
+    # A sum in bfloat16 would be off by 3e-2 with all negatives, and by 4e-4 with one.
+    assert found[0].item() == pytest.approx(wanted[0].item(), rel=3e-5)
+    for value, gradient in zip(found[1:], wanted[1:]):
+        assert value.dtype == dtype
+        assert (value.double() - gradient).norm() < 0.08 * gradient.norm()
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('architecture', ['concat', 'dot'])
+@pytest.mark.parametrize('estimator', ['JensenShannon', 'InfoNCE', 'DonskerVaradhan', 'NWJ'])
+def test_every_estimator_of_a_half_model_agrees_with_float64(estimator, architecture, dtype):
+    critic = GlobalLocalCritic(16, 32, architecture, hidden_channels=32).to(dtype)
+    estimate = MODELS.build(dict(type=f'mmmuse.{estimator}')).to(dtype)
+    local, vector = torch.randn(8, 16, 8, 8).to(dtype), torch.randn(8, 32).to(dtype)
+    exact = copy.deepcopy(critic).double()
+    with torch.no_grad():
+        if architecture == 'dot':  # Scores of the size of a critic's under training.
+            for part in (critic, exact):
+                part.pair_score.global_embedding.norm.weight.mul_(0.1)
+        found = estimate(critic, local, vector)
+        wanted = copy.deepcopy(estimate).double()(exact, local.double(), vector.double())
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(wanted.item(), rel=0.01, abs=0.01)

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from mmengine.runner.activation_checkpointing import turn_on_activation_checkpointing
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -381,3 +382,49 @@ def test_muses_weight_is_relative_to_the_detectors_own_losses(name, times_batch)
     assert step.task_scale == (len(step.data_samples) if times_batch else 1)
     assert (muse.loss_weight, muse.critic_weight) == (0.03, 1.0)
     assert muse.feature_scale(step) == pytest.approx(0.03 * step.task_scale)
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        (dict(channels=[32]), r'exit.channels is \[32\] in the config and \[16, 32\]'),
+        (dict(local_channels=4), 'exit.local_channels is 4'),
+        (dict(num_reached=1), 'exit.num_reached is 1'),
+        (dict(strides=[2]), 'got 2 channels and 1 strides'),
+    ],
+)
+def test_an_exit_of_other_channels_or_counts_is_refused_at_the_build(given, message):
+    with pytest.raises(InputError, match=message):
+        with_exits(exit=given, exit_modules=[1])
+
+
+def test_taps_inside_a_checkpointed_backbone_are_refused():
+    distiller = with_exits()
+    turn_on_activation_checkpointing(distiller, ['student.backbone'])
+    with pytest.raises(InputError, match=r"'backbone.layer\d'.* gets no gradient"):
+        losses_of(distiller)
+
+
+def test_checkpointed_stages_give_the_gradients_of_plain_ones():
+    plain = with_exits()
+    checkpointed = deepcopy(plain)
+    turn_on_activation_checkpointing(checkpointed, ['student.backbone.layer3'])
+    for distiller in (plain, checkpointed):
+        torch.manual_seed(0)
+        losses_of(distiller)[0].backward()
+    others = dict(checkpointed.named_parameters())
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(others[name].grad, parameter.grad, msg=name)
+
+
+@pytest.mark.parametrize('built', [True, False])
+def test_a_built_detector_keeps_its_weights_and_one_from_a_config_is_initialised(built):
+    config = config_of('retinanet_r50')
+    exit = dict(neck=config['student']['neck'], bbox_head=config['student']['bbox_head'])
+    student = MODELS.build(config['student']) if built else config['student']
+    distiller = with_exits(student=student, exit=exit)
+    for parameter in distiller.student.parameters():
+        torch.nn.init.constant_(parameter, 0.25)
+    distiller.init_weights()
+    conv = distiller.student.bbox_head.retina_cls.weight
+    assert torch.equal(conv, torch.full_like(conv, 0.25)) == built

@@ -673,3 +673,17 @@ def test_levels_that_differ_in_number_are_refused_with_what_they_are(options, le
 def test_anchors_that_are_not_as_many_as_strides_or_as_each_other_are_refused(unequal):
     with pytest.raises(InputError, match='needs one of each of these per level'):
         small_head(prior_generator=unequal)
+
+
+def test_a_map_too_many_or_too_few_is_refused():
+    head = small_head()
+    maps = [torch.zeros(1, 4, 4, 4), torch.zeros(1, 6, 2, 2)]
+    for given in (maps[:1], [*maps, maps[1]]):
+        with pytest.raises(InputError, match=rf'has 2 levels and got {len(given)} maps'):
+            head(given)
+
+
+def test_in_a_model_of_bfloat16_the_anchors_are_exact():
+    head = YOLOv5Head(CLASSES, [4, 4, 4], priors(OF_COCO, (8, 16, 32))).bfloat16()
+    assert head.anchors.tolist() == [[list(size) for size in level] for level in OF_COCO]
+    assert head.convs[0].weight.dtype == torch.bfloat16

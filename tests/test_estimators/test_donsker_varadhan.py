@@ -104,3 +104,13 @@ def test_two_losses_before_one_backward_keep_their_own_denominators():
 def test_a_momentum_out_of_range_is_named(momentum):
     with pytest.raises(InputError, match=f'at most 1, got {momentum}'):
         DonskerVaradhan(momentum)
+
+
+def test_in_a_model_of_bfloat16_the_average_still_moves():
+    estimator = DonskerVaradhan(0.01).bfloat16()
+    assert estimator.log_mean_exp.dtype == torch.float32
+    estimator.loss(scores_of_mean_exp(100.0))
+    for _ in range(100):
+        estimator.loss(scores_of_mean_exp(50.0))
+    # 0.99^100 of the way is left; in bfloat16 the first step would be rounded away.
+    assert average_of(estimator) == pytest.approx(50 + 50 * 0.99**100, rel=1e-4)

@@ -32,3 +32,16 @@ def test_weights_that_are_all_zero_give_zeros():
 def test_another_number_of_weights_is_refused():
     with pytest.raises(InputError, match='2 maps'):
         fast_normalised_fusion([torch.ones(2), torch.ones(2)], torch.ones(3))
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_is_rounded_once(dtype):
+    maps = [torch.randn(2, 3, 8, 8).to(dtype) for _ in range(20)]
+    weights = torch.rand(20).to(dtype)
+    exact = fast_normalised_fusion([map.double() for map in maps], weights.double())
+    found = fast_normalised_fusion(maps, weights)
+    assert found.dtype == dtype
+    assert (
+        torch.equal(found, exact.to(dtype))
+        or ((found.double() - exact).abs() <= torch.finfo(dtype).eps * exact.abs()).all()
+    )

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -107,6 +108,35 @@ def test_its_value_under_bfloat16_autocast_is_float32_and_near(kind, within):
         half = value(copy.deepcopy(loss), step)
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, exact, rtol=0.05, atol=1e-3)
+
+
+def in_float64(kind: type[DistillLoss], within: bool, loss: DistillLoss, step: Step) -> float:
+    """The value of a loss of any type, computed in float64 from the same weights and features."""
+    reference, step64 = built(kind, within, torch.float64)
+    reference.load_state_dict(loss.state_dict())
+    for side, side64 in ((step.learner, step64.learner), (step.source, step64.source)):
+        own = [*side.shallow, side.last, side.logits, *side.exits]
+        others = [*side64.shallow, side64.last, side64.logits, *side64.exits]
+        for value_, value64 in zip(own, others, strict=True):
+            value64.data = value_.data.double()
+        side64.last_vector = side64.last.mean((2, 3))
+    ensemble = step.ensemble_logits.double()
+    return value(reference, replace(step64, ensemble_logits=ensemble)).item()
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(('kind', 'within'), CASES)
+def test_in_a_model_of_half_precision_it_is_float32_and_agrees_with_float64(kind, within, dtype):
+    loss, step = built(kind, within, dtype)
+    expected = in_float64(kind, within, copy.deepcopy(loss), step)
+    found = value(loss, step)
+    assert found.dtype == torch.float32
+    # The features and layers are rounded to 8 bits; what is summed over them is not.
+    assert found.item() == pytest.approx(expected, rel=5e-4)
+    found.backward()
+    for name, parameter in loss.named_parameters():
+        assert parameter.grad.dtype == dtype, name
+        assert parameter.grad.isfinite().all(), name
 
 
 @pytest.mark.parametrize(('kind', 'within'), CASES)

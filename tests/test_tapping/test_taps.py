@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from mmmuse.errors import InputError
-from mmmuse.tapping.taps import FeatureTaps, resolve_module
+from mmmuse.tapping.path_hooks import resolve_module
+from mmmuse.tapping.taps import FeatureTaps
 from tests.conftest import small_distiller
 
 
@@ -213,6 +214,22 @@ def test_an_index_without_a_tensor_is_refused(index):
     model = PyramidModel()
     with FeatureTaps(model, [f'neck[{index}]']), pytest.raises(InputError, match='no tensor'):
         model(torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize('index', [0, 99, -1])
+def test_an_index_into_a_module_of_one_tensor_is_refused(index):
+    model = two_layers()
+    with (
+        FeatureTaps(model, [f'0[{index}]']),
+        pytest.raises(InputError, match=r"'0' outputs one tensor, which has no index; tap '0'"),
+    ):
+        model(torch.zeros(1, 4))
+
+
+def test_a_distillers_index_into_a_module_of_one_tensor_is_refused_at_the_build():
+    taps = dict(modules=['backbone.layer1[99]'], last='backbone.layer4', logits='head')
+    with pytest.raises(InputError, match=r"tap 'backbone.layer1'"):
+        small_distiller('ce', taps=taps)
 
 
 def test_a_wrong_path_with_an_index_is_refused():

@@ -92,7 +92,7 @@ def print_tables(
     )
     rows = []
     for name, fit in fits.items():
-        for stride, sizes, matched in zip(strides, levels[name], fit.boxes_of_levels):
+        for stride, sizes, matched in zip(strides, levels[name], fit.boxes_of_levels, strict=True):
             shown = ' '.join(f'{w:g}x{h:g}' for w, h in sizes)
             rows.append([name, stride, shown, matched, f'{100 * matched / len(boxes.sizes):.1f}'])
     print_table(

@@ -144,7 +144,7 @@ def measure(args: argparse.Namespace) -> None:
     macs = [cost.real.flops for cost in costs]
     names = [f'exit {cost.number}' for cost in costs]
     times = [timed[name] for name in names]
-    rows = [row(*figures) for figures in zip(names, accuracy, macs, times)]
+    rows = [row(*figures) for figures in zip(names, accuracy, macs, times, strict=True)]
     for i, point in enumerate(points):
         time = timed[f'early {i}']
         rows.append(

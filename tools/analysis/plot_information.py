@@ -45,7 +45,7 @@ def main() -> None:
                 f'each run needs its own title, got {len(titles)} titles for '
                 f'{len(args.work_dirs)} runs: {", ".join(titles)}'
             )
-        folders = dict(zip(titles, args.work_dirs))
+        folders = dict(zip(titles, args.work_dirs, strict=True))
         if args.table:
             runs = {title: read_training(folder) for title, folder in folders.items()}
             rows = information_table(runs, args.step)

@@ -99,7 +99,9 @@ class PlainLoop:
     def vid(self, own: list[Tensor], taught: list[Tensor]) -> Tensor:
         parts = self.loss
         total = 0.0
-        for regressor, raw, mine, target in zip(parts.regressors, parts.raw_variances, own, taught):
+        for regressor, raw, mine, target in zip(
+            parts.regressors, parts.raw_variances, own, taught, strict=True
+        ):
             mine, target = same_grid(mine, target)
             total = total + vid_loss(regressor(mine), F.softplus(raw) + 1e-5, target)
         return total
@@ -189,7 +191,7 @@ def measure(method: str, args: argparse.Namespace, folder: str) -> dict[str, flo
     runner.register_hook(interleave)
     runner.train()
     times = interleave.times
-    ratios = [mine / plain for mine, plain in zip(times['runner'], times['plain'])]
+    ratios = [mine / plain for mine, plain in zip(times['runner'], times['plain'], strict=True)]
     medians = {name: statistics.median(values) for name, values in times.items()}
     return {**medians, 'ratio': statistics.median(ratios)}
 

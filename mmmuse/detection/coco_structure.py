@@ -1,0 +1,88 @@
+"""What the images, categories and boxes of a COCO file have to be."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import PureWindowsPath
+
+# A box is kept if its numbers are finite in float32, and so are their sums.
+_LARGEST = 1e38
+_LARGEST_SIDE = 2**31
+
+
+class InvalidCocoError(ValueError):
+    """The content is not that of a COCO file; the message says what, without the file."""
+
+
+def check_structure(content: dict) -> None:
+    """Check what COCO's own reader does not: ids, image sizes and file names.
+
+    Of two entries with one id it keeps the last, without a word.
+
+    Args:
+        content: Of the file, with ``images``, ``annotations`` and ``categories``.
+
+    Raises:
+        InvalidCocoError: If an id or a category's name is given twice, an image has no size, or
+            its file name is an address or leads out of the image folder. The message names the
+            first such entry.
+    """
+    images, categories = content['images'], content['categories']
+    _refuse_repeated('images', 'id', (image['id'] for image in images))
+    _refuse_repeated('annotations', 'id', (each['id'] for each in content['annotations']))
+    _refuse_repeated('categories', 'id', (category['id'] for category in categories))
+    _refuse_repeated('categories', 'name', (category['name'] for category in categories))
+    for image in images:
+        _check_image(image)
+
+
+def finite_box(annotation: dict) -> bool:
+    """Return whether the numbers of a box are finite.
+
+    Args:
+        annotation: With ``bbox``, ``[x, y, width, height]``.
+
+    Raises:
+        InvalidCocoError: If it is not four numbers; the message names the annotation.
+    """
+    box = annotation['bbox']
+    if not isinstance(box, Sequence) or len(box) != 4 or not all(map(_is_number, box)):
+        raise InvalidCocoError(
+            f'annotation {annotation.get("id")!r} has the bbox {_short(box)}, not '
+            '[x, y, width, height]'
+        )
+    return all(-_LARGEST < value < _LARGEST for value in box)
+
+
+def _refuse_repeated(entries: str, key: str, values: Iterable[object]) -> None:
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise InvalidCocoError(f'two {entries} have the {key} {_short(value)}')
+        seen.add(value)
+
+
+def _check_image(image: dict) -> None:
+    name = image['file_name']
+    for side in ('width', 'height'):
+        value = image[side]
+        if not _is_number(value) or not 1 <= value < _LARGEST_SIDE:
+            raise InvalidCocoError(
+                f'image {image["id"]!r} ({_short(name)}) has the {side} {_short(value)}, not a '
+                'number of pixels'
+            )
+    if not isinstance(name, str) or not name or '\0' in name:
+        raise InvalidCocoError(f'image {image["id"]!r} has the file name {_short(name)}')
+    path = PureWindowsPath(name)  # Knows both kinds of separators.
+    if '://' in name or path.drive or path.root or '..' in path.parts:
+        raise InvalidCocoError(
+            f'image {image["id"]!r} has the file name {_short(name)}; a file name is relative to the '
+            "image folder, data_prefix=dict(img='...'), and inside it"
+        )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f'{text[:57]}...'
