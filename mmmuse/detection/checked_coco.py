@@ -7,6 +7,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 
+from mmmuse.checkpoints.regular_file import NOT_FOUND, why_no_file
 from mmmuse.errors import InputError
 from mmmuse.registry import DATASETS
 
@@ -59,13 +60,16 @@ class CheckedCocoDataset(CocoDataset):
     def load_data_list(self) -> list[dict]:
         """Load the annotations."""
         self.box_counts: Counter[BoxKind] = Counter()
+        why = None if '://' in self.ann_file else why_no_file(self.ann_file)
+        if why not in (None, NOT_FOUND):
+            raise InputError(f'cannot read annotation file {self.ann_file}: {why}')
         try:
             data_list = super().load_data_list()
         except InputError:
             raise
         except FileNotFoundError as error:
             raise InputError(f'annotation file not found: {self.ann_file}') from error
-        except (ValueError, AssertionError, LookupError, TypeError) as error:
+        except (ValueError, AssertionError, LookupError, TypeError, RecursionError) as error:
             raise InputError(
                 f'{self.ann_file} is not a valid COCO annotation file: '
                 f'{type(error).__name__}: {error}'
