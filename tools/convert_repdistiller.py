@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from mmpretrain.datasets import CIFAR100
 
 from mmmuse.checkpoints.files import read_file
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.checkpoints.repdistiller import NETWORKS, plain_weights
 from mmmuse.checkpoints.state_dicts import check_same
 from mmmuse.command_line.config import load_config
@@ -38,6 +39,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with explained():
+        refuse_code_in_files(args.trust_checkpoint)
         check_new_path(args.out)
         weights = plain_weights(args.network, read_file(args.source, args.trust_checkpoint))
         path = CONFIGS / f'{NETWORKS[args.network].config}.py'

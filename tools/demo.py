@@ -17,8 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mmmuse.analysis.information import Curves, curves_of, read_information
 from mmmuse.analysis.information_figure import draw_information
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import print_table
+from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.hooks.information_logger import UNINFORMED
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,6 +73,8 @@ def main() -> None:
     parser.add_argument('--epochs', type=int, help='epochs of each run; 50 by default')
     args = parser.parse_args()
     with explained('interrupted; run it again to start over'):
+        refuse_code_in_files()
+        check_loaded_images()
         metrics = {}
         columns = (
             TextColumn('{task.description:10}'),

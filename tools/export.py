@@ -14,9 +14,11 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import add_exit_flags, load_config, runner_keys
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_path, new_folder, print_table, write_json
+from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.errors import InputError
 from mmmuse.export import formats
 from mmmuse.export.classifier_target import exit_target, peer_target
@@ -215,6 +217,8 @@ def main(is_detector: bool = False) -> None:
     args.evaluate = args.data is not None
     args.data_root = args.data if isinstance(args.data, str) else None
     with explained():
+        refuse_code_in_files(args.trust_checkpoint)
+        check_loaded_images()
         check_new_path(args.out)
         if args.calibration_images < 1 or args.batch_size < 1:
             raise InputError('--calibration-images and --batch-size are at least 1')

@@ -7,11 +7,12 @@ import mmengine
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
-from mmmuse.checkpoints.files import refuse_code_in_checkpoints
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.checkpoint import check_before_loading
 from mmmuse.command_line.config import add_shared_flags, apply_shared_flags, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.run import run
+from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.errors import InputError
 
 
@@ -39,6 +40,8 @@ def main() -> None:
     args = parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     with explained():
+        refuse_code_in_files(args.trust_checkpoint)
+        check_loaded_images()
         if args.out_item and not args.out:
             raise InputError('--out-item needs --out')
         ends = ('.json', '.yaml', '.yml', '.pkl') if args.out_item == 'metrics' else ('.pkl',)
@@ -49,7 +52,6 @@ def main() -> None:
         config.load_from = args.checkpoint
         if args.amp:
             config.test_cfg.fp16 = True
-        refuse_code_in_checkpoints(args.trust_checkpoint)
         check_before_loading(config, args.trust_checkpoint)
         run(config, lambda runner: evaluate(runner, args))
 

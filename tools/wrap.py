@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import print_table
 from mmmuse.command_line.wrapping import distilled_config, load_plain_config, propose_for_config
@@ -75,6 +76,7 @@ def show(proposal: TapProposal) -> None:
 def main() -> None:
     args = parse_args()
     with explained():
+        refuse_code_in_files()
         if args.out.exists():
             raise InputError(f'{args.out} already exists')
         if args.out.suffix != '.py' or not args.out.parent.is_dir():

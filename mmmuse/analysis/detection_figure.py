@@ -1,7 +1,7 @@
 """Figures of images with the boxes of ground truth, detector and exits side by side."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,8 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmmuse.detection import LoadCheckedImage
+from mmmuse.datasets import LoadCheckedImage
+from mmmuse.datasets.image_header import MAX_PIXELS
 from mmmuse.errors import InputError
 from mmmuse.registry import DATASETS
 
@@ -79,9 +80,10 @@ def images_of_split(
     dataset: BaseDataset = DATASETS.build(deepcopy(_dataset_config(config, split)))
     if not len(dataset):
         raise InputError(f'the data set of {split}_dataloader has no images')
+    read = _image_reader(_dataset_config(config, split))
     for i in range(min(limit, len(dataset))):
         info = dataset.get_data_info(i)
-        image = _read_image(info['img_path'])
+        image = read(info['img_path'])
         panels = [ground_truth(info['instances']), *_detect(detector, dataset[i], score)]
         yield Detections(info['img_path'], image, panels)
 
@@ -101,9 +103,11 @@ def images_of_files(
     Raises:
         InputError: If the config has no such pipeline, or a file is missing or not an image.
     """
-    pipeline = Compose(deepcopy(_innermost(_dataset_config(config, split)).get('pipeline')))
+    dataset = _dataset_config(config, split)
+    read = _image_reader(dataset)
+    pipeline = Compose(deepcopy(_innermost(dataset).get('pipeline')))
     for file in files:
-        image = _read_image(file)
+        image = read(file)
         data = pipeline(dict(img_path=file, img_id=0, instances=[]))
         yield Detections(file, image, _detect(detector, data, score))
 
@@ -138,8 +142,11 @@ def _innermost(dataset: dict) -> dict:
     return dataset
 
 
-def _read_image(path: str) -> np.ndarray:
-    return LoadCheckedImage().transform(dict(img_path=path))['img'][..., ::-1]
+def _image_reader(dataset: dict) -> Callable[[str], np.ndarray]:
+    """Return a function that reads an image as RGB, with the limit of a data set's pipeline."""
+    limits = [step.get('max_pixels') for step in _innermost(dataset).get('pipeline') or []]
+    load = LoadCheckedImage(max_pixels=next(filter(None, limits), MAX_PIXELS))
+    return lambda path: load.transform(dict(img_path=path))['img'][..., ::-1]
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from mmmuse.checkpoints.regular_file import check_regular_file
 from mmmuse.distillers.own_total import OWN_TOTAL
 from mmmuse.errors import InputError
 from mmmuse.hooks.information_logger import GRADIENT_RATIO, PREFIX, UNINFORMED
@@ -126,15 +127,19 @@ def _read_curves(
 
 def _records(log: Path) -> list[dict[str, float]]:
     """Return the lines of a log."""
+    check_regular_file(log, 'log')
     records = []
-    lines = log.read_text().splitlines()
+    lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
     for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            record = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
             if number == len(lines):  # A run that was killed ends in half a line.
                 break
             raise InputError(f'{log} is damaged at line {number}') from error
+        if not isinstance(record, dict):
+            raise InputError(f'{log} is damaged at line {number}: it has no scalars by name')
+        records.append(record)
     return records
 
 

@@ -10,15 +10,23 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
+from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmmuse.errors import InputError
 
+from .archive import check_archive, check_globals
+from .content import check_weights, without_programs
+from .regular_file import check_regular_file
+from .safe_globals import only_safe_globals, with_arrays
+
 # PyTorch's messages with weights_only=True for a file that refers to other classes or functions.
 _NEEDS_CODE = re.compile(
-    r'Unsupported (global|class)|not an allowed global|Can only build', re.IGNORECASE
+    r'Unsupported (global|class)|not an allowed global|Can only build|unrecognized function'
+    r'|Can only create new object|is blocked',
+    re.IGNORECASE,
 )
-_FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+FLAG = 'pass --trust-checkpoint'
 
 _UNREADABLE = (
     UnpicklingError,
@@ -27,58 +35,87 @@ _UNREADABLE = (
     OSError,
     ValueError,
     LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    MemoryError,
     struct.error,
 )
 
 
-def refuse_code_in_checkpoints(trust: bool) -> None:
-    """Make every load in this process ``weights_only``, unless the user trusts the file.
+def check_trust(trust: bool, name: str = 'trust') -> bool:
+    """Return a flag of trust if it is a boolean: ``'no'`` of a command line would be true.
 
-    Otherwise MMEngine falls back to full unpickling, which can run code.
+    Raises:
+        InputError: If it is anything else.
     """
-    if not trust:
-        os.environ[_FORCE] = '1'
+    if not isinstance(trust, bool):
+        raise InputError(f'{name} is True or False, got {trust!r}')
+    return trust
 
 
-def read_checkpoint(
-    path: str, trust: bool = False, flag: str = 'pass --trust-checkpoint'
-) -> dict[str, Any]:
+def read_checkpoint(path: str, trust: bool = False, flag: str = FLAG) -> dict[str, Any]:
     """Read a checkpoint with OpenMMLab's keys; arguments as for :func:`read_file`.
 
     Raises:
         InputError: As :func:`read_file`, and if the file has no weights.
     """
     content = read_file(path, trust, flag)
-    if not isinstance(content, dict):
-        raise InputError(f'{path} is not a checkpoint: it contains a {type(content).__name__}')
-    weights = content.get('state_dict', content)
-    if not isinstance(weights, dict) or not all(
-        isinstance(value, torch.Tensor) for value in weights.values()
-    ):
-        raise InputError(f'{path} is not a checkpoint: it has no state_dict of tensors')
+    check_weights(content, path)
     return content
 
 
-def read_file(path: str, trust: bool = False, flag: str = 'pass --trust-checkpoint') -> Any:
+def read_file(path: str, trust: bool = False, flag: str = FLAG, mmap: bool = False) -> Any:
     """Return the content of a file saved by PyTorch, with its tensors on the CPU.
 
     Args:
         path: A local file, or a URL for MMEngine to download.
         trust: Accept files that hold more than weights.
         flag: How to set ``trust``, for the message.
+        mmap: Map the tensors of a local file into memory instead of reading them.
 
     Raises:
         InputError: If the file is missing or damaged, or holds more than weights and is not
             trusted.
     """
-    if '://' not in path and not Path(path).is_file():
-        raise InputError(f'no checkpoint file {path}')
+    check_trust(trust)
+    if '://' not in path:
+        return load_file(path, trust, flag, mmap)
+    from .mmengine_loading import safe_loading
+
+    with safe_loading(trust, flag):
+        try:
+            return CheckpointLoader.load_checkpoint(path, map_location='cpu')
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f'cannot download {path}: {error}') from error
+
+
+def load_file(
+    path: str | Path,
+    trust: bool = False,
+    flag: str = FLAG,
+    mmap: bool = False,
+    map_location: Any = 'cpu',
+) -> Any:
+    """Return the content of a local file; see :func:`read_file`.
+
+    Text that MMEngine would run as a config (:func:`mmmuse.checkpoints.content.without_programs`)
+    is removed, also if the file is trusted.
+    """
+    check_regular_file(path, 'checkpoint file')
+    check_archive(path, limited=not mmap)
     try:
-        with torch.serialization.safe_globals(get_torch_safe_globals()), _weights_only(not trust):
-            if '://' in path:
-                content = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-            else:
-                content = torch.load(path, map_location='cpu', weights_only=not trust)
+        if not trust:
+            check_globals(path)
+        with _weights_only(not trust), only_safe_globals():
+            content = torch.load(
+                path, map_location=map_location, weights_only=not trust, mmap=mmap or None
+            )
+        return without_programs(content if trust else with_arrays(content))
+    except InputError:
+        raise
     except _UNREADABLE as error:
         if isinstance(error, UnpicklingError) and _NEEDS_CODE.search(str(error)):
             raise InputError(
@@ -88,18 +125,17 @@ def read_file(path: str, trust: bool = False, flag: str = 'pass --trust-checkpoi
         raise InputError(
             f'{path} is truncated or not a checkpoint; use an earlier checkpoint'
         ) from error
-    return content
 
 
 @contextmanager
 def _weights_only(wanted: bool) -> Iterator[None]:
     """Set PyTorch's environment variable for weights_only loading during one load."""
-    before = os.environ.pop(_FORCE, None)
+    before = os.environ.pop(FORCE, None)
     if wanted:
-        os.environ[_FORCE] = '1'
+        os.environ[FORCE] = '1'
     try:
         yield
     finally:
-        os.environ.pop(_FORCE, None)
+        os.environ.pop(FORCE, None)
         if before is not None:
-            os.environ[_FORCE] = before
+            os.environ[FORCE] = before

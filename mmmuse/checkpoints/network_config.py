@@ -9,6 +9,8 @@ from mmengine.hub import get_config
 
 from mmmuse.errors import InputError
 
+from .config_file import read_config
+
 
 def network_config(source: Mapping | str) -> dict:
     """Return the config of a model, with its data preprocessor and scope.
@@ -55,4 +57,4 @@ def _load(path: str) -> Config:
             f"no config file {path}; tools/train.py resolves it relative to the config's "
             'folder, other programs relative to the current one'
         )
-    return Config.fromfile(path)
+    return read_config(path)

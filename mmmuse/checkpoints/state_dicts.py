@@ -3,6 +3,8 @@
 import re
 from collections import OrderedDict
 
+from torch import Tensor
+
 from mmmuse.errors import InputError
 
 _STUDENT = 'student.'
@@ -79,17 +81,18 @@ def split_state_dict(weights: dict) -> tuple[dict, dict]:
 
 
 def check_same(part: str, model: dict, file: dict) -> None:
-    """Check that a checkpoint has the names and shapes of a model's weights.
+    """Check that a checkpoint has the names, shapes and kinds of number of a model's weights.
 
     Raises:
         InputError: If they differ; the message names the tensors.
     """
     own, found = (
-        {name: tuple(value.shape) for name, value in weights.items()} for weights in (model, file)
+        {name: (tuple(value.shape), kind_of(value)) for name, value in weights.items()}
+        for weights in (model, file)
     )
     differ = [
-        f'{name.removeprefix(_STUDENT)} ({own.get(name, "missing")} in the model, '
-        f'{found.get(name, "missing")} in the file)'
+        f'{name.removeprefix(_STUDENT)} ({_written(name, own, found)} in the model, '
+        f'{_written(name, found, own)} in the file)'
         for name in own.keys() | found.keys()
         if own.get(name) != found.get(name)
     ]
@@ -99,3 +102,19 @@ def check_same(part: str, model: dict, file: dict) -> None:
             f'the checkpoint is of another {part}; these tensors differ: '
             f'{"; ".join(sorted(differ)[:3])}{more}'
         )
+
+
+def kind_of(value: Tensor) -> str:
+    """Return the kind of a tensor's numbers: ``'floating'``, ``'complex'`` or ``'integer'``."""
+    if value.is_complex():
+        return 'complex'
+    return 'floating' if value.is_floating_point() else 'integer'
+
+
+def _written(name: str, these: dict, others: dict) -> str:
+    """Describe a tensor, by its kind of number where only that differs."""
+    if name not in these:
+        return 'missing'
+    shape, kind = these[name]
+    same_shape = name in others and others[name][0] == shape
+    return kind if same_shape else str(shape)

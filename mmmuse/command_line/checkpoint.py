@@ -2,6 +2,7 @@
 
 from mmengine.runner import find_latest_checkpoint
 
+from mmmuse.checkpoints.content import check_resumable
 from mmmuse.checkpoints.files import read_checkpoint
 
 
@@ -11,10 +12,14 @@ def check_before_loading(config, trust: bool) -> None:
     URLs are not checked here.
 
     Raises:
-        InputError: If it cannot be loaded; see :func:`mmmuse.checkpoints.files.read_checkpoint`.
+        InputError: If it cannot be loaded or resumed from; see
+            :func:`mmmuse.checkpoints.files.read_checkpoint` and
+            :func:`mmmuse.checkpoints.content.check_resumable`.
     """
     path = config.get('load_from')
     if path is None and config.get('resume'):
         path = find_latest_checkpoint(config.work_dir)
     if path is not None and '://' not in path:
-        read_checkpoint(path, trust)
+        content = read_checkpoint(path, trust)
+        if config.get('resume'):
+            check_resumable(content, path)

@@ -14,6 +14,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.network_config import network_config
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
@@ -121,7 +122,7 @@ def load_config(path: str, options: dict) -> Config:
     """
     if not Path(path).is_file():
         raise InputError(f'no config file {path}')
-    config = Config.fromfile(path)
+    config = read_config(path)
     refuse_unknown_keys(config, path, options)
     _inline_networks(config, path, options)
     config.merge_from_dict(_inline_variant(config, options))

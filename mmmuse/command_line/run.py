@@ -17,6 +17,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmmuse.errors import InputError
 from mmmuse.hooks import (
+    CheckedCheckpointHook,
     ClassCountHook,
     PeerCheckpointHook,
     StudentCheckpointHook,
@@ -64,9 +65,11 @@ def run(config: Config, act: Callable[[Runner], Any]) -> Any:
 
 
 def _add_missing_hooks(runner: Runner) -> None:
-    """Add the hooks that a distiller or a detector needs and the config lacks."""
+    """Add the hooks that the network needs and the config lacks."""
     distiller = distiller_of(runner)
-    needed = [StudentCheckpointHook, PeerCheckpointHook, TrainingLabelsHook] if distiller else []
+    needed = [CheckedCheckpointHook]
+    if distiller:
+        needed = [StudentCheckpointHook, PeerCheckpointHook, TrainingLabelsHook]
     if is_detector(distiller.student if distiller else unwrapped(runner.model)):
         needed.append(ClassCountHook)
     for kind in needed:

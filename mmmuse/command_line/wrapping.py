@@ -6,6 +6,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.network_config import packaged_config
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
@@ -24,13 +25,13 @@ def load_plain_config(name: str) -> Config:
         config = packaged_config(name)
     elif not Path(name).is_file():
         raise InputError(f'no config file {name}')
-    elif Config._is_lazy_import(name):
-        raise InputError(
-            f'{name} is a pure-Python config (read_base), which a config file cannot inherit from; '
-            'wrap the text config of the same name'
-        )
     else:
-        config = Config.fromfile(name)
+        config = read_config(name)
+        if Config._is_lazy_import(name):
+            raise InputError(
+                f'{name} is a pure-Python config (read_base), which a config file cannot inherit '
+                'from; wrap the text config of the same name'
+            )
     if not isinstance(config.get('model'), dict):
         raise InputError(f'{name} has no model to wrap')
     if str(config.model.get('type', '')).startswith('mmmuse.'):

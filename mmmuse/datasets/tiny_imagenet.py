@@ -84,7 +84,12 @@ class TinyImageNet(BaseDataset):
 def _read(path: Path, root: Path) -> str:
     if not path.is_file():
         raise InputError(_missing(path, root))
-    return path.read_text()
+    try:
+        return path.read_text(encoding='utf-8')
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f'{path} is not text in UTF-8; unpack tiny-imagenet-200.zip again'
+        ) from error
 
 
 def _images(folder: Path, root: Path, of: str) -> list[str]:

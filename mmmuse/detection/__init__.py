@@ -11,7 +11,6 @@ else:
     from .detection_self_distiller import DetectionSelfDistiller
     from .exit_detection_metric import ExitDetectionMetric
     from .exit_neck import ExitNeck
-    from .load_checked_image import LoadCheckedImage
     from .yolov5_head import YOLOv5Head
     from .yolov5_pafpn import YOLOv5PAFPN
     from .zero_coco_metric import ZeroCocoMetric
@@ -22,7 +21,6 @@ else:
         'DetectionSelfDistiller',
         'ExitDetectionMetric',
         'ExitNeck',
-        'LoadCheckedImage',
         'YOLOv5Head',
         'YOLOv5PAFPN',
         'ZeroCocoMetric',

@@ -7,6 +7,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 
+from mmmuse.checkpoints.regular_file import NOT_FOUND, why_no_file
 from mmmuse.errors import InputError
 from mmmuse.registry import DATASETS
 
@@ -95,6 +96,9 @@ class CheckedCocoDataset(CocoDataset):
         """Load the annotations."""
         self.box_counts: Counter[BoxKind] = Counter()
         self.COCOAPI = partial(_CheckedFile, counts=self.box_counts)
+        why = None if '://' in self.ann_file else why_no_file(self.ann_file)
+        if why not in (None, NOT_FOUND):
+            raise InputError(f'cannot read annotation file {self.ann_file}: {why}')
         try:
             data_list = super().load_data_list()
         except InputError:

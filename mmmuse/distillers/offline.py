@@ -4,6 +4,7 @@ from typing import Literal
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from mmmuse.checkpoints.files import check_trust
 from mmmuse.errors import InputError
 from mmmuse.losses import build_edge
 from mmmuse.registry import MODELS
@@ -87,6 +88,7 @@ class OfflineDistiller(SelfDistiller):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
+        check_trust(trust_teacher, 'trust_teacher')
         if not losses or isinstance(losses, (str, dict)):
             raise InputError(
                 "OfflineDistiller needs losses, a list such as [dict(type='mmmuse.KDLoss')]"

@@ -4,6 +4,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mmmuse.checkpoints.files import load_file
 from mmmuse.errors import InputError
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs
 
@@ -30,14 +31,7 @@ class TeacherCache:
     def __init__(self, path: str, preprocessor: nn.Module) -> None:
         if not Path(path).is_file():
             raise InputError(f'no teacher_cache {path}: tools/analysis/cache_teacher.py writes it')
-        try:
-            content = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-            self.logits, self.vectors, self.labels = (
-                content[key] for key in ('logits', 'vectors', 'labels')
-            )
-            views = {name: content['views'][name] for name in VIEW_SETTINGS}
-        except Exception as error:  # PyTorch raises many kinds for other files.
-            raise InputError(f'teacher_cache {path} is damaged or not a teacher cache') from error
+        self.logits, self.vectors, self.labels, views = _read(path)
         differ = [
             f'{name} is {getattr(preprocessor, name, None)!r} and was {views[name]!r}'
             for name in VIEW_SETTINGS
@@ -50,6 +44,11 @@ class TeacherCache:
         if getattr(preprocessor, 'batch_augments', None) is not None:
             raise InputError(
                 f'teacher_cache {path} holds single images, and batch_augments mixes them'
+            )
+        if len(self.logits) != views['fixed_views']:
+            raise InputError(
+                f'teacher_cache {path} has {len(self.logits)} views and says that it has '
+                f'{views["fixed_views"]}; write it again'
             )
         self.path = path
         self.specs = NetworkSpecs(
@@ -102,3 +101,33 @@ class TeacherCache:
 
     def convert(self, fn: Callable[[Tensor], Tensor]) -> None:
         """Do nothing: outputs are moved to the device of each batch."""
+
+
+def _read(path: str) -> tuple[Tensor, Tensor, Tensor, dict]:
+    """Return logits, vectors and labels of a cache, and the settings of its views.
+
+    Raises:
+        InputError: If the file is not a cache, or its tensors do not fit together.
+    """
+    try:
+        content = load_file(path, mmap=True)
+        tensors = [content[key] for key in ('logits', 'vectors', 'labels')]
+        views = {name: content['views'][name] for name in VIEW_SETTINGS}
+        logits, vectors, labels = tensors
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+    except (InputError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f'teacher_cache {path} is damaged or not a teacher cache') from error
+    if (
+        [len(shape) for shape in shapes] != [3, 3, 1]
+        or shapes[0][:2] != shapes[1][:2]
+        or shapes[0][1:2] != shapes[2]
+        or 0 in (*shapes[0], *shapes[1])
+        or not all(tensor.is_floating_point() for tensor in (logits, vectors))
+        or labels.dtype != torch.int64
+    ):
+        found = ', '.join(f'{tensor.dtype} {shape}' for tensor, shape in zip(tensors, shapes))
+        raise InputError(
+            f'teacher_cache {path} is damaged: its logits (V, M, K), vectors (V, M, C) and int64 '
+            f'labels (M, ) are {found}; write it again'
+        )
+    return logits, vectors, labels, views

@@ -1,4 +1,5 @@
 from .channels_last import ChannelsLastHook
+from .checked_checkpoint import CheckedCheckpointHook
 from .class_count import ClassCountHook
 from .information_logger import InformationLoggerHook
 from .peer_checkpoint import PeerCheckpointHook
@@ -7,6 +8,7 @@ from .training_labels import TrainingLabelsHook
 
 __all__ = [
     'ChannelsLastHook',
+    'CheckedCheckpointHook',
     'ClassCountHook',
     'InformationLoggerHook',
     'PeerCheckpointHook',

@@ -1,6 +1,5 @@
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import BaseLoop
 from torch import nn
 
 from mmmuse.checkpoints.state_dicts import (
@@ -14,6 +13,13 @@ from mmmuse.checkpoints.state_dicts import (
 from mmmuse.distillers import BaseDistiller
 from mmmuse.errors import InputError
 from mmmuse.registry import HOOKS
+
+from .checked_checkpoint import (
+    check_loaded,
+    check_optimizer,
+    check_some_are_used,
+    is_fine_tuning,
+)
 
 
 @HOOKS.register_module()
@@ -42,11 +48,13 @@ class StudentCheckpointHook(Hook):
         model = distiller_of(runner)
         if model is None:
             return
+        check_loaded(runner, checkpoint)
         weights = checkpoint.get('state_dict', checkpoint)
         weights = with_distiller_names(weights)
-        fine_tuning = isinstance(runner._train_loop, BaseLoop) and not runner._resume
         own, own_rest = split_state_dict(model.state_dict())
-        if not fine_tuning:  # For fine-tuning, the head may have other classes.
+        if is_fine_tuning(runner):  # The head may have other classes.
+            check_some_are_used(own, weights)
+        else:
             check_same('network', own, split_state_dict(weights)[0])
         rest = checkpoint.get(DISTILLER_KEY)
         with_current_names(checkpoint.get('ema_state_dict', {}), 'module.')
@@ -64,6 +72,8 @@ class StudentCheckpointHook(Hook):
             runner.logger.warning(
                 "The checkpoint holds only the student's weights: exits and critics start untrained."
             )
+        check_some_are_used(model.state_dict(), weights)
+        check_optimizer(runner, checkpoint)
         checkpoint['state_dict'] = weights
 
 

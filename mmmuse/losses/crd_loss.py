@@ -15,6 +15,7 @@ from .class_labels import refuse_mixed_labels
 from .distill_loss import DistillLoss
 
 _UNSET = -1.0
+_MOST_OF_SMALL_SETS = 2**16  # Negatives, drawn with replacement.
 
 
 @MODELS.register_module()
@@ -73,6 +74,7 @@ class CRDLoss(DistillLoss):
         if (
             not temperature > 0.012
             or not 0 <= momentum <= 1
+            or not all(isinstance(number, Integral) for number in (embed_channels, num_negatives))
             or min(embed_channels, num_negatives) < 1
         ):
             raise InputError(
@@ -94,12 +96,19 @@ class CRDLoss(DistillLoss):
             labels: Class of each of the M images, ``(M, )``.
 
         Raises:
-            InputError: If they are all of one class, so that there are no negatives.
+            InputError: If they are all of one class, so that there are no negatives, or fewer
+                than ``num_negatives`` and than 65,536.
         """
         labels = labels.long()
         if len(labels.unique()) < 2:
             raise InputError(
                 'CRDLoss draws negatives of other classes, and there is only one class'
+            )
+        most = max(len(labels), _MOST_OF_SMALL_SETS)
+        if self.num_negatives > most:
+            raise InputError(
+                f'CRDLoss draws num_negatives={self.num_negatives} of the {len(labels)} training '
+                f'images for each image of a batch: set it to at most {most}'
             )
         device = self.embed_student.weight.device
         known = self.num_images == len(labels) and torch.equal(self.labels, labels.to(device))

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmmuse.checkpoints.config_file import read_config
 from mmmuse.command_line.config import load_config
 from mmmuse.errors import InputError
 
@@ -92,10 +93,7 @@ def read_table(path: str) -> Table:
     """
     if not Path(path).is_file():
         raise InputError(f'no table {path}')
-    try:
-        config = Config.fromfile(path)
-    except SyntaxError as error:
-        raise InputError(f'{path}, line {error.lineno}: {error.msg}') from error
+    config = read_config(path)
     unknown = sorted({key for key in config if not key.startswith('_')} - _KEYS)
     if unknown:
         raise InputError(f'{path} is not a table: unknown keys {", ".join(unknown)}')

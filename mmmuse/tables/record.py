@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mmmuse.checkpoints.regular_file import check_regular_file
 from mmmuse.errors import InputError
 
 from .plan import Run
@@ -55,9 +56,12 @@ def read_record(run: Run) -> Record | None:
         return None
     try:
         content = json.loads(path.read_text())
-        epochs = {int(epoch): metrics for epoch, metrics in content.pop('epochs').items()}
+        epochs = {
+            int(epoch): {name: float(value) for name, value in metrics.items()}
+            for epoch, metrics in content.pop('epochs').items()
+        }
         return Record(epochs=epochs, **content)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f'{path} is damaged; delete {run.work_dir} and run again') from error
 
 
@@ -105,12 +109,16 @@ def logged_epochs(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:
     """
     epochs: dict[int, dict[str, float]] = {}
     for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in log.read_text().splitlines():
+        check_regular_file(log, 'log')
+        for line in log.read_text(errors='replace').splitlines():
             try:
                 logged = json.loads(line)
-            except ValueError:  # The last line of a run that was killed may be incomplete.
+            except (
+                ValueError,
+                RecursionError,
+            ):  # Of a run that was killed, the last is incomplete.
                 continue
-            if metric in logged:
+            if isinstance(logged, dict) and metric in logged:
                 exits = {f'exit{m[1]}': v for k, v in logged.items() if (m := _EXIT.match(k))}
                 # The last exit is the full network.
                 exits.pop(f'exit{len(exits)}', None)

@@ -56,6 +56,46 @@ def cache(config, tmp_path) -> str:
     return str(path)
 
 
+def changed(cache: str, **parts) -> str:
+    content = torch.load(cache)
+    torch.save({**content, **parts}, cache)
+    return cache
+
+
+@pytest.mark.parametrize(
+    'parts',
+    [
+        dict(logits=torch.zeros(3, 20)),
+        dict(logits=torch.zeros(3, 19, 10)),
+        dict(logits=torch.zeros(2, 20, 10)),
+        dict(logits=torch.zeros(3, 20, 0)),
+        dict(logits=torch.zeros(3, 20, 10, dtype=torch.int64)),
+        dict(vectors=torch.zeros(3, 20, 16, 1)),
+        dict(vectors=torch.zeros(3, 20, 16, dtype=torch.complex64)),
+        dict(labels=torch.zeros(21, dtype=torch.int64)),
+        dict(labels=torch.zeros(20, 1, dtype=torch.int64)),
+        dict(labels=torch.zeros(20)),
+    ],
+    ids=lambda parts: ' '.join(f'{key} {tuple(t.shape)} {t.dtype}' for key, t in parts.items()),
+)
+def test_a_cache_whose_tensors_do_not_fit_is_refused(config, cache, parts):
+    with pytest.raises(InputError, match=r'cache\.pt is damaged: its logits \(V, M, K\), vectors'):
+        cached(config, changed(cache, **parts))
+
+
+def test_a_cache_of_fewer_views_than_it_says_is_refused(config, cache):
+    content = torch.load(cache)
+    short = {name: content[name][:2].clone() for name in ('logits', 'vectors')}
+    with pytest.raises(InputError, match='has 2 views and says that it has 3'):
+        cached(config, changed(cache, **short))
+
+
+@pytest.mark.parametrize('parts', [dict(logits=None), dict(views=3), dict(labels='abc')])
+def test_a_cache_of_other_parts_is_refused(config, cache, parts):
+    with pytest.raises(InputError, match=r'cache\.pt is damaged or not a teacher cache'):
+        cached(config, changed(cache, **parts))
+
+
 def cached(config, cache: str, losses=None, **preprocessor):
     preprocessor = {**PREPROCESSOR, 'fixed_views': 3, **preprocessor}
     return MODELS.build(

@@ -308,6 +308,29 @@ def test_numbers_out_of_range_are_refused(options):
         crd(**options)
 
 
+@pytest.mark.parametrize('num_negatives', [10**7, 2**16 + 1])
+def test_more_negatives_than_a_small_set_can_need_are_refused(num_negatives):
+    loss = crd(num_negatives=2**16)  # With replacement: the default suits small sets.
+    loss.num_negatives = num_negatives
+    with pytest.raises(InputError, match=f'num_negatives={num_negatives} of the 4 training images'):
+        loss.prepare(torch.tensor([0, 1, 0, 1]))
+
+
+def test_a_large_set_may_have_as_many_negatives_as_images():
+    loss = crd()
+    loss.num_negatives = 70_000
+    labels = torch.arange(70_000) % 2
+    loss.prepare(labels)
+    with pytest.raises(InputError, match='set it to at most 69999'):
+        loss.prepare(labels[1:])
+
+
+@pytest.mark.parametrize('options', [dict(num_negatives=1e3), dict(embed_channels=8.0)])
+def test_numbers_that_are_not_whole_are_refused(options):
+    with pytest.raises(InputError, match='embed_channels and num_negatives from 1'):
+        crd(**options)
+
+
 def test_networks_without_a_last_feature_are_refused():
     with pytest.raises(InputError, match=r'set teacher_taps\.last'):
         CRDLoss(specs(3), NetworkSpecs(taps='teacher_taps'))

@@ -18,6 +18,7 @@ from mmmuse.analysis.anchors import (
     propose_anchors,
 )
 from mmmuse.analysis.training_boxes import Boxes, annotation_files, image_size_of, read_boxes
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import add_config_options, check_at_least, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, print_table, write_json
@@ -150,6 +151,7 @@ def report(args: argparse.Namespace) -> None:
 def main() -> None:
     args = parse_args()
     with explained():
+        refuse_code_in_files()
         check_json(args.json)
         check_numbers(args)
         MMLogger.get_instance('anchors', log_level='ERROR')

@@ -12,9 +12,10 @@ import torch
 from mmengine.logging import MMLogger
 
 from mmmuse.analysis.teacher_outputs import build_offline, cache_teacher, save_cache
-from mmmuse.checkpoints.files import refuse_code_in_checkpoints
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import add_config_options, load_config
 from mmmuse.command_line.explain import explained
+from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.errors import InputError
 
 
@@ -34,10 +35,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with explained('interrupted; no cache was written'):
+        refuse_code_in_files(args.trust_checkpoint)
+        check_loaded_images()
         if Path(args.out).exists():
             raise InputError(f'{args.out} already exists; delete it or name another file')
         MMLogger.get_instance('cache_teacher', log_level='WARNING')
-        refuse_code_in_checkpoints(args.trust_checkpoint)
         config = load_config(args.config, args.cfg_options)
         if args.trust_checkpoint:
             config.model.trust_teacher = True

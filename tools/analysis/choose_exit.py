@@ -12,9 +12,11 @@ import torch
 
 from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
 from mmmuse.analysis.exit_record import record_exits
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import add_exit_flags, check_at_least, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_path, new_folder, print_table
+from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.export.data import image_shape, normalized_batches
 from mmmuse.export.exit_network import check_exit
 from mmmuse.export.exit_table import exit_costs
@@ -107,6 +109,8 @@ def choose(args: argparse.Namespace) -> None:
 def main() -> None:
     args = parse_args()
     with explained():
+        refuse_code_in_files(args.trust_checkpoint)
+        check_loaded_images()
         check_new_path(args.out)
         check_at_least(args, batch_size=1)
         choose(args)

@@ -6,6 +6,7 @@ the paper: of the convolutions of the backbone only, as if they were in one sequ
 
 import argparse
 
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import add_exit_flags, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, print_table, write_json
@@ -26,6 +27,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with explained():
+        refuse_code_in_files()
         check_json(args.json)
         config = load_config(args.config, args.cfg_options)
         shape = tuple(args.input_shape or image_shape(config))

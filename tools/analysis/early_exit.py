@@ -24,9 +24,11 @@ from mmmuse.analysis.early_exit import (
 )
 from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
 from mmmuse.analysis.exit_record import record_exits
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import add_exit_flags, check_at_least, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_path, new_folder, print_table
+from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.distillers import EarlyExitClassifier, SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export.data import first_images, image_shape, normalized_batches
@@ -227,6 +229,8 @@ def show(args: argparse.Namespace, rows: list[dict], num_images: int) -> None:
 def main() -> None:
     args = parse_args()
     with explained():
+        refuse_code_in_files(args.trust_checkpoint)
+        check_loaded_images()
         check_new_path(args.out)
         check_at_least(args, latency_images=1, batch_size=1)
         measure(args)

@@ -14,6 +14,7 @@ from pathlib import Path
 from mmmuse.analysis.information import read_information, read_training
 from mmmuse.analysis.information_figure import draw_information
 from mmmuse.analysis.information_table import information_table, markdown_table, write_csv
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
 from mmmuse.errors import InputError
 
@@ -38,6 +39,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with explained():
+        refuse_code_in_files()
         check(args)
         titles = args.titles or [folder.name for folder in args.work_dirs]
         if len(titles) != len(args.work_dirs) or len(set(titles)) != len(titles):

@@ -14,9 +14,11 @@ from mmmuse.analysis.detection_figure import (
     images_of_split,
     picture_name,
 )
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import add_config_options, check_at_least, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_path, new_folder
+from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.errors import InputError
 from mmmuse.export.trained import load_trained_detector
 
@@ -67,6 +69,8 @@ def show(args: argparse.Namespace) -> None:
 def main() -> None:
     args = parse_args()
     with explained():
+        refuse_code_in_files(args.trust_checkpoint)
+        check_loaded_images()
         check_new_path(args.out)
         check_numbers(args)
         show(args)

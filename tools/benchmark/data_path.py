@@ -11,15 +11,17 @@ import statistics
 import time
 
 import torch
-from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmmuse.checkpoints.config_file import read_config
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, hardware, print_table, write_json
+from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 
@@ -30,7 +32,7 @@ class DataPath:
     """A config's training DataLoader and data_preprocessor."""
 
     def __init__(self, config_file: str, args: argparse.Namespace) -> None:
-        config = Config.fromfile(config_file)
+        config = read_config(config_file)
         self.loader_config = config.train_dataloader
         self.configured_workers = self.loader_config.num_workers
         self.loader_config.batch_size = args.batch_size
@@ -111,6 +113,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     with explained():
+        refuse_code_in_files()
+        check_loaded_images()
         check_json(args.json)
         init_default_scope('mmpretrain')
         MMLogger.get_instance('benchmark', log_level='ERROR')

@@ -14,6 +14,8 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 
+from mmmuse.checkpoints.config_file import read_config
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json
 from mmmuse.command_line.step_benchmark import add_step_flags, compare_steps, training_step
@@ -51,10 +53,11 @@ def main() -> None:
     parser.add_argument('--image-size', type=int, default=320)
     args = parser.parse_args()
     with explained():
+        refuse_code_in_files()
         check_json(args.json)
         init_default_scope('mmdet')
         MMLogger.get_instance('benchmark', log_level='ERROR')
-        config = Config.fromfile(args.config)
+        config = read_config(args.config)
         shapes = [(3, args.image_size, args.image_size)] * args.batch_size
         boxes = [OBJECTS] * args.batch_size
         batch = demo_mm_inputs(args.batch_size, shapes, num_items=boxes, num_classes=80)

@@ -13,6 +13,7 @@ from mmmuse.analysis.gaussian_information import (
     estimate_gaussian_information,
     gaussian_information,
 )
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import check_at_least
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, hardware, print_table, write_json
@@ -71,6 +72,7 @@ def measure(rho: float, args: argparse.Namespace) -> dict:
 def main() -> None:
     args = parse_args()
     with explained():
+        refuse_code_in_files()
         check(args)
         rows = [measure(rho, args) for rho in args.rho]
         print_table(

@@ -21,10 +21,12 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, hardware, print_table, write_json
 from mmmuse.datasets import BatchedImages
+from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.datasets.preprocessor import crop_and_flip
 from mmmuse.distillers import OfflineDistiller
 from mmmuse.functional import crd_loss, kd_loss, same_grid, vid_loss
@@ -205,6 +207,8 @@ def main() -> None:
     parser.add_argument('--json', help='file for the figures')
     args = parser.parse_args()
     with explained(), tempfile.TemporaryDirectory() as folder:
+        refuse_code_in_files()
+        check_loaded_images()
         check_json(args.json)
         MMLogger.get_instance('benchmark', log_level='ERROR')
         seconds = {method: measure(method, args, folder) for method in args.methods}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import mmpretrain
 
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, hardware, print_table, write_json
 from mmmuse.errors import InputError
@@ -94,6 +95,7 @@ def main() -> None:
     parser.add_argument('--json', help='file for the figures')
     args = parser.parse_args()
     with explained():
+        refuse_code_in_files()
         check_json(args.json)
         runs = commands(args)
         seconds: dict[str, list[float]] = {name: [] for name in runs}

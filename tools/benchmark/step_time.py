@@ -13,12 +13,13 @@ import resource
 from collections.abc import Callable
 
 import torch
-from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from mmmuse.checkpoints.config_file import read_config
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json
 from mmmuse.command_line.step_benchmark import add_step_flags, compare_steps, training_step
@@ -60,7 +61,7 @@ class TextbookCritic(nn.Module):
 
 
 def build(variant: dict | None, args: argparse.Namespace) -> BaseModel:
-    config = Config.fromfile(args.config)
+    config = read_config(args.config)
     student = {**config.model.student, 'data_preprocessor': config.data_preprocessor}
     torch.manual_seed(0)
     if variant is None:
@@ -132,6 +133,7 @@ def main() -> None:
     parser.add_argument('--no-memory', action='store_true', help='do not measure memory')
     args = parser.parse_args()
     with explained():
+        refuse_code_in_files()
         check_json(args.json)
         prepare()
         names = [name for name in VARIANTS if name not in args.skip or name == PLAIN]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import add_config_options
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import hardware
@@ -56,6 +57,7 @@ def main() -> None:
     for number in ENDING:  # In the background, the shell may have set some of them to be ignored.
         signal.signal(number, signal.default_int_handler)
     with explained('interrupted; the same command goes on'):
+        refuse_code_in_files()
         folder = Path(args.work_dir)
         stem = Path(args.table).stem
         out = folder / (stem if args.epochs is None else f'{stem}_{args.epochs}e')

@@ -18,7 +18,7 @@ train_dataloader = dict(
         data_root='data/tiny-imagenet-200',
         split='train',
         pipeline=[
-            dict(type='LoadImageFromFile'),
+            dict(type='mmmuse.LoadCheckedImage'),
             dict(type='RandomCrop', crop_size=64, padding=8),
             dict(type='RandomFlip', prob=0.5, direction='horizontal'),
             dict(type='PackInputs'),
@@ -36,7 +36,7 @@ val_dataloader = dict(
         type='mmmuse.TinyImageNet',
         data_root='data/tiny-imagenet-200',
         split='val',
-        pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')],
+        pipeline=[dict(type='mmmuse.LoadCheckedImage'), dict(type='PackInputs')],
     ),
 )
 val_evaluator = [

@@ -1,14 +1,19 @@
 import json
 import logging
+import os
 import pickle
+import struct
+import zlib
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmmuse.command_line.explain import explanation
-from mmmuse.detection import CheckedCocoDataset, LoadCheckedImage, load_checked_image
+from mmmuse.datasets import LoadCheckedImage, load_checked_image
+from mmmuse.detection import CheckedCocoDataset
 from mmmuse.errors import InputError
 
 BROKEN = {'no image': b'this is text', 'empty': b'', 'missing': None}
@@ -75,6 +80,84 @@ def test_an_image_that_cannot_be_read_stops_with_its_name(tmp_path, kind, why):
     with pytest.raises(InputError) as error:
         dataset[1]
     assert str(error.value) == f'cannot read image {tmp_path}/1.png: {why}'
+
+
+def write_header(path, width: int, height: int) -> None:
+    """A PNG that says that it has this size, with hardly any data."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+        )
+
+    header = chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0))
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + header + chunk(b'IDAT', zlib.compress(bytes(100))))
+
+
+def test_an_image_above_the_limit_is_refused_by_its_header(tmp_path, monkeypatch):
+    path = tmp_path / 'a.png'
+    write_header(path, 30000, 30000)
+    monkeypatch.setattr('mmcv.imfrombytes', None)  # Nothing is decoded.
+    with pytest.raises(InputError) as error:
+        LoadCheckedImage()(dict(img_path=str(path)))
+    assert str(error.value) == (
+        f'cannot read image {path}: it has 30000x30000 pixels, and the limit is 100000000: '
+        'set max_pixels of LoadCheckedImage'
+    )
+    assert LoadCheckedImage('skip')(dict(img_path=str(path))) is None
+
+
+@pytest.mark.parametrize(('max_pixels', 'accepted'), [(48, True), (47, False)])
+def test_a_config_sets_the_limit(tmp_path, max_pixels, accepted):
+    write_image(tmp_path / 'a.png')  # 8 x 6 pixels.
+    load = LoadCheckedImage(max_pixels=max_pixels)
+    if accepted:
+        assert load(dict(img_path=str(tmp_path / 'a.png')))['img'].shape == (6, 8, 3)
+    else:
+        with pytest.raises(InputError, match='it has 8x6 pixels, and the limit is 47'):
+            load(dict(img_path=str(tmp_path / 'a.png')))
+
+
+@pytest.mark.parametrize('max_pixels', [0, -1, 1e8, '100', True])
+def test_a_limit_is_a_whole_number(max_pixels):
+    with pytest.raises(InputError, match='max_pixels is a whole number from 1, got'):
+        LoadCheckedImage(max_pixels=max_pixels)
+
+
+@pytest.mark.parametrize(
+    ('make', 'why'),
+    [
+        (os.mkfifo, 'it is a FIFO, a device or a socket'),
+        (lambda path: path.symlink_to('/dev/zero'), 'it is a FIFO, a device or a socket'),
+        (lambda path: path.mkdir(), 'it is a folder'),
+        (lambda path: path.symlink_to(path), 'Too many levels of symbolic links'),
+    ],
+)
+def test_what_is_no_file_is_not_opened(tmp_path, make, why):
+    make(tmp_path / 'a.png')
+    with pytest.raises(InputError, match=f'{why}$'):
+        LoadCheckedImage()(dict(img_path=str(tmp_path / 'a.png')))
+
+
+def test_a_file_with_more_bytes_than_an_image_can_have_is_not_read(tmp_path):
+    path = tmp_path / 'a.png'
+    write_image(path)
+    with path.open('ab') as file:
+        file.truncate(2 * 10**9)  # Sparse: it takes no space.
+    with pytest.raises(InputError, match='2000000000 bytes are too many for 100000000 pixels'):
+        LoadCheckedImage()(dict(img_path=str(path)))
+
+
+def test_the_limit_of_pillow_is_as_before(tmp_path):
+    before = Image.MAX_IMAGE_PIXELS
+    write_header(tmp_path / 'a.png', 30000, 30000)
+    with pytest.raises(InputError):
+        LoadCheckedImage()(dict(img_path=str(tmp_path / 'a.png')))
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_ignore_empty_of_mmcv_is_kept(tmp_path):
+    assert LoadCheckedImage(ignore_empty=True)(dict(img_path=str(tmp_path / 'a.png'))) is None
 
 
 def test_refusing_is_the_default(tmp_path):

@@ -1,0 +1,140 @@
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop
+
+from mmmuse.checkpoints.content import check_resumable, check_weights, without_programs
+from mmmuse.checkpoints.state_dicts import kind_of
+from mmmuse.errors import InputError
+from mmmuse.registry import HOOKS
+
+_FILE = 'the checkpoint'  # No hook receives the file's name.
+
+
+@HOOKS.register_module()
+class CheckedCheckpointHook(Hook):
+    """Refuse a checkpoint that a plain network would load only in part, or could not resume from.
+
+    MMEngine warns of weights that are missing and goes on with random ones. In a test or a resumed
+    run the file has every parameter of the model; training may start from some of them. A file to
+    resume from has epoch, iteration, message hub and optimizer of such a run. The tools add this
+    hook to runs of plain networks; for distillers :class:`StudentCheckpointHook` does the same.
+
+    Raises:
+        InputError: On loading or resuming, if the file does not fit.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Check a file before MMEngine loads its weights."""
+        check_loaded(runner, checkpoint)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        weights = {
+            name.removeprefix('module.'): value  # As MMEngine does.
+            for name, value in checkpoint.get('state_dict', checkpoint).items()
+        }
+        check_some_are_used(model.state_dict(), weights)
+        if is_fine_tuning(runner):
+            return
+        try:
+            missing = model.load_state_dict(weights, strict=False).missing_keys
+        except RuntimeError as error:  # Of other shapes.
+            lines = [line.strip() for line in str(error).splitlines()[1:]]
+            raise InputError(
+                f'{_FILE} is of another network: {lines[0] if lines else error}'
+            ) from error
+        missing = sorted({name for name, _ in model.named_parameters()} & set(missing))
+        if missing:
+            more = f' and {len(missing) - 3} more' if len(missing) > 3 else ''
+            raise InputError(
+                f'{_FILE} is of another network; it has no {", ".join(missing[:3])}{more}'
+            )
+        check_optimizer(runner, checkpoint)
+
+
+def is_fine_tuning(runner) -> bool:
+    """Return whether a runner trains from loaded weights, which may be those of a part."""
+    return isinstance(runner._train_loop, BaseLoop) and not runner._resume
+
+
+def check_loaded(runner, checkpoint: dict) -> None:
+    """Check a loaded checkpoint, and remove text that MMEngine would run as a config.
+
+    Raises:
+        InputError: If it has no weights, or a run cannot be resumed from it.
+    """
+    without_programs(checkpoint)
+    check_weights(checkpoint, _FILE)
+    if not runner._resume:
+        return
+    check_resumable(checkpoint, _FILE)
+    loop = runner._train_loop
+    if isinstance(loop, BaseLoop):
+        by_epoch = isinstance(loop, EpochBasedTrainLoop)
+        key = 'epoch' if by_epoch else 'iter'
+        done, end = checkpoint['meta'][key], loop.max_epochs if by_epoch else loop.max_iters
+        if done > end:
+            raise InputError(
+                f'{_FILE} is of {key} {done}, and the run ends at {end}: raise '
+                f'train_cfg.max_{key}s, or resume from an earlier checkpoint'
+            )
+
+
+def check_optimizer(runner, checkpoint: dict) -> None:
+    """Check that the optimizer in a checkpoint to resume from is of as many parameters.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if not runner._resume or not hasattr(runner.optim_wrapper, 'state_dict'):
+        return
+    own, found = (
+        _sizes_of_groups(state)
+        for state in (runner.optim_wrapper.state_dict(), checkpoint['optimizer'])
+    )
+    if own != found:
+        raise InputError(
+            f'{_FILE} has an optimizer of another model or config: its groups have {found} '
+            f'parameters, those of this run {own}; start from its weights with load_from '
+            'instead of --resume'
+        )
+
+
+def _sizes_of_groups(saved: dict) -> Any:
+    """Return the number of parameters in each group of one optimizer, or of several by name."""
+    if 'param_groups' in saved:
+        return [len(group['params']) for group in saved['param_groups']]
+    return {
+        name: _sizes_of_groups(state) for name, state in saved.items() if isinstance(state, dict)
+    }
+
+
+def check_some_are_used(model: dict, weights: dict) -> None:
+    """Check that a file has weights of a model, with numbers of the same kind.
+
+    Args:
+        model: State dict of the model.
+        weights: Of the file.
+
+    Raises:
+        InputError: If no tensor of the file has name and shape of one of the model, or one has
+            another kind of numbers.
+    """
+    common = [
+        name
+        for name, value in weights.items()
+        if name in model and model[name].shape == value.shape
+    ]
+    if not common:
+        raise InputError(
+            f'{_FILE} is of another network: none of its {len(weights)} tensors has the name and '
+            f'shape of one in the model; its first is {next(iter(weights))}'
+        )
+    for name in common:
+        found, own = kind_of(weights[name]), kind_of(model[name])
+        if found != own:
+            raise InputError(
+                f'{_FILE} is of another network: {name} is {found} in the file and {own} in the model'
+            )
