@@ -1,5 +1,5 @@
 import logging
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import cv2
 import torch
@@ -27,8 +27,6 @@ class LoadCheckedImage(LoadImageFromFile):
     """
 
     def __init__(self, unreadable: Unreadable = 'refuse', **options: Any) -> None:
-        if unreadable not in get_args(Unreadable):
-            raise InputError(f"unreadable is 'refuse' or 'skip', got {unreadable!r}")
         super().__init__(**options)
         self.unreadable = unreadable
         self._named: set[str] = set()

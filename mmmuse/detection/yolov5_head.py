@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from math import log
+from typing import Annotated
 
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
@@ -11,6 +12,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torchvision.ops import complete_box_iou_loss
 
+from mmmuse.arguments import NonNegativeFloat, PositiveInt, PositiveInts, Range
 from mmmuse.errors import InputError
 from mmmuse.functional.anchor_decoding import decode_anchor_boxes
 from mmmuse.functional.anchor_matching import match_anchors
@@ -65,14 +67,14 @@ class YOLOv5Head(BaseDenseHead):
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: Sequence[int],
+        num_classes: PositiveInt,
+        in_channels: PositiveInts,
         prior_generator: dict,
         loss_cls: dict | None = None,
         loss_obj: dict | None = None,
-        bbox_weight: float = 0.05,
-        level_weights: Sequence[float] = (4.0, 1.0, 0.4),
-        match_ratio: float = 4.0,
+        bbox_weight: NonNegativeFloat = 0.05,
+        level_weights: Sequence[NonNegativeFloat] = (4.0, 1.0, 0.4),
+        match_ratio: Annotated[float, Range(above=1)] = 4.0,
         scale_by_batch: bool = True,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
