@@ -13,6 +13,7 @@ import json
 import math
 import random
 import resource
+import shutil
 import signal
 import tempfile
 import time
@@ -106,10 +107,10 @@ def draw(generator: random.Random, config: dict) -> tuple[tuple, Any]:
     """Draw a place in a config, those of the model twice as often, and what it becomes."""
     paths = list(places(config))
     path = generator.choice(paths + [path for path in paths if path[0] == 'model'])
-    old = config
+    old: Any = config
     for key in path:
         old = old[key]
-    values = [value for value in VALUES if repr(value) != repr(old)]
+    values: list = [value for value in VALUES if repr(value) != repr(old)]
     if path[-1] == 'type':
         values += 2 * types(config)
     elif isinstance(old, dict):
@@ -118,6 +119,7 @@ def draw(generator: random.Random, config: dict) -> tuple[tuple, Any]:
         values += 3 * [list(old)[:-1], [*old, old[-1]]]
     if isinstance(old, (int, float)) and not isinstance(old, bool):
         values += 3 * [-old, str(old)]
+    values = [value for value in values if repr(value) != repr(old)]
     return path, generator.choice([*values, DELETE, DELETE])
 
 
@@ -147,6 +149,7 @@ class _Trained(BaseException):
 
 def run(name: str, config: dict, path: tuple, value: Any, folder: Path) -> Outcome:
     """Train a config for an epoch, by the command itself, and return what became of it."""
+    shutil.rmtree(folder / 'run', ignore_errors=True)
     file = folder / 'config.py'
     file.write_text(
         'nan, inf = float("nan"), float("inf")\n'

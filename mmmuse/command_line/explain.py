@@ -23,7 +23,7 @@ _MISSING_ARGUMENT = re.compile(
 _NO_SUCH_TYPE = re.compile(r'Failed to get (.*)')
 _NO_TYPE = re.compile(r'must contain the key "type", but got (\{.*\})')
 _IN_WORKER = re.compile(r'Caught (?:\w+\.)*InputError in DataLoader worker.*InputError: (.*)')
-_UNKNOWN_TYPE = re.compile(r'[\'"]?(\S+ is not in the \S+ registry)')
+_UNKNOWN_TYPE = re.compile(r'[\'"]?(\S+ is not in the \S+(?: \w+)* registry)')
 
 
 def explanation(error: BaseException) -> str | None:

@@ -236,6 +236,7 @@ _MULTIPLIERS = dict(
     bias_decay_mult=NonNegativeFloat,
     norm_decay_mult=NonNegativeFloat,
     dwconv_decay_mult=NonNegativeFloat,
+    dcn_offset_lr_mult=NonNegativeFloat,
     flat_decay_mult=NonNegativeFloat,
     bypass_duplicate=bool,
     custom_keys=Mapping[str, dict],
@@ -265,7 +266,12 @@ BY_PATH: Mapping[str, Annotations] = {
 REQUIRED: Mapping[str, set[str]] = {
     f'{name}_dataloader': {'dataset', 'sampler'} for name in ('train', 'val', 'test')
 }
-CLOSED = {'optim_wrapper.clip_grad', 'optim_wrapper.paramwise_cfg.custom_keys.*', 'randomness'}
+CLOSED = {
+    'optim_wrapper.clip_grad',
+    'optim_wrapper.paramwise_cfg',
+    'optim_wrapper.paramwise_cfg.custom_keys.*',
+    'randomness',
+}
 # The type of a part whose config names none.
 DEFAULT_TYPES: Mapping[str, str] = {
     'train_cfg': 'EpochBasedTrainLoop',

@@ -12,6 +12,8 @@ _OURS = 'mmmuse'
 _OPENMMLAB = {'mmengine', 'mmcv', 'mmpretrain', 'mmdet'}
 # Their errors are those of the code that called them.
 _CALLED = {'torch', 'torchvision', 'numpy', 'PIL', 'cv2', 'sklearn', 'pycocotools', 'einops'}
+# A config's dicts, and the check of arguments, which calls the part.
+_PASSED_THROUGH = ('mmengine.config', 'mmmuse.arguments')
 _TOO_LARGE = (
     "can't allocate memory",
     'not enough memory',
@@ -61,6 +63,8 @@ def _raised_by(frames: list[FrameType]) -> str:
     """Return the package of the innermost code that is not in a library of tensors or images."""
     for frame in reversed(frames):
         package = _package(frame)
+        if frame.f_globals.get('__name__', '').startswith(_PASSED_THROUGH):
+            continue
         if package not in _CALLED and package not in sys.stdlib_module_names:
             return package
     return ''
@@ -75,7 +79,7 @@ def _built_part(frame: FrameType) -> str | None:
     if frame.f_code.co_name != 'build_from_cfg' or _package(frame) != 'mmengine':
         return None
     part = frame.f_locals.get('obj_cls')
-    if part is None:
+    if not callable(part):
         return str(frame.f_locals.get('obj_type') or 'a part')
     name = getattr(part, '__name__', str(part))
     module = str(getattr(part, '__module__', ''))

@@ -92,9 +92,12 @@ def check_parts(config: Config) -> None:
     Raises:
         InputError: Naming the path in the config, what is accepted there and what was given.
     """
+    closed = set(CLOSED)
+    if 'constructor' in (config.get('optim_wrapper') or {}):  # Another one reads other keys.
+        closed.discard('optim_wrapper.paramwise_cfg')
     for path, part in _parts(config._cfg_dict):
         try:
-            _check(path, part)
+            _check(path, part, closed)
         except ArgumentError as error:
             raise InputError(f'{path}.{error.key} is {error.fault}') from error
 
@@ -143,7 +146,7 @@ def _parts(value: Any, path: str = '') -> Iterator[tuple[str, Mapping]]:
             yield from _parts(item, f'{path}[{i}]')
 
 
-def _check(path: str, part: Mapping) -> None:
+def _check(path: str, part: Mapping, closed: set[str]) -> None:
     kind = part.get('type', DEFAULT_TYPES.get(path))
     given = {key: value for key, value in part.items() if key not in ('type', '_scope_')}
     if isinstance(kind, (int, float, Mapping, list, tuple)) or kind == '':
@@ -152,7 +155,7 @@ def _check(path: str, part: Mapping) -> None:
     if at_path is not None:
         annotations = BY_PATH[at_path]
         check_keys(path, part, annotations)
-        _check_names(path, part, REQUIRED.get(at_path, set()), at_path in CLOSED and annotations)
+        _check_names(path, part, REQUIRED.get(at_path, set()), at_path in closed and annotations)
     elif (own := _own_class(kind)) is not None:
         check_arguments(path, own.__init__, given)
     if _scope(kind) in _LIBRARIES | {'mmmuse'}:

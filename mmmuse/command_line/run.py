@@ -54,6 +54,8 @@ def run(config: Config, act: Callable[[Runner], Any]) -> Any:
     Returns:
         The result of ``act``.
     """
+    if 'model' not in config:
+        raise InputError('the config has no model')
     if config.launcher == 'pytorch' and not torch.cuda.is_available():
         # MMEngine's start of a process group needs a GPU.
         torch.distributed.init_process_group('gloo')

@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from math import log
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
@@ -12,12 +12,26 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torchvision.ops import complete_box_iou_loss
 
-from mmmuse.arguments import NonNegativeFloat, PositiveInt, PositiveInts, Range
+from mmmuse.arguments import (
+    Fraction,
+    NonNegativeFloat,
+    PositiveInt,
+    PositiveInts,
+    Range,
+    check_keys,
+)
 from mmmuse.errors import InputError
 from mmmuse.functional.anchor_decoding import decode_anchor_boxes
 from mmmuse.functional.anchor_matching import match_anchors
 from mmmuse.registry import MODELS
 
+_TEST_CFG = {
+    'score_thr': Fraction,
+    'nms_pre': PositiveInt | Literal[-1],
+    'nms': dict,
+    'max_per_img': PositiveInt | Literal[-1],
+}
+_NMS = {'type': Literal['nms', 'soft_nms'], 'iou_threshold': Fraction}  # mmcv evaluates the type.
 _SMALLEST = 0.01  # Pixels of a predicted side.
 
 
@@ -81,6 +95,10 @@ class YOLOv5Head(BaseDenseHead):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        check_keys('test_cfg', test_cfg or {}, _TEST_CFG)
+        check_keys('test_cfg.nms', (test_cfg or {}).get('nms', {}), _NMS)
+        if not {'base_sizes', 'strides'} <= set(prior_generator):
+            raise InputError('YOLOv5Head: prior_generator needs base_sizes and strides')
         self.num_classes = num_classes
         self.in_channels = tuple(in_channels)
         anchors = prior_generator['base_sizes']
