@@ -1,5 +1,7 @@
 """User-facing errors; the command-line tools print them in one line."""
 
+from typing import Any
+
 
 class MMMuseError(Exception):
     """Base of the errors that are printed without a traceback."""
@@ -7,6 +9,27 @@ class MMMuseError(Exception):
 
 class InputError(MMMuseError, ValueError):
     """A config, a file or a tensor is not valid."""
+
+
+class ArgumentError(InputError):
+    """An argument of a part is of another type or out of its range.
+
+    Args:
+        part: Name of the part's class, or of the dict that has the key.
+        key: Name of the argument.
+        value: What was given.
+        fault: What is accepted and what was given.
+    """
+
+    def __init__(self, part: str, key: str, value: Any, fault: str) -> None:
+        super().__init__(f'{part}: {key} is {fault}')
+        self.part = part
+        self.key = key
+        self.value = value
+        self.fault = fault
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.part, self.key, self.value, self.fault)
 
 
 class NonFiniteLossError(MMMuseError, ArithmeticError):

@@ -1,11 +1,17 @@
 """Child registries of MMEngine's, scope ``mmmuse``.
 
 MMEngine imports this file for any ``mmmuse.X`` in a config, and the ``locations`` at the first
-look-up, so that no ``custom_imports`` is needed.
+look-up, so that no ``custom_imports`` is needed. A class that is registered here, also a user's,
+checks the types and ranges of its arguments by the annotations of its ``__init__``.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 from mmengine import registry
 from mmengine.registry import Registry
+
+from mmmuse.arguments import with_checked_arguments
 
 __all__ = [
     'DATASETS',
@@ -21,9 +27,28 @@ __all__ = [
 ]
 
 
+class CheckedRegistry(Registry):
+    """A registry whose classes check their arguments; see :func:`with_checked_arguments`.
+
+    A ``build_func`` would not hold for a part that is built through MMEngine's own registry, as the
+    runner does, or by its class.
+    """
+
+    def register_module(self, *args: Any, module: Any = None, **kwargs: Any) -> Callable:
+        """Register a class or a function, as MMEngine's method does."""
+        if module is not None:
+            return super().register_module(*args, module=_checked(module), **kwargs)
+        register = super().register_module(*args, **kwargs)
+        return lambda part: register(_checked(part))
+
+
+def _checked(part: Any) -> Any:
+    return with_checked_arguments(part) if isinstance(part, type) else part
+
+
 def _child(parent: Registry, *packages: str) -> Registry:
     locations = [f'mmmuse.{package}' for package in packages]
-    return Registry(parent.name, scope='mmmuse', parent=parent, locations=locations)
+    return CheckedRegistry(parent.name, scope='mmmuse', parent=parent, locations=locations)
 
 
 MODELS = _child(

@@ -1,6 +1,7 @@
 from mmpretrain.models import DenseNet
 from torch import nn
 
+from mmmuse.arguments import PositiveInt
 from mmmuse.registry import MODELS
 
 
@@ -19,7 +20,7 @@ class DenseNetCIFAR(DenseNet):
     section 3, implementation details for CIFAR.
     """
 
-    def __init__(self, *args, in_channels: int = 3, **kwargs) -> None:
+    def __init__(self, *args, in_channels: PositiveInt = 3, **kwargs) -> None:
         super().__init__(*args, in_channels=in_channels, **kwargs)
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, self.init_channels, kernel_size=3, padding=1, bias=False)

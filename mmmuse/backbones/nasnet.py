@@ -6,6 +6,7 @@ from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmmuse.arguments import ModuleCount, PositiveInt
 from mmmuse.registry import MODELS
 
 
@@ -186,10 +187,10 @@ class NASNet(BaseBackbone):
 
     def __init__(
         self,
-        num_cells: int = 4,
-        channels: int = 44,
-        stem_channels: int = 44,
-        in_channels: int = 3,
+        num_cells: ModuleCount = 4,
+        channels: PositiveInt = 44,
+        stem_channels: PositiveInt = 44,
+        in_channels: PositiveInt = 3,
         spare_convs: bool = False,
         norm_eval: bool = False,
         init_cfg: dict | Sequence[dict] | None = None,

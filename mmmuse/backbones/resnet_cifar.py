@@ -1,8 +1,10 @@
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 from mmpretrain.models import ResNet_CIFAR
 from mmpretrain.models.backbones.resnet import BasicBlock
 
+from mmmuse.arguments import NonNegativeInt, PositiveInt, PositiveInts
 from mmmuse.registry import MODELS
 
 
@@ -36,13 +38,13 @@ class SmallResNetCIFAR(ResNet_CIFAR):
 
     def __init__(
         self,
-        depth: int,
-        stem_channels: int = 16,
-        base_channels: int = 16,
-        num_stages: int = 3,
-        strides: tuple[int, ...] = (1, 2, 2),
-        dilations: tuple[int, ...] = (1, 1, 1),
-        out_indices: tuple[int, ...] = (2,),
+        depth: PositiveInt,
+        stem_channels: PositiveInt = 16,
+        base_channels: PositiveInt = 16,
+        num_stages: Literal[1, 2, 3] = 3,
+        strides: PositiveInts = (1, 2, 2),
+        dilations: PositiveInts = (1, 1, 1),
+        out_indices: Sequence[NonNegativeInt] = (2,),
         zero_init_residual: bool = False,
         **kwargs,
     ) -> None:

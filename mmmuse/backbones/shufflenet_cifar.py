@@ -4,6 +4,7 @@ from mmpretrain.models import ShuffleNetV1
 from mmpretrain.models.utils import channel_shuffle
 from torch import Tensor, nn
 
+from mmmuse.arguments import PositiveInt
 from mmmuse.registry import MODELS
 
 
@@ -76,7 +77,7 @@ class ShuffleNetV1CIFAR(ShuffleNetV1):
     949,258 parameters at 100 classes they have.
     """
 
-    def __init__(self, *args, in_channels: int = 3, **kwargs) -> None:
+    def __init__(self, *args, in_channels: PositiveInt = 3, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         if self.with_cp:
             raise ValueError('ShuffleNetV1CIFAR does not support with_cp')

@@ -7,6 +7,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmmuse.arguments import ImageShape
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dry_run import dry_run
@@ -40,7 +41,7 @@ class TruncatedBackbone(BaseModule):
         backbone: dict | nn.Module,
         end: str,
         outs: Sequence[str] = (),
-        input_shape: Sequence[int] | None = None,
+        input_shape: ImageShape | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)

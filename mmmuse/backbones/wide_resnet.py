@@ -4,6 +4,7 @@ from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmmuse.arguments import Fraction, PositiveInt
 from mmmuse.registry import MODELS
 
 
@@ -66,10 +67,10 @@ class WideResNet(BaseBackbone):
 
     def __init__(
         self,
-        depth: int = 40,
-        widen_factor: int = 2,
-        dropout: float = 0.0,
-        in_channels: int = 3,
+        depth: PositiveInt = 40,
+        widen_factor: PositiveInt = 2,
+        dropout: Fraction = 0.0,
+        in_channels: PositiveInt = 3,
         out_indices: Sequence[int] = (2,),
         frozen_stages: int = -1,
         norm_eval: bool = False,

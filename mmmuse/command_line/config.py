@@ -2,22 +2,21 @@
 
 import argparse
 import ast
-import difflib
 import inspect
 import re
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.hooks import CheckpointHook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
 
 from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.network_config import network_config
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
+
+from .parts import check_config, unknown_key
 
 # Keys that MMEngine's runner and tools read, besides the runner's arguments.
 _OTHER_KEYS = {
@@ -33,23 +32,6 @@ _OTHER_KEYS = {
     'tta_pipeline',
 }
 _BASE_VARIABLE = re.compile(r'_base_\.(\w+)')
-_LOADER_KEYS = set(inspect.signature(DataLoader).parameters) | {'num_batch_per_epoch'}
-# Parts in which MMEngine ignores unknown keys, or which a run may build late or never. For each: the
-# type for which it is checked (None for any), and its known keys.
-_PARTS: dict[str, tuple[str | None, set[str]]] = {
-    'env_cfg': (None, {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'}),
-    'auto_scale_lr': (None, {'base_batch_size', 'enable'}),
-    'test_cfg': ('TestLoop', {'type', 'fp16'}),
-    'val_dataloader': (None, _LOADER_KEYS),
-    'test_dataloader': (None, _LOADER_KEYS),
-    # This hook passes unknown arguments on to its first save.
-    'default_hooks.checkpoint': (
-        'CheckpointHook',
-        {'type', 'priority'}
-        | set(inspect.signature(CheckpointHook).parameters)
-        | set(inspect.signature(Runner.save_checkpoint).parameters),
-    ),
-}
 
 
 def runner_keys(config: Config) -> set[str]:
@@ -126,7 +108,7 @@ def load_config(path: str, options: dict) -> Config:
     refuse_unknown_keys(config, path, options)
     _inline_networks(config, path, options)
     config.merge_from_dict(_inline_variant(config, options))
-    _refuse_unknown_keys_of_parts(config)
+    check_config(config)
     return config
 
 
@@ -187,25 +169,13 @@ def refuse_unknown_keys(config: Config, path: str, options: dict) -> None:
         top = key.partition('.')[0]
         if top not in read:
             why = 'a variable of the config file, used before the command line is read'
-            raise InputError(_unknown(top, read, why if top in config else None))
+            raise InputError(unknown_key(top, read, why if top in config else None))
     if {'launcher', 'work_dir'} <= config.keys():  # A dump: only the tools set both.
         return
     assigned, used = _names(path, config)
     for key in sorted(assigned - used - read):
         if key in config:
-            raise InputError(_unknown(key, read))
-
-
-def _refuse_unknown_keys_of_parts(config: Config) -> None:
-    for path, (kind, read) in _PARTS.items():
-        part = config
-        for name in path.split('.'):
-            part = part.get(name) or {}
-        if not isinstance(part, dict) or (kind and part.get('type', kind) != kind):
-            continue
-        # MMEngine adds the scope to the parts of a base from another library.
-        for key in sorted(set(part) - read - {'_scope_'}):
-            raise InputError(_unknown(f'{path}.{key}', read))
+            raise InputError(unknown_key(key, read))
 
 
 def _names(path: str, config: Config) -> tuple[set[str], set[str]]:
@@ -233,12 +203,6 @@ def _own_files(path: Path) -> list[Path]:
         return [path]
     bases = [base for base in Config._get_base_files(str(path)) if '::' not in base]
     return [path, *(own for base in bases for own in _own_files(path.parent / base))]
-
-
-def _unknown(key: str, read: set[str], why: str | None = None) -> str:
-    nearest = difflib.get_close_matches(key.rpartition('.')[2], read, n=1, cutoff=0.6)
-    hint = f'; did you mean {nearest[0]!r}?' if nearest and nearest[0] != key else ''
-    return f'unknown config key {key!r}{f" ({why})" if why else ""}{hint}'
 
 
 def apply_shared_flags(config: Config, args: argparse.Namespace) -> None:

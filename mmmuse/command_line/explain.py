@@ -1,5 +1,6 @@
 """User-facing errors: one line on stderr and a nonzero exit."""
 
+import os
 import re
 import sys
 import traceback
@@ -11,12 +12,18 @@ from mmengine.config.utils import ConfigParsingError
 
 from mmmuse.errors import MMMuseError
 
+from .library_errors import TRACEBACK_VARIABLE, library_explanation
+
 _UNKNOWN_ARGUMENT = re.compile(
     r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
 )
+_MISSING_ARGUMENT = re.compile(
+    r'(\w+)(?:\.__init__)?\(\) missing \d+ required (?:\S+ )?arguments?: (.*)'
+)
+_NO_SUCH_TYPE = re.compile(r'Failed to get (.*)')
 _NO_TYPE = re.compile(r'must contain the key "type", but got (\{.*\})')
 _IN_WORKER = re.compile(r'Caught (?:\w+\.)*InputError in DataLoader worker.*InputError: (.*)')
-_UNKNOWN_TYPE = re.compile(r'[\'"]?(\S+ is not in the \S+ registry)')
+_UNKNOWN_TYPE = re.compile(r'[\'"]?(\S+ is not in the \S+(?: \w+)* registry)')
 
 
 def explanation(error: BaseException) -> str | None:
@@ -45,14 +52,21 @@ def explanation(error: BaseException) -> str | None:
             'AmpOptimWrapper needs a GPU; pass --amp, or set '
             "optim_wrapper.type='mmmuse.BFloat16OptimWrapper'"
         )
+    return _of_config(error, message) or library_explanation(error)
+
+
+def _of_config(error: BaseException, message: str) -> str | None:
+    """Return one line for what MMEngine's registry says about a config."""
     if not _raised_while_building(error):
         return None
     if isinstance(error, TypeError) and (match := _UNKNOWN_ARGUMENT.search(message)):
         return f'config: {match[1]} does not read the key {match[2]!r}'
+    if isinstance(error, TypeError) and (match := _MISSING_ARGUMENT.search(message)):
+        return f'config: {match[1]} needs {match[2]}'
     if isinstance(error, KeyError) and (match := _UNKNOWN_TYPE.search(message)):
         return f'config: {match[1]}'
-    if isinstance(error, AssertionError) and message:
-        return f'config: {message}'
+    if isinstance(error, RuntimeError) and (match := _NO_SUCH_TYPE.fullmatch(message)):
+        return f'config: there is no part of type {match[1]!r}'
     if isinstance(error, KeyError) and (match := _NO_TYPE.search(message)):
         return f'config: a part has no type: {match[1]}'
     return None
@@ -77,6 +91,8 @@ def _was_interrupted(error: BaseException | None) -> bool:
 def explained(on_interrupt: str = 'interrupted') -> Iterator[None]:
     """Exit with 1 and one line on bad input, with 130 on Ctrl-C; other errors propagate.
 
+    With ``MMMUSE_TRACEBACK=1`` in the environment the traceback is printed before the line.
+
     Args:
         on_interrupt: Message on Ctrl-C.
     """
@@ -89,5 +105,7 @@ def explained(on_interrupt: str = 'interrupted') -> Iterator[None]:
         line = explanation(error)
         if line is None:
             raise
+        if os.environ.get(TRACEBACK_VARIABLE, '0') not in ('', '0'):
+            traceback.print_exception(error)
         print(f'error: {line}', file=sys.stderr)
         sys.exit(1)

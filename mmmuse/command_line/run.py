@@ -15,7 +15,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmmuse.errors import InputError
+from mmmuse.errors import ArgumentError, InputError
 from mmmuse.hooks import (
     CheckedCheckpointHook,
     ClassCountHook,
@@ -25,6 +25,8 @@ from mmmuse.hooks import (
 )
 from mmmuse.hooks.student_checkpoint import distiller_of, unwrapped
 from mmmuse.tapping.dry_run import is_detector
+
+from .parts import path_in
 
 
 class _Steps(Hook):
@@ -53,15 +55,32 @@ def run(config: Config, act: Callable[[Runner], Any]) -> Any:
     Returns:
         The result of ``act``.
     """
+    if 'model' not in config:
+        raise InputError('the config has no model')
     if config.launcher == 'pytorch' and not torch.cuda.is_available():
         # MMEngine's start of a process group needs a GPU.
         torch.distributed.init_process_group('gloo')
     steps = _Steps()
-    with _discarded_unless(lambda: steps.done > 0, config):
+    with _discarded_unless(lambda: steps.done > 0, config), _explainable(steps, config):
         runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
         runner.register_hook(steps)
         _add_missing_hooks(runner)
         return act(runner)
+
+
+@contextmanager
+def _explainable(steps: _Steps, config: Config) -> Iterator[None]:
+    """Mark an error before the first step, and add its path in the config to a refused argument."""
+    try:
+        yield
+    except ArgumentError as error:
+        path = path_in(config._cfg_dict, error)
+        if path is None:
+            raise
+        raise InputError(f'{path} is {error.fault}') from error
+    except Exception as error:
+        error.before_first_step = steps.done == 0
+        raise
 
 
 def _add_missing_hooks(runner: Runner) -> None:

@@ -1,8 +1,9 @@
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from mmmuse.arguments import PositiveInt
 from mmmuse.errors import InputError
 from mmmuse.functional import jsd_critic_loss, local_view, scale_gradient
 from mmmuse.registry import MODELS
@@ -59,24 +60,14 @@ class GlobalLocalCritic(nn.Module):
 
     def __init__(
         self,
-        local_channels: int,
-        global_channels: int,
+        local_channels: PositiveInt,
+        global_channels: PositiveInt,
         architecture: Architecture = 'concat',
-        hidden_channels: int | None = None,
+        hidden_channels: PositiveInt | None = None,
         negatives: Negatives = 'roll',
-        num_locations: int | None = None,
+        num_locations: PositiveInt | None = None,
     ) -> None:
         super().__init__()
-        if architecture not in get_args(Architecture):
-            raise InputError(f"architecture is 'concat' or 'dot', got {architecture!r}")
-        if negatives not in get_args(Negatives):
-            raise InputError(f"negatives is 'roll' or 'all', got {negatives!r}")
-        for name, number in (
-            ('hidden_channels', hidden_channels),
-            ('num_locations', num_locations),
-        ):
-            if number is not None and number < 1:
-                raise InputError(f'{name} is None or at least 1, got {number}')
         self.negatives = negatives
         self.num_locations = num_locations
         if architecture == 'concat':

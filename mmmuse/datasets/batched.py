@@ -2,7 +2,7 @@ import os
 from collections.abc import Sequence
 from itertools import count
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import Any, NoReturn
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -113,6 +113,14 @@ class _Batch(dict):
         super().__init__(fields)
         self.key = key
         self._original = {name: (value, _version(value)) for name, value in fields.items()}
+
+    def __missing__(self, key: object) -> NoReturn:
+        if isinstance(key, int):  # A collate function looks for the first of several samples.
+            raise InputError(
+                'a batch of images from one array is complete: set collate_fn='
+                "dict(type='mmmuse.keep_batch') of the data loader"
+            )
+        raise KeyError(key)
 
     def is_unmodified(self) -> bool:
         return self.keys() == self._original.keys() and all(

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import mmengine.dist as dist
 import numpy as np
@@ -109,13 +109,11 @@ class BatchedCIFAR(BatchedImages):
 
     def __init__(
         self,
-        data_root: str = '',
-        split: str = 'train',
+        data_root: str | os.PathLike = '',
+        split: Literal['train', 'test'] = 'train',
         download: bool = True,
         indices: int | Sequence[int] | None = None,
     ) -> None:
-        if split not in ('train', 'test'):
-            raise InputError(f"split is 'train' or 'test', got {split!r}")
         files = CIFARFiles(self.source, data_root)
         if download:
             files.download_if_missing()

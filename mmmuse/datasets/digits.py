@@ -1,10 +1,10 @@
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from mmmuse.errors import InputError
 from mmmuse.registry import DATASETS
 
 from .batched import BatchedImages
@@ -30,9 +30,9 @@ class BatchedDigits(BatchedImages):
 
     image_shape = (1, 8, 8)
 
-    def __init__(self, split: str = 'train', indices: int | Sequence[int] | None = None) -> None:
-        if split not in ('train', 'test'):
-            raise InputError(f"split is 'train' or 'test', got {split!r}")
+    def __init__(
+        self, split: Literal['train', 'test'] = 'train', indices: int | Sequence[int] | None = None
+    ) -> None:
         digits = load_digits()
         images = (digits.images * 15).astype(np.uint8)[:, None]
         rows = np.arange(len(images))

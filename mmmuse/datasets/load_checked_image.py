@@ -1,7 +1,7 @@
 """Load an image file after a look at its header."""
 
 import logging
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import cv2
 import torch
@@ -9,6 +9,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine.logging import print_log
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 
+from mmmuse.arguments import PositiveInt
 from mmmuse.errors import InputError
 from mmmuse.registry import TRANSFORMS
 
@@ -34,12 +35,11 @@ class LoadCheckedImage(LoadImageFromFile):
     """
 
     def __init__(
-        self, unreadable: Unreadable = 'refuse', max_pixels: int = MAX_PIXELS, **options: Any
+        self,
+        unreadable: Unreadable = 'refuse',
+        max_pixels: PositiveInt = MAX_PIXELS,
+        **options: Any,
     ) -> None:
-        if unreadable not in get_args(Unreadable):
-            raise InputError(f"unreadable is 'refuse' or 'skip', got {unreadable!r}")
-        if type(max_pixels) is not int or max_pixels < 1:
-            raise InputError(f'max_pixels is a whole number from 1, got {max_pixels!r}')
         super().__init__(**options)
         self.unreadable = unreadable
         self.max_pixels = max_pixels

@@ -1,3 +1,6 @@
+from collections.abc import Sequence
+from typing import Annotated, TypedDict
+
 import mmengine.dist as dist
 import numpy as np
 import torch
@@ -6,9 +9,31 @@ from mmengine.logging import MessageHub
 from mmpretrain.models.utils import ClsDataPreprocessor
 from mmpretrain.structures import DataSample
 from torch import Tensor
+from typing_extensions import Unpack
 
+from mmmuse.arguments import (
+    Fraction,
+    Length,
+    ModuleCount,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
+
+
+class ClsOptions(TypedDict, total=False):
+    """Arguments of mmpretrain's ``ClsDataPreprocessor``, of mean and deviation one for each channel."""
+
+    mean: Annotated[Sequence[float], Length(1)] | None
+    std: Annotated[Sequence[PositiveFloat], Length(1)] | None
+    pad_size_divisor: PositiveInt
+    pad_value: float
+    to_rgb: bool
+    to_onehot: bool
+    num_classes: PositiveInt | None
+    batch_augments: dict | None
 
 
 @MODELS.register_module()
@@ -49,30 +74,24 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
 
     def __init__(
         self,
-        crop_padding: int = 0,
-        flip_prob: float = 0.0,
+        crop_padding: NonNegativeInt = 0,
+        flip_prob: Fraction = 0.0,
         seed: int | None = None,
-        num_views: int = 1,
-        fixed_views: int | None = None,
-        resize: int | None = None,
-        **kwargs,
+        num_views: ModuleCount = 1,
+        fixed_views: PositiveInt | None = None,
+        resize: PositiveInt | None = None,
+        **kwargs: Unpack[ClsOptions],
     ) -> None:
+        refuse_unequal_mean_and_std(**kwargs)
         super().__init__(**kwargs)
-        if crop_padding < 0 or not 0 <= flip_prob <= 1:
+        if num_views > 1 and not (crop_padding or flip_prob):
             raise InputError(
-                'BatchedDataPreprocessor needs crop_padding >= 0 and flip_prob in '
-                f'[0, 1], got {crop_padding} and {flip_prob}'
+                'BatchedDataPreprocessor needs crop_padding or flip_prob for views that differ, '
+                f'got num_views={num_views}'
             )
-        if resize is not None and resize < 1:
-            raise InputError(f'BatchedDataPreprocessor needs resize >= 1, got {resize}')
-        if num_views < 1 or (num_views > 1 and not (crop_padding or flip_prob)):
+        if fixed_views is not None and (seed is None or num_views > 1):
             raise InputError(
-                'BatchedDataPreprocessor needs num_views >= 1, and crop_padding or flip_prob for '
-                f'views that differ, got num_views={num_views}'
-            )
-        if fixed_views is not None and (fixed_views < 1 or seed is None or num_views > 1):
-            raise InputError(
-                'BatchedDataPreprocessor: fixed_views is at least 1, needs a seed, and goes with '
+                'BatchedDataPreprocessor: fixed_views needs a seed, and goes with '
                 f'num_views=1, got fixed_views={fixed_views}, seed={seed}, num_views={num_views}'
             )
         if self.to_onehot and self.num_classes is None:
@@ -133,6 +152,11 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         return dict(inputs=inputs, data_samples=data_samples)
 
     def _normalize(self, images: Tensor) -> Tensor:
+        if self._enable_normalize and self.mean.numel() not in (1, images.shape[1]):
+            raise InputError(
+                f'the images have {images.shape[1]} channels, and data_preprocessor.mean has '
+                f'{self.mean.numel()}'
+            )
         if self.to_rgb and images.shape[1] == 3:
             images = images.flip(1)
         inputs = images.to(torch.float32, copy=True)
@@ -165,6 +189,22 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         )
         images = images.repeat(self.num_views, 1, 1, 1)
         return crop_and_flip(images, self.crop_padding, rows, columns, flips)
+
+
+def refuse_unequal_mean_and_std(
+    mean: Sequence[float] | None = None, std: Sequence[float] | None = None, **_: object
+) -> None:
+    """Refuse a preprocessor's mean without a deviation for each of its channels, and the reverse.
+
+    Raises:
+        InputError: If only one of the two is given, or they differ in length.
+    """
+    sizes = [None if values is None else len(values) for values in (mean, std)]
+    if sizes[0] != sizes[1]:
+        raise InputError(
+            'mean and std have one number for each channel of an image, got '
+            f'mean={mean} and std={std}'
+        )
 
 
 def _epoch(hub: MessageHub, batch_size: int, num_samples: int) -> int:

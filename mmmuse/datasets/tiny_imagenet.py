@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Literal
 
 from mmpretrain.datasets import BaseDataset
 
@@ -38,9 +39,9 @@ class TinyImageNet(BaseDataset):
 
     image_shape = (3, 64, 64)
 
-    def __init__(self, data_root: str = '', split: str = 'train', **kwargs) -> None:
-        if split not in ('train', 'val'):
-            raise InputError(f"split is 'train' or 'val', got {split!r}")
+    def __init__(
+        self, data_root: str | os.PathLike = '', split: Literal['train', 'val'] = 'train', **kwargs
+    ) -> None:
         self.split = split
         root = Path(data_root).expanduser()
         self.wnids = sorted(_read(root / _WNIDS, root).split())

@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmmuse.arguments import NonNegativeFloat, NonNegativeInt, PositiveInt
 from mmmuse.registry import MODELS
 
 from .exit_neck import ExitNeck
@@ -37,12 +38,12 @@ class DetectionExit(BaseModule):
         self,
         neck: dict | None,
         bbox_head: dict,
-        local_channels: int,
-        channels: Sequence[int],
-        strides: Sequence[int],
-        num_reached: int,
+        local_channels: PositiveInt,
+        channels: Sequence[PositiveInt],
+        strides: Sequence[PositiveInt],
+        num_reached: NonNegativeInt,
         bottleneck: dict | None = None,
-        loss_weight: float = 1.0,
+        loss_weight: NonNegativeFloat = 1.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)

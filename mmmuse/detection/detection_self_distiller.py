@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -6,6 +5,7 @@ from mmdet.models.detectors import SingleStageDetector
 from mmengine.model import ModuleList
 from torch import Tensor, nn
 
+from mmmuse.arguments import PositiveInts
 from mmmuse.distillers import SelfDistiller
 from mmmuse.distillers.base import build_student
 from mmmuse.errors import InputError
@@ -53,7 +53,7 @@ class DetectionSelfDistiller(SelfDistiller):
         student: dict | nn.Module,
         taps: dict | str,
         exit: dict | None = None,
-        exit_modules: Sequence[int] | None = None,
+        exit_modules: PositiveInts | None = None,
         head: dict | None = None,
         **kwargs: Any,
     ) -> None:

@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
+from mmmuse.arguments import NonNegativeInt, PositiveInt
 from mmmuse.errors import InputError
 from mmmuse.necks.self_distill_neck import SelfDistillNeck
 from mmmuse.registry import MODELS
@@ -33,10 +34,10 @@ class ExitNeck(BaseModule):
 
     def __init__(
         self,
-        local_channels: int,
-        channels: Sequence[int],
-        strides: Sequence[int],
-        num_reached: int,
+        local_channels: PositiveInt,
+        channels: Sequence[PositiveInt],
+        strides: Sequence[PositiveInt],
+        num_reached: NonNegativeInt,
         neck: dict | None = None,
         bottleneck: dict | None = None,
         init_cfg: dict | None = None,

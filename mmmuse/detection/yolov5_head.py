@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from math import log
+from typing import Annotated, Literal
 
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
@@ -11,11 +12,26 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torchvision.ops import complete_box_iou_loss
 
+from mmmuse.arguments import (
+    Fraction,
+    NonNegativeFloat,
+    PositiveInt,
+    PositiveInts,
+    Range,
+    check_keys,
+)
 from mmmuse.errors import InputError
 from mmmuse.functional.anchor_decoding import decode_anchor_boxes
 from mmmuse.functional.anchor_matching import match_anchors
 from mmmuse.registry import MODELS
 
+_TEST_CFG = {
+    'score_thr': Fraction,
+    'nms_pre': PositiveInt | Literal[-1],
+    'nms': dict,
+    'max_per_img': PositiveInt | Literal[-1],
+}
+_NMS = {'type': Literal['nms', 'soft_nms'], 'iou_threshold': Fraction}  # mmcv evaluates the type.
 _SMALLEST = 0.01  # Pixels of a predicted side.
 
 
@@ -65,20 +81,24 @@ class YOLOv5Head(BaseDenseHead):
 
     def __init__(
         self,
-        num_classes: int,
-        in_channels: Sequence[int],
+        num_classes: PositiveInt,
+        in_channels: PositiveInts,
         prior_generator: dict,
         loss_cls: dict | None = None,
         loss_obj: dict | None = None,
-        bbox_weight: float = 0.05,
-        level_weights: Sequence[float] = (4.0, 1.0, 0.4),
-        match_ratio: float = 4.0,
+        bbox_weight: NonNegativeFloat = 0.05,
+        level_weights: Sequence[NonNegativeFloat] = (4.0, 1.0, 0.4),
+        match_ratio: Annotated[float, Range(above=1)] = 4.0,
         scale_by_batch: bool = True,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        check_keys('test_cfg', test_cfg or {}, _TEST_CFG)
+        check_keys('test_cfg.nms', (test_cfg or {}).get('nms', {}), _NMS)
+        if not {'base_sizes', 'strides'} <= set(prior_generator):
+            raise InputError('YOLOv5Head: prior_generator needs base_sizes and strides')
         self.num_classes = num_classes
         self.in_channels = tuple(in_channels)
         anchors = prior_generator['base_sizes']

@@ -1,8 +1,7 @@
-from collections.abc import Sequence
-
 from mmdet.models.necks import YOLOXPAFPN
 from torch import nn
 
+from mmmuse.arguments import PositiveInts
 from mmmuse.registry import MODELS
 
 
@@ -18,6 +17,6 @@ class YOLOv5PAFPN(YOLOXPAFPN):
     Source: YOLOv5 (version 5.0), the detector of MUSE's table 4.
     """
 
-    def __init__(self, in_channels: Sequence[int], **options: object) -> None:
+    def __init__(self, in_channels: PositiveInts, **options: object) -> None:
         super().__init__(list(in_channels), out_channels=in_channels[0], **options)
         self.out_convs = nn.ModuleList(nn.Identity() for _ in in_channels)

@@ -7,6 +7,7 @@ from mmengine.dist import get_world_size
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from mmmuse.arguments import with_checked_arguments
 from mmmuse.checkpoints.state_dicts import with_current_names
 from mmmuse.errors import InputError, NonFiniteLossError
 from mmmuse.losses import INFORMATION_TERM
@@ -16,6 +17,7 @@ from mmmuse.tapping.taps import TappedNetwork
 from .own_total import with_own_total
 
 
+@with_checked_arguments
 class BaseDistiller(BaseModel):
     """Wrap an untouched OpenMMLab model, the student.
 

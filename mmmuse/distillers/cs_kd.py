@@ -1,5 +1,6 @@
 from torch import Tensor, nn
 
+from mmmuse.arguments import NonNegativeFloat, PositiveFloat
 from mmmuse.errors import InputError
 from mmmuse.losses import class_labels, refuse_mixed_labels
 from mmmuse.registry import MODELS
@@ -41,8 +42,8 @@ class CSKDDistiller(LogitsDistiller):
         self,
         student: dict | nn.Module,
         *args,
-        temperature: float = 4.0,
-        loss_weight: float = 1.0,
+        temperature: PositiveFloat = 4.0,
+        loss_weight: NonNegativeFloat = 1.0,
         **kwargs,
     ) -> None:
         super().__init__(student, *args, **kwargs)

@@ -1,5 +1,6 @@
 from torch import Tensor, nn
 
+from mmmuse.arguments import NonNegativeFloat, PositiveFloat
 from mmmuse.errors import InputError
 from mmmuse.functional import linear_mmd_loss, symmetric_kl
 from mmmuse.losses import class_labels, refuse_mixed_labels
@@ -46,16 +47,14 @@ class DDGSDDistiller(LogitsDistiller):
         self,
         student: dict | nn.Module,
         *args,
-        temperature: float = 4.0,
-        kl_weight: float = 1.0,
-        mean_weight: float = 5e-4,
+        temperature: PositiveFloat = 4.0,
+        kl_weight: NonNegativeFloat = 1.0,
+        mean_weight: NonNegativeFloat = 5e-4,
         **kwargs,
     ) -> None:
         super().__init__(student, *args, **kwargs)
         if self.tap_paths.last is None:
             raise InputError('DDGSDDistiller needs taps.last, the module of the last feature')
-        if not temperature > 0:
-            raise InputError(f'DDGSDDistiller needs a temperature above 0, got {temperature}')
         self.temperature = temperature
         self.kl_weight = kl_weight
         self.mean_weight = mean_weight

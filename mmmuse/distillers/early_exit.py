@@ -8,6 +8,7 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmmuse.arguments import Fraction, check_value
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dry_run import dry_run, frozen_in_eval
@@ -52,7 +53,7 @@ class EarlyExitClassifier(SelfDistiller):
         self,
         student: dict | nn.Module,
         *args,
-        thresholds: Sequence[float | None] | None = None,
+        thresholds: Sequence[Fraction | None] | None = None,
         **kwargs,
     ) -> None:
         super().__init__(student, *args, **kwargs)
@@ -75,21 +76,13 @@ class EarlyExitClassifier(SelfDistiller):
             InputError: If they are not one for each exit in 0 to 1.
         """
         total = len(self.head.exits)
-        if not isinstance(thresholds, Sequence) or isinstance(thresholds, str):
-            raise InputError(
-                f'EarlyExitClassifier needs thresholds, a list of {total} numbers, got {thresholds!r}'
-            )
+        check_value('EarlyExitClassifier', 'thresholds', Sequence[Fraction | None], thresholds)
         thresholds = tuple(thresholds)
         if len(thresholds) != total or not total:
             raise InputError(
                 f'EarlyExitClassifier needs a threshold for each of its {total} exits, '
                 f'got {len(thresholds)}'
             )
-        if not all(
-            threshold is None or (isinstance(threshold, (int, float)) and 0 <= threshold <= 1)
-            for threshold in thresholds
-        ):
-            raise InputError(f'thresholds are None or 0 to 1, got {list(thresholds)}')
         self.thresholds = thresholds
 
     def forward(

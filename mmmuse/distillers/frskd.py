@@ -1,5 +1,6 @@
 from torch import Tensor, nn
 
+from mmmuse.arguments import NonNegativeFloat, PositiveFloat
 from mmmuse.errors import InputError
 from mmmuse.functional import attention_transfer_loss, global_view, map_view
 from mmmuse.registry import MODELS
@@ -50,9 +51,9 @@ class FRSKDDistiller(LogitsDistiller):
         student: dict | nn.Module,
         *args,
         pyramid: dict | None = None,
-        temperature: float = 4.0,
-        kd_weight: float = 2.0,
-        attention_weight: float = 100.0,
+        temperature: PositiveFloat = 4.0,
+        kd_weight: NonNegativeFloat = 2.0,
+        attention_weight: NonNegativeFloat = 100.0,
         detach_features: bool = False,
         **kwargs,
     ) -> None:

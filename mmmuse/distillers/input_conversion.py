@@ -1,14 +1,16 @@
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmmuse.arguments import PositiveInt, with_checked_arguments
 from mmmuse.errors import InputError
 
 ChannelOrder = Literal['same', 'reversed']
 
 
+@with_checked_arguments
 class InputConversion(nn.Module):
     r"""Convert images that are normalised for one network to the input of another one.
 
@@ -34,16 +36,12 @@ class InputConversion(nn.Module):
         self,
         source: nn.Module,
         target: nn.Module,
-        input_size: int | None = None,
+        input_size: PositiveInt | None = None,
         channel_order: ChannelOrder = 'same',
     ) -> None:
         super().__init__()
-        if channel_order not in get_args(ChannelOrder):
-            raise InputError(f"channel_order is 'same' or 'reversed', got {channel_order!r}")
         if input_size is None:
             input_size = getattr(target, 'resize', None)
-        if input_size is not None and input_size < 1:
-            raise InputError(f'input_size is at least 1, got {input_size}')
         self.input_size = input_size
         self.reverse = channel_order == 'reversed'
         mean, std = _normalisation(source)

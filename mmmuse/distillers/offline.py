@@ -4,7 +4,7 @@ from typing import Literal
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from mmmuse.checkpoints.files import check_trust
+from mmmuse.arguments import ImageShape, PositiveInt
 from mmmuse.errors import InputError
 from mmmuse.losses import build_edge
 from mmmuse.registry import MODELS
@@ -78,18 +78,17 @@ class OfflineDistiller(SelfDistiller):
         teacher_checkpoint: str | None = None,
         teacher_taps: dict | str | None = None,
         teacher_cache: str | None = None,
-        teacher_input_size: int | None = None,
+        teacher_input_size: PositiveInt | None = None,
         teacher_channel_order: Literal['same', 'reversed'] = 'same',
-        teacher_input_shape: Sequence[int] | None = None,
+        teacher_input_shape: ImageShape | None = None,
         trust_teacher: bool = False,
         head: dict | None = None,
         neck: dict | None = None,
-        input_shape: Sequence[int] | None = None,
+        input_shape: ImageShape | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        check_trust(trust_teacher, 'trust_teacher')
-        if not losses or isinstance(losses, (str, dict)):
+        if not losses:
             raise InputError(
                 "OfflineDistiller needs losses, a list such as [dict(type='mmmuse.KDLoss')]"
             )

@@ -1,10 +1,20 @@
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from typing import Annotated
 
 import torch
 from mmengine.model import ModuleList
 from torch import Tensor, nn
 
+from mmmuse.arguments import (
+    Fraction,
+    ImageShape,
+    NonNegativeFloat,
+    Paths,
+    PositiveFloat,
+    Range,
+    check_keys,
+)
 from mmmuse.errors import InputError
 from mmmuse.functional import global_view, sigmoid_ramp
 from mmmuse.functional.precision import at_least_float32
@@ -68,19 +78,14 @@ class ONEDistiller(LogitsDistiller):
         student: dict | nn.Module,
         *args,
         branch: dict,
-        num_branches: int = 3,
-        temperature: float = 3.0,
-        kd_weight: float = 1.0,
-        ramp: float = 0.4,
-        input_shape: Sequence[int] | None = None,
+        num_branches: Annotated[int, Range(least=2, most=1000)] = 3,
+        temperature: PositiveFloat = 3.0,
+        kd_weight: NonNegativeFloat = 1.0,
+        ramp: Fraction = 0.4,
+        input_shape: ImageShape | None = None,
         data_preprocessor: dict | None = None,
         **kwargs,
     ) -> None:
-        if num_branches < 2 or not 0 <= ramp <= 1:
-            raise InputError(
-                'ONEDistiller needs at least two branches and a ramp in [0, 1], got '
-                f'num_branches={num_branches}, ramp={ramp}'
-            )
         after, modules = _read_branch(branch)
         tails = fresh_tails(student, modules, num_branches - 1, data_preprocessor)
         super().__init__(
@@ -222,8 +227,7 @@ def _read_branch(branch: dict) -> tuple[str, list[str]]:
             'branch is dict(after=..., modules=[...]): the module of the shared feature and those '
             f'after it, got {branch!r}'
         )
-    if not branch['modules']:
-        raise InputError('branch.modules needs at least one module')
+    check_keys('branch', branch, {'after': str, 'modules': Paths})
     return branch['after'], list(branch['modules'])
 
 

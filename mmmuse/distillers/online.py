@@ -7,6 +7,7 @@ from mmengine.model import BaseModel, ModuleDict
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from mmmuse.arguments import NonNegativeFloat
 from mmmuse.errors import InputError
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.losses import Edge, add_terms, build_edge, refuse_mixed_labels
@@ -70,7 +71,7 @@ class OnlineDistiller(BaseDistiller):
         self,
         peers: Mapping[str, dict] | Sequence[dict],
         losses: Sequence[dict] = (),
-        own_weight: float = 1.0,
+        own_weight: NonNegativeFloat = 1.0,
         own_views: bool = False,
         detach_features: bool = False,
         data_preprocessor: dict | None = None,
@@ -129,7 +130,7 @@ class OnlineDistiller(BaseDistiller):
         self.transfers.to(next(self.student.parameters()))
 
     def _build_losses(self, name: str, other: str, losses: Sequence[dict]) -> Edge:
-        if not losses or isinstance(losses, (str, Mapping)):
+        if not losses:
             raise InputError(
                 "OnlineDistiller needs losses, a list such as [dict(type='mmmuse.KDLoss')]"
             )

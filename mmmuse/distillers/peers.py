@@ -3,10 +3,21 @@ from collections.abc import Mapping, Sequence
 from mmengine.model import BaseModel, ModuleDict
 from torch import nn
 
+from mmmuse.arguments import ImageShape, PositiveInt, check_keys
 from mmmuse.checkpoints.network_config import network_config
 from mmmuse.errors import InputError
 
-_PEER_KEYS = {'name', 'model', 'taps', 'losses', 'input_size', 'channel_order', 'input_shape'}
+from .input_conversion import ChannelOrder
+
+_PEER = {
+    'name': str,
+    'model': dict | str | BaseModel,
+    'taps': dict | str,
+    'losses': Sequence[dict],
+    'input_size': PositiveInt | None,
+    'channel_order': ChannelOrder,
+    'input_shape': ImageShape | None,
+}
 
 
 def read_peers(peers: Mapping[str, dict] | Sequence[dict]) -> dict[str, dict]:
@@ -17,8 +28,6 @@ def read_peers(peers: Mapping[str, dict] | Sequence[dict]) -> dict[str, dict]:
             read by nothing.
     """
     described = list(peers.values()) if isinstance(peers, Mapping) else peers
-    if not isinstance(described, Sequence) or not all(isinstance(x, Mapping) for x in described):
-        raise InputError(f'peers is dict(a=dict(model=..., taps=...), b=...), got {peers!r}')
     if isinstance(peers, Mapping):
         described = [dict(peer, name=name) for name, peer in peers.items()]
     named: dict[str, dict] = {}
@@ -38,13 +47,14 @@ def read_peers(peers: Mapping[str, dict] | Sequence[dict]) -> dict[str, dict]:
             )
         if name in named:
             raise InputError(f'two peers are named {name!r}')
-        unknown = set(peer) - _PEER_KEYS
+        unknown = set(peer) - set(_PEER)
         if unknown or not {'model', 'taps'} <= set(peer):
             raise InputError(
                 f'peer {name!r} is dict(model=..., taps=...), and may have '
-                f'{", ".join(sorted(_PEER_KEYS - {"name", "model", "taps"}))}'
+                f'{", ".join(sorted(set(_PEER) - {"name", "model", "taps"}))}'
                 + (f'; unknown keys: {", ".join(sorted(unknown))}' if unknown else '')
             )
+        check_keys(f'peer {name!r}', peer, _PEER)
         named[name] = dict(peer)
     models = [id(peer['model']) for peer in named.values() if isinstance(peer['model'], nn.Module)]
     if len(set(models)) < len(models):

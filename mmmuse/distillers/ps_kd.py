@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmmuse.arguments import Fraction
 from mmmuse.errors import InputError
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.losses import class_labels
@@ -56,13 +57,11 @@ class PSKDDistiller(LogitsDistiller):
         self,
         student: dict | nn.Module,
         *args,
-        final_weight: float = 0.8,
+        final_weight: Fraction = 0.8,
         copy_in_training_mode: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(student, *args, **kwargs)
-        if not 0 <= final_weight <= 1:
-            raise InputError(f'PSKDDistiller needs a final_weight in [0, 1], got {final_weight}')
         if getattr(getattr(self.student, 'head', None), 'cal_acc', False):
             raise InputError(
                 'PSKDDistiller mixes the targets, of which no accuracy can be computed while it '

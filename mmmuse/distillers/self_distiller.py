@@ -3,6 +3,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from mmmuse.arguments import ImageShape
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
 from mmmuse.losses import add_terms
@@ -63,7 +64,7 @@ class SelfDistiller(BaseDistiller):
         taps: dict | str,
         head: dict | str | None = None,
         neck: dict | None = None,
-        input_shape: Sequence[int] | None = None,
+        input_shape: ImageShape | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
         extra_taps: Sequence[str] = (),
@@ -125,10 +126,10 @@ class SelfDistiller(BaseDistiller):
             last_channels=specs.last.channels,
             num_classes=specs.num_classes,
         )
-        exit = dict(head.get('exit') or {})
+        exit = head.get('exit') or {}
         loss = getattr(getattr(self.student, 'head', None), 'loss_module', None)
-        if loss is not None:  # The exits learn with the student's own loss.
-            exit.setdefault('loss', loss)
+        if loss is not None and isinstance(exit, dict):
+            exit = {'loss': loss, **exit}  # The exits learn with the student's own loss.
         return MODELS.build({**head, 'exit': exit}, default_args=dict(specs=specs))
 
     def _build_neck(self, neck: dict | None) -> nn.Module | None:

@@ -125,7 +125,9 @@ def _read(path: str) -> tuple[Tensor, Tensor, Tensor, dict]:
         or not all(tensor.is_floating_point() for tensor in (logits, vectors))
         or labels.dtype != torch.int64
     ):
-        found = ', '.join(f'{tensor.dtype} {shape}' for tensor, shape in zip(tensors, shapes))
+        found = ', '.join(
+            f'{tensor.dtype} {shape}' for tensor, shape in zip(tensors, shapes, strict=True)
+        )
         raise InputError(
             f'teacher_cache {path} is damaged: its logits (V, M, K), vectors (V, M, C) and int64 '
             f'labels (M, ) are {found}; write it again'

@@ -1,11 +1,12 @@
 import math
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmmuse.arguments import Range
 from mmmuse.critics import CriticScores
-from mmmuse.errors import InputError
 from mmmuse.functional import donsker_varadhan_loss, logmeanexp
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
@@ -37,12 +38,8 @@ class DonskerVaradhan(InformationEstimator):
     2018), theorem 1 (Donsker and Varadhan, 1983) and section 3.2.
     """
 
-    def __init__(self, momentum: float | None = 0.01) -> None:
+    def __init__(self, momentum: Annotated[float, Range(above=0, most=1)] | None = 0.01) -> None:
         super().__init__()
-        if momentum is not None and not 0 < momentum <= 1:
-            raise InputError(
-                f'DonskerVaradhan: momentum is None, or above 0 and at most 1, got {momentum}'
-            )
         self.momentum = momentum
         if momentum is not None:
             self.register_buffer('log_mean_exp', torch.zeros(()))

@@ -6,6 +6,7 @@ import torch
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
+from mmmuse.arguments import NonNegativeFloat, PositiveInt
 from mmmuse.errors import InputError
 from mmmuse.functional import global_view
 from mmmuse.losses import build_edge, build_loss
@@ -51,20 +52,15 @@ class MUSEHead(BaseModule):
     def __init__(
         self,
         specs: NetworkSpecs,
-        num_classes: int | None = None,
+        num_classes: PositiveInt | None = None,
         exit: dict | None = None,
         kd: dict | None = None,
         discrepancy: dict | Sequence[dict] | None = None,
-        ce_weight: float = 0.9,
-        kd_weight: float = 0.1,
+        ce_weight: NonNegativeFloat = 0.9,
+        kd_weight: NonNegativeFloat = 0.1,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if ce_weight < 0 or kd_weight < 0:
-            raise InputError(
-                f'MUSEHead weights are not negative, got ce_weight={ce_weight}, '
-                f'kd_weight={kd_weight}'
-            )
         self.ce_weight = ce_weight
         self.kd_weight = kd_weight
         classes = specs.num_classes if num_classes is None else num_classes

@@ -1,8 +1,8 @@
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 
+from mmmuse.arguments import PositiveInt
 from mmmuse.distillers.gradient_ratio import GRADIENT_RATIO
-from mmmuse.errors import InputError
 from mmmuse.estimators import InformationEstimator
 from mmmuse.losses import INFORMATION_TERM
 from mmmuse.registry import HOOKS
@@ -41,11 +41,7 @@ class InformationLoggerHook(Hook):
 
     priority = 'BELOW_NORMAL'
 
-    def __init__(self, interval: int = 100) -> None:
-        if interval < 1:
-            raise InputError(
-                f'InformationLoggerHook needs an interval of at least 1, got {interval}'
-            )
+    def __init__(self, interval: PositiveInt = 100) -> None:
         self.interval = interval
         self._sums: dict[str, Tensor] = {}
         self._ratios: dict[str, Tensor] = {}

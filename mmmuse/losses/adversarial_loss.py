@@ -1,7 +1,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmuse.errors import InputError
+from mmmuse.arguments import NonNegativeFloat, PositiveFloat, PositiveInt
 from mmmuse.functional import discriminator_loss, global_view, reverse_gradient
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
@@ -51,15 +51,13 @@ class AdversarialLoss(DistillLoss):
         self,
         learner: NetworkSpecs,
         source: NetworkSpecs,
-        loss_weight: float = 0.1,
+        loss_weight: NonNegativeFloat = 0.1,
         normalize: bool = True,
-        reversal_scale: float = 1.0,
-        hidden_channels: int | None = None,
-        critic_weight: float = 1.0,
+        reversal_scale: NonNegativeFloat = 1.0,
+        hidden_channels: PositiveInt | None = None,
+        critic_weight: PositiveFloat = 1.0,
     ) -> None:
         super().__init__(learner, source, loss_weight, critic_weight)
-        if reversal_scale < 0:
-            raise InputError(f'AdversarialLoss needs a reversal_scale >= 0, got {reversal_scale}')
         self.normalize = normalize
         self.reversal_scale = reversal_scale
         channels = source.last.channels

@@ -1,6 +1,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmmuse.arguments import NonNegativeFloat, PositiveFloat, PositiveInt
 from mmmuse.errors import InputError
 from mmmuse.functional import discriminator_loss, map_view, reverse_gradient
 from mmmuse.functional.precision import at_least_float32
@@ -47,15 +48,13 @@ class AFDLoss(DistillLoss):
         self,
         learner: NetworkSpecs,
         source: NetworkSpecs,
-        loss_weight: float = 0.1,
-        reversal_scale: float = 1.0,
+        loss_weight: NonNegativeFloat = 0.1,
+        reversal_scale: NonNegativeFloat = 1.0,
         normalize: bool = True,
-        hidden_channels: int | None = None,
-        critic_weight: float = 1.0,
+        hidden_channels: PositiveInt | None = None,
+        critic_weight: PositiveFloat = 1.0,
     ) -> None:
         super().__init__(learner, source, loss_weight, critic_weight)
-        if reversal_scale < 0:
-            raise InputError(f'AFDLoss needs a reversal_scale >= 0, got {reversal_scale}')
         if any(specs.last is None or specs.last.grid is None for specs in (learner, source)):
             raise InputError(
                 'AFDLoss compares last maps, and a last feature is a vector or not tapped: tap a '

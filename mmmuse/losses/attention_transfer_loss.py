@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from mmmuse.arguments import NonNegativeFloat
 from mmmuse.functional import attention_transfer_loss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
@@ -33,7 +34,7 @@ class AttentionTransferLoss(FeatureLoss):
         self,
         learner: NetworkSpecs,
         source: NetworkSpecs,
-        loss_weight: float = 1000.0,
+        loss_weight: NonNegativeFloat = 1000.0,
         modules: Sequence[int] | None = None,
     ) -> None:
         super().__init__(learner, source, loss_weight, modules)

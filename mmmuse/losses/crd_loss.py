@@ -1,10 +1,12 @@
 from numbers import Integral
+from typing import Annotated
 
 import mmengine.dist as dist
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmmuse.arguments import Fraction, NonNegativeFloat, PositiveInt, Range
 from mmmuse.errors import InputError
 from mmmuse.functional import crd_loss
 from mmmuse.functional.precision import at_least_float32
@@ -63,24 +65,14 @@ class CRDLoss(DistillLoss):
         self,
         learner: NetworkSpecs,
         source: NetworkSpecs,
-        embed_channels: int = 128,
-        num_negatives: int = 16384,
-        temperature: float = 0.07,
-        momentum: float = 0.5,
-        loss_weight: float = 0.8,
+        embed_channels: PositiveInt = 128,
+        num_negatives: PositiveInt = 16384,
+        # Below, e^(1 / temperature) of equal embeddings is no float32 any more.
+        temperature: Annotated[float, Range(above=0.012)] = 0.07,
+        momentum: Fraction = 0.5,
+        loss_weight: NonNegativeFloat = 0.8,
     ) -> None:
         super().__init__(learner, source, loss_weight)
-        # Below, e^(1 / temperature) of equal embeddings is no float32 any more.
-        if (
-            not temperature > 0.012
-            or not 0 <= momentum <= 1
-            or not all(isinstance(number, Integral) for number in (embed_channels, num_negatives))
-            or min(embed_channels, num_negatives) < 1
-        ):
-            raise InputError(
-                'CRDLoss needs temperature > 0.012, momentum in [0, 1], embed_channels and '
-                f'num_negatives from 1, got {temperature}, {momentum}, {embed_channels}, {num_negatives}'
-            )
         self.embed_channels = embed_channels
         self.num_negatives = num_negatives
         self.temperature = temperature

@@ -5,6 +5,12 @@ from typing import ClassVar, Literal
 from mmengine.model import ModuleList
 from torch import Tensor, nn
 
+from mmmuse.arguments import (
+    Fraction,
+    NonNegativeFloat,
+    PositiveFloat,
+    with_checked_arguments,
+)
 from mmmuse.errors import InputError
 from mmmuse.tapping.features import NetworkSpecs, Step
 from mmmuse.tapping.progress import warmed_up
@@ -14,6 +20,7 @@ from .requirements import check_map, check_reads, chosen_modules
 Reads = Literal['logits', 'vector', 'maps', 'exits', 'ensemble', 'labels']
 
 
+@with_checked_arguments
 class DistillLoss(nn.Module, ABC):
     """A loss with which a network, the learner, learns from a source.
 
@@ -53,16 +60,11 @@ class DistillLoss(nn.Module, ABC):
         self,
         learner: NetworkSpecs,
         source: NetworkSpecs,
-        loss_weight: float,
-        critic_weight: float = 1.0,
-        warmup: float = 0.0,
+        loss_weight: NonNegativeFloat,
+        critic_weight: PositiveFloat = 1.0,
+        warmup: Fraction = 0.0,
     ) -> None:
         super().__init__()
-        if not critic_weight > 0 or not loss_weight >= 0 or not 0 <= warmup <= 1:
-            raise InputError(
-                f'{self.name} needs critic_weight > 0, loss_weight >= 0 and warmup in [0, 1], got '
-                f'{critic_weight}, {loss_weight} and {warmup}'
-            )
         self.loss_weight = loss_weight
         self.critic_weight = critic_weight
         self.warmup = warmup
@@ -98,6 +100,7 @@ class DistillLoss(nn.Module, ABC):
         return self.weight(step) / self.critic_weight
 
 
+@with_checked_arguments
 class FeatureLoss(DistillLoss):
     """A loss that compares modules of the learner, each with a feature of the source.
 
@@ -128,7 +131,7 @@ class FeatureLoss(DistillLoss):
         self,
         learner: NetworkSpecs,
         source: NetworkSpecs,
-        loss_weight: float,
+        loss_weight: NonNegativeFloat,
         modules: Sequence[int] | None = None,
         **weights: float,
     ) -> None:

@@ -1,6 +1,6 @@
 from torch import Tensor
 
-from mmmuse.errors import InputError
+from mmmuse.arguments import Fraction, NonNegativeFloat, PositiveFloat
 from mmmuse.functional import dkd_loss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
@@ -43,15 +43,13 @@ class DKDLoss(DistillLoss):
         self,
         learner: NetworkSpecs,
         source: NetworkSpecs,
-        target_weight: float = 1.0,
-        other_weight: float = 2.0,
-        temperature: float = 4.0,
-        loss_weight: float = 1.0,
-        warmup: float = 20 / 240,
+        target_weight: NonNegativeFloat = 1.0,
+        other_weight: NonNegativeFloat = 2.0,
+        temperature: PositiveFloat = 4.0,
+        loss_weight: NonNegativeFloat = 1.0,
+        warmup: Fraction = 20 / 240,
     ) -> None:
         super().__init__(learner, source, loss_weight, warmup=warmup)
-        if not temperature > 0:
-            raise InputError(f'DKDLoss needs a temperature above 0, got {temperature}')
         self.target_weight = target_weight
         self.other_weight = other_weight
         self.temperature = temperature

@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmmuse.arguments import NonNegativeFloat
 from mmmuse.functional import same_grid
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
@@ -41,7 +42,7 @@ class FitNetLoss(FeatureLoss):
         self,
         learner: NetworkSpecs,
         source: NetworkSpecs,
-        loss_weight: float = 100.0,
+        loss_weight: NonNegativeFloat = 100.0,
         modules: Sequence[int] | None = None,
     ) -> None:
         super().__init__(learner, source, loss_weight, modules)

@@ -1,5 +1,6 @@
 from torch import Tensor
 
+from mmmuse.arguments import NonNegativeFloat
 from mmmuse.functional import global_view, hint_loss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
@@ -29,7 +30,7 @@ class HintLoss(DistillLoss):
     reads = frozenset({'exits', 'vector'})
 
     def __init__(
-        self, learner: NetworkSpecs, source: NetworkSpecs, loss_weight: float = 1e-6
+        self, learner: NetworkSpecs, source: NetworkSpecs, loss_weight: NonNegativeFloat = 1e-6
     ) -> None:
         super().__init__(learner, source, loss_weight)
 

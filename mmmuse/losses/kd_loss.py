@@ -1,6 +1,6 @@
 from torch import Tensor
 
-from mmmuse.errors import InputError
+from mmmuse.arguments import NonNegativeFloat, PositiveFloat
 from mmmuse.functional import kd_loss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
@@ -32,12 +32,10 @@ class KDLoss(DistillLoss):
         self,
         learner: NetworkSpecs,
         source: NetworkSpecs,
-        temperature: float = 3.0,
-        loss_weight: float = 1.0,
+        temperature: PositiveFloat = 3.0,
+        loss_weight: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__(learner, source, loss_weight)
-        if not temperature > 0:
-            raise InputError(f'KDLoss needs a temperature above 0, got {temperature}')
         self.temperature = temperature
 
     def forward(self, step: Step) -> dict[str, Tensor]:

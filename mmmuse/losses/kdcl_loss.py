@@ -1,6 +1,6 @@
 from torch import Tensor
 
-from mmmuse.errors import InputError
+from mmmuse.arguments import NonNegativeFloat, PositiveFloat
 from mmmuse.functional import kd_loss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
@@ -38,12 +38,10 @@ class KDCLLoss(DistillLoss):
         self,
         learner: NetworkSpecs,
         source: NetworkSpecs,
-        temperature: float = 4.0,
-        loss_weight: float = 0.5,
+        temperature: PositiveFloat = 4.0,
+        loss_weight: NonNegativeFloat = 0.5,
     ) -> None:
         super().__init__(learner, source, loss_weight)
-        if not temperature > 0:
-            raise InputError(f'KDCLLoss needs a temperature above 0, got {temperature}')
         self.temperature = temperature
 
     def forward(self, step: Step) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from mmmuse.arguments import NonNegativeFloat
 from mmmuse.functional import mmd_loss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
@@ -38,7 +39,7 @@ class MMDLoss(FeatureLoss):
         self,
         learner: NetworkSpecs,
         source: NetworkSpecs,
-        loss_weight: float = 50.0,
+        loss_weight: NonNegativeFloat = 50.0,
         detach_last: bool = True,
         modules: Sequence[int] | None = None,
     ) -> None:

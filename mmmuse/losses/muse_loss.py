@@ -1,9 +1,10 @@
 import re
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from mmmuse.arguments import Fraction, NonNegativeFloat, PositiveFloat
 from mmmuse.errors import InputError
 from mmmuse.estimators import InformationEstimator
 from mmmuse.functional import global_view
@@ -91,23 +92,19 @@ class MUSELoss(FeatureLoss):
         learner: NetworkSpecs,
         source: NetworkSpecs,
         combine: Combine = 'multiplicative',
-        loss_weight: float = 0.03,
-        critic_weight: float = 1.0,
+        loss_weight: NonNegativeFloat = 0.03,
+        critic_weight: PositiveFloat = 1.0,
         critic: dict | None = None,
         estimator: dict | None = None,
-        warmup: float = 0.0,
+        warmup: Fraction = 0.0,
         modules: Sequence[int] | None = None,
     ) -> None:
         super().__init__(
             learner, source, loss_weight, modules, critic_weight=critic_weight, warmup=warmup
         )
-        if combine not in get_args(Combine):
-            raise InputError(
-                f'MUSELoss: combine is one of {", ".join(get_args(Combine))}, got {combine!r}'
-            )
         self.combine = combine
-        critic = _with_default('critic', 'mmmuse.GlobalLocalCritic', critic)
-        estimator = _with_default('estimator', 'mmmuse.JensenShannon', estimator)
+        critic = {'type': 'mmmuse.GlobalLocalCritic', **(critic or {})}
+        estimator = {'type': 'mmmuse.JensenShannon', **(estimator or {})}
         self.mi_critics = nn.ModuleList()
         self.si_critics = nn.ModuleList()
         for local, last in zip(self.local_specs, self.target_specs, strict=True):
@@ -156,12 +153,6 @@ def _estimate(
         estimator(critic, feature, global_of(feature), scale)
         for estimator, critic, feature in zip(estimators, critics, local, strict=True)
     ]
-
-
-def _with_default(name: str, kind: str, config: dict | None) -> dict:
-    if config is not None and not isinstance(config, dict):
-        raise InputError(f"MUSELoss: {name} is a config, dict(type='...'), got {config!r}")
-    return {'type': kind, **(config or {})}
 
 
 def _build_critic(critic: dict, local_channels: int, global_channels: int) -> nn.Module:

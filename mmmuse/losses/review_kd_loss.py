@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmmuse.arguments import Fraction, NonNegativeFloat, PositiveInt
 from mmmuse.errors import InputError
 from mmmuse.functional import hierarchical_context_loss, map_view
 from mmmuse.registry import MODELS
@@ -88,9 +89,9 @@ class ReviewKDLoss(FeatureLoss):
         source: NetworkSpecs,
         modules: Sequence[int] | None = None,
         pooled_last: bool = True,
-        mid_channels: int | None = None,
-        loss_weight: float = 0.6,
-        warmup: float = 20 / 240,
+        mid_channels: PositiveInt | None = None,
+        loss_weight: NonNegativeFloat = 0.6,
+        warmup: Fraction = 20 / 240,
     ) -> None:
         modules = sorted(modules) if isinstance(modules, (list, tuple)) else modules
         super().__init__(learner, source, loss_weight, modules, warmup=warmup)

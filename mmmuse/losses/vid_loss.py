@@ -1,11 +1,12 @@
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmuse.errors import InputError
+from mmmuse.arguments import NonNegativeFloat, PositiveFloat, PositiveInt, Range
 from mmmuse.functional import same_grid, scale_gradient, vid_loss
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
@@ -51,18 +52,14 @@ class VIDLoss(FeatureLoss):
         self,
         learner: NetworkSpecs,
         source: NetworkSpecs,
-        loss_weight: float = 1.0,
-        hidden_channels: int | None = None,
-        init_variance: float = 5.0,
+        loss_weight: NonNegativeFloat = 1.0,
+        hidden_channels: PositiveInt | None = None,
+        init_variance: Annotated[float, Range(above=_SMALLEST_VARIANCE)] = 5.0,
         detach_last: bool = True,
-        critic_weight: float = 1.0,
+        critic_weight: PositiveFloat = 1.0,
         modules: Sequence[int] | None = None,
     ) -> None:
         super().__init__(learner, source, loss_weight, modules, critic_weight=critic_weight)
-        if not init_variance > _SMALLEST_VARIANCE:
-            raise InputError(
-                f'VIDLoss needs an init_variance above {_SMALLEST_VARIANCE}, got {init_variance}'
-            )
         self.detach_last = detach_last
         targets = [spec.channels for spec in self.target_specs]
         self.regressors = nn.ModuleList(

@@ -1,9 +1,11 @@
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from mmengine.dist import is_distributed
 from mmengine.evaluator import BaseMetric
 
+from mmmuse.arguments import PositiveInt, PositiveInts
 from mmmuse.registry import METRICS
 
 
@@ -24,8 +26,8 @@ class ExitAccuracy(BaseMetric):
 
     def __init__(
         self,
-        topk: int | Sequence[int] = (1,),
-        collect_device: str = 'cpu',
+        topk: PositiveInt | PositiveInts = (1,),
+        collect_device: Literal['cpu', 'gpu'] = 'cpu',
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)

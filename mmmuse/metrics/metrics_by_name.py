@@ -1,10 +1,12 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric, Evaluator
+
+from mmmuse.arguments import Length
 
 
 class MetricsByName(BaseMetric):
@@ -20,7 +22,7 @@ class MetricsByName(BaseMetric):
 
     default_prefix = ''
 
-    def __init__(self, metric: dict | Sequence[dict]) -> None:
+    def __init__(self, metric: dict | Annotated[Sequence[dict], Length(1)]) -> None:
         super().__init__()
         self.metric = [metric] if isinstance(metric, dict) else list(metric)
         self._evaluators: dict[str | None, Evaluator] = {}

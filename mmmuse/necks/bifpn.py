@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -6,6 +7,7 @@ from mmcv.cnn import ConvModule, DepthwiseSeparableConvModule
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
+from mmmuse.arguments import Length, ModuleCount, PositiveFloat, PositiveInt
 from mmmuse.errors import InputError
 from mmmuse.functional import fast_normalised_fusion
 from mmmuse.registry import MODELS
@@ -43,18 +45,13 @@ class BiFPN(BaseModule):
 
     def __init__(
         self,
-        in_channels: Sequence[int],
-        width: float = 2.0,
-        num_layers: int = 1,
+        in_channels: Annotated[Sequence[PositiveInt], Length(2)],
+        width: PositiveFloat = 2.0,
+        num_layers: ModuleCount = 1,
         norm_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if len(in_channels) < 2 or not width > 0 or num_layers < 1:
-            raise InputError(
-                'BiFPN needs at least two levels, width > 0 and num_layers >= 1, got '
-                f'in_channels={list(in_channels)}, width={width}, num_layers={num_layers}'
-            )
         norm_cfg = norm_cfg or dict(type='BN')
         self.out_channels = tuple(max(round(width * channels), 1) for channels in in_channels)
         self.laterals = ModuleList(

@@ -5,6 +5,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule, ModuleList, Sequential
 from torch import Tensor
 
+from mmmuse.arguments import NonNegativeInt, PositiveInt, PositiveInts
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 
@@ -37,11 +38,11 @@ class SelfDistillNeck(BaseModule):
 
     def __init__(
         self,
-        in_channels: Sequence[int],
-        out_channels: int,
-        strides: Sequence[int],
-        num_prefix_tokens: Sequence[int] | None = None,
-        reduction: int = 4,
+        in_channels: PositiveInts,
+        out_channels: PositiveInt,
+        strides: PositiveInts,
+        num_prefix_tokens: Sequence[NonNegativeInt] | None = None,
+        reduction: PositiveInt = 4,
         norm_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:

@@ -2,6 +2,7 @@ from typing import Any
 
 from mmengine.optim.scheduler.param_scheduler import INF, _ParamScheduler
 
+from mmmuse.arguments import NonNegativeFloat, NonNegativeInt, PositiveInt
 from mmmuse.errors import InputError
 from mmmuse.registry import PARAM_SCHEDULERS
 
@@ -29,7 +30,12 @@ class BiasWarmupLR(_ParamScheduler):
     """
 
     def __init__(
-        self, optimizer: Any, bias_lr: float = 0.1, begin: int = 0, end: int = INF, **options: Any
+        self,
+        optimizer: Any,
+        bias_lr: NonNegativeFloat = 0.1,
+        begin: NonNegativeInt = 0,
+        end: PositiveInt = INF,
+        **options: Any,
     ) -> None:
         groups = [group.get('name') for group in optimizer.param_groups]
         if 'bias' not in groups:

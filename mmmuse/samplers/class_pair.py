@@ -7,6 +7,7 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from mmmuse.arguments import Seed
 from mmmuse.errors import InputError
 from mmmuse.registry import DATA_SAMPLERS
 
@@ -39,7 +40,7 @@ class ClassPairSampler(Sampler):
         self,
         dataset: Sized,
         shuffle: bool = True,
-        seed: int | None = None,
+        seed: Seed | None = None,
         round_up: bool = True,
     ) -> None:
         self.rank, self.world_size = get_dist_info()

@@ -1,13 +1,21 @@
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from torch import Tensor, nn
 
+from mmmuse.arguments import Paths, Range, check_keys
 from mmmuse.errors import InputError
 from mmmuse.tapping.dry_run import dry_run
 from mmmuse.tapping.features import FeatureSpec, NetworkSpecs
 from mmmuse.tapping.proposal import propose_taps
+
+_TAPS = {
+    'modules': Paths,
+    'last': str | None,
+    'logits': str | None,
+    'num_modules': Annotated[int, Range(least=2, most=1000)],
+}
 
 
 class TapPaths(NamedTuple):
@@ -119,6 +127,7 @@ def read_taps(
             f'{name}: unknown keys {", ".join(sorted(unknown))}; '
             'available: modules, last, logits, or only num_modules'
         )
+    check_keys(name, taps, _TAPS)
     if not needs_features and not {'modules', 'num_modules'} & set(taps):
         return TapPaths([], taps.get('last'), taps.get('logits'))
     if 'modules' not in taps:
@@ -128,8 +137,6 @@ def read_taps(
         return TapPaths(list(proposal.modules), proposal.last, proposal.logits)
     if 'num_modules' in taps:
         raise InputError(f'{name} takes either modules or num_modules, not both')
-    if isinstance(taps['modules'], str) or not taps['modules']:
-        raise InputError(f'{name}.modules is a list of at least one path, got {taps["modules"]!r}')
     if not taps.get('last'):
         raise InputError(f'{name} needs last, the module whose output is the last feature')
     return TapPaths(list(taps['modules']), taps['last'], taps.get('logits'))

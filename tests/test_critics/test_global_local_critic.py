@@ -199,9 +199,9 @@ def test_another_number_of_vectors_than_of_maps_is_refused(shape):
     [
         (dict(architecture='bilinear'), "'concat' or 'dot', got 'bilinear'"),
         (dict(negatives='none'), "'roll' or 'all', got 'none'"),
-        (dict(num_locations=0), 'num_locations is None or at least 1, got 0'),
+        (dict(num_locations=0), 'num_locations is None or an integer of at least 1, got 0'),
         (dict(num_locations=-3), 'got -3'),
-        (dict(hidden_channels=0), 'hidden_channels is None or at least 1, got 0'),
+        (dict(hidden_channels=0), 'hidden_channels is None or an integer of at least 1, got 0'),
     ],
 )
 def test_bad_arguments_are_named(options, message):

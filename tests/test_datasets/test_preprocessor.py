@@ -310,9 +310,9 @@ def test_both_cifar_configs_describe_the_same_data():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(crop_padding=-1), 'crop_padding >= 0'),
-        (dict(flip_prob=1.5), r'flip_prob in \[0, 1\]'),
-        (dict(flip_prob=-0.1), r'flip_prob in \[0, 1\]'),
+        (dict(crop_padding=-1), 'crop_padding is an integer of at least 0, got -1'),
+        (dict(flip_prob=1.5), 'flip_prob is a number from 0 to 1, got 1.5'),
+        (dict(flip_prob=-0.1), 'flip_prob is a number from 0 to 1, got -0.1'),
         (dict(to_onehot=True), 'needs num_classes'),
         (dict(batch_augments=CUT_AND_MIX), 'needs num_classes'),
     ],

@@ -89,7 +89,7 @@ def test_unknown_variants_and_modules_are_explained(model):
         mmmuse.distill(model, variant='muse')
     with pytest.raises(InputError, match='taps needs last'):
         mmmuse.distill(model, modules=['backbone.layer1'])
-    with pytest.raises(InputError, match='list of at least one path'):
+    with pytest.raises(InputError, match='modules is a list of strings with at least 1 item, got'):
         mmmuse.distill(model, modules='backbone.layer1', last='backbone.layer4')
     with pytest.raises(InputError, match='last and logits go with modules'):
         mmmuse.distill(model, last='backbone.layer4')

@@ -163,11 +163,11 @@ def test_building_changes_no_buffer():
     ('thresholds', 'message'),
     [
         ([0.5], 'a threshold for each of its 3 exits, got 1'),
-        ([0.5, 1.5, 0.5], 'thresholds are None or 0 to 1'),
-        ([0.5, -0.1, None], 'thresholds are None or 0 to 1'),
-        (['a', 'b', 'c'], 'thresholds are None or 0 to 1'),
-        (0.5, 'needs thresholds, a list of 3 numbers, got 0.5'),
-        (None, 'needs thresholds, a list of 3 numbers, got None'),
+        ([0.5, 1.5, 0.5], 'thresholds is None or a list of None or numbers from 0 to 1'),
+        ([0.5, -0.1, None], 'thresholds is None or a list of None or numbers from 0 to 1'),
+        (['a', 'b', 'c'], 'thresholds is None or a list of None or numbers from 0 to 1'),
+        (0.5, 'thresholds is None or a list of None or numbers from 0 to 1, got 0.5'),
+        (None, 'thresholds is a list of None or numbers from 0 to 1, got None'),
     ],
 )
 def test_wrong_thresholds_are_refused(thresholds, message):

@@ -157,7 +157,7 @@ def test_another_kind_of_teacher_needs_no_more_than_its_taps():
     ('options', 'message'),
     [
         (dict(losses=[]), r'needs losses, a list such as'),
-        (dict(losses=dict(type='mmmuse.KDLoss')), r'needs losses, a list such as'),
+        (dict(losses=dict(type='mmmuse.KDLoss')), r'losses is a list of dicts, got \{'),
         (
             dict(losses=[dict(type='mmmuse.KDL')]),
             r"unknown loss between networks 'mmmuse.KDL'; available",
@@ -194,7 +194,7 @@ def test_another_kind_of_teacher_needs_no_more_than_its_taps():
         (dict(teacher=network(6)), r'the teacher has no trained weights'),
         (dict(teacher_taps=dict(last='backbone.layer9')), r"no module 'backbone.layer9'; nearest"),
         (dict(teacher_channel_order='bgr'), r"channel_order is 'same' or 'reversed'"),
-        (dict(teacher_input_size=0), r'input_size is at least 1'),
+        (dict(teacher_input_size=0), 'input_size is None or an integer of at least 1, got 0'),
     ],
 )
 def test_what_cannot_be_compared_is_refused(options, message):

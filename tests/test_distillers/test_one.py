@@ -176,12 +176,15 @@ def test_a_longer_tail_is_the_networks_own_too():
     [
         (dict(branch=dict(after='backbone.layer3')), 'branch is dict'),
         (dict(branch=dict(BRANCH, modules='neck')), 'branch is dict'),
-        (dict(branch=dict(BRANCH, modules=[])), 'at least one module'),
+        (
+            dict(branch=dict(BRANCH, modules=[])),
+            'modules is a list of strings with at least 1 item',
+        ),
         (dict(branch=dict(BRANCH, modules=['backbone.layer5'])), 'backbone.layer4'),
         (dict(branch=dict(BRANCH, after='backbone.layer5')), 'backbone.layer4'),
-        (dict(num_branches=1), 'num_branches=1'),
-        (dict(ramp=1.5), 'ramp=1.5'),
-        (dict(ramp=-0.1), 'ramp=-0.1'),
+        (dict(num_branches=1), 'num_branches is an integer from 2 to 1000, got 1'),
+        (dict(ramp=1.5), 'ramp is a number from 0 to 1, got 1.5'),
+        (dict(ramp=-0.1), 'ramp is a number from 0 to 1, got -0.1'),
     ],
 )
 def test_bad_options_are_refused(options, message):

@@ -135,7 +135,7 @@ def test_taps_can_be_proposed(name):
 @pytest.mark.parametrize('name', ['cs_kd', 'ddgsd', 'one', 'frskd'])
 @pytest.mark.parametrize('temperature', [0.0, -1.0, float('nan')])
 def test_a_temperature_that_is_not_positive_is_refused_in_one_line(name, temperature):
-    with pytest.raises(InputError, match='temperature above 0') as error:
+    with pytest.raises(InputError, match='temperature is a number above 0') as error:
         rival(name, temperature=temperature)
     assert '\n' not in str(error.value)
 

@@ -235,8 +235,11 @@ def test_a_batch_of_one_is_fine_without_critics():
         (dict(TAPS, featues=1), 'featues'),
         (dict(last='backbone.layer4'), 'taps needs modules'),
         (dict(TAPS, num_modules=3), 'not both'),
-        (dict(TAPS, modules=[]), 'at least one path'),
-        (dict(TAPS, modules='backbone.layer1'), 'list of at least one path'),
+        (dict(TAPS, modules=[]), 'modules is a list of strings with at least 1 item'),
+        (
+            dict(TAPS, modules='backbone.layer1'),
+            'modules is a list of strings with at least 1 item',
+        ),
         (dict(modules=TAPS['modules']), 'taps needs last'),
         ('automatic', "'automatic'"),
         (dict(TAPS, last='backbone.layer5'), "no module 'backbone.layer5'"),

@@ -180,11 +180,15 @@ def test_a_missing_or_damaged_file_is_named(config, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'options',
-    [dict(fixed_views=0), dict(fixed_views=2, seed=None), dict(fixed_views=2, num_views=2)],
+    ('options', 'said'),
+    [
+        (dict(fixed_views=0), 'fixed_views is None or an integer of at least 1, got 0'),
+        (dict(fixed_views=2, seed=None), 'fixed_views needs a seed'),
+        (dict(fixed_views=2, num_views=2), 'fixed_views needs a seed, and goes with num_views=1'),
+    ],
 )
-def test_fixed_views_need_a_seed_and_one_view_at_a_time(options):
-    with pytest.raises(InputError, match='fixed_views is at least 1, needs a seed'):
+def test_fixed_views_need_a_seed_and_one_view_at_a_time(options, said):
+    with pytest.raises(InputError, match=said):
         MODELS.build({**PREPROCESSOR, **options})
 
 

@@ -168,8 +168,8 @@ def test_predictions_gain_one_row_of_probabilities_per_exit():
     [
         (dict(ce_weight=0.0, kd_weight=0.0), 'nothing to compute'),
         (dict(num_classes=None), 'taps.logits'),
-        (dict(ce_weight=-0.1), 'ce_weight=-0.1'),
-        (dict(kd_weight=-1.0), 'kd_weight=-1.0'),
+        (dict(ce_weight=-0.1), 'ce_weight is a number of at least 0, got -0.1'),
+        (dict(kd_weight=-1.0), 'kd_weight is a number of at least 0, got -1.0'),
     ],
 )
 def test_what_cannot_be_built_is_explained(options, message):

@@ -88,5 +88,5 @@ def test_the_discriminators_are_not_in_the_students_checkpoint():
 
 
 def test_a_negative_scale_is_refused():
-    with pytest.raises(InputError, match='reversal_scale >= 0, got -1'):
+    with pytest.raises(InputError, match='reversal_scale is a number of at least 0, got -1'):
         AdversarialLoss(*within([3], 4), reversal_scale=-1)

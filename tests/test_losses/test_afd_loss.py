@@ -133,5 +133,5 @@ def test_a_vector_a_missing_last_tap_and_a_negative_scale_are_refused():
     ):
         with pytest.raises(InputError, match='AFDLoss compares last maps'):
             AFDLoss(student, teacher)
-    with pytest.raises(InputError, match='reversal_scale >= 0, got -1'):
+    with pytest.raises(InputError, match='reversal_scale is a number of at least 0, got -1'):
         AFDLoss(specs(3), specs(5), reversal_scale=-1)

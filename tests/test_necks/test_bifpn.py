@@ -62,10 +62,16 @@ def test_convolutions_of_three_pixels_are_depthwise():
 
 
 @pytest.mark.parametrize(
-    'options', [dict(in_channels=[4]), dict(width=0), dict(width=-1.0), dict(num_layers=0)]
+    ('options', 'said'),
+    [
+        (dict(in_channels=[4]), 'in_channels is a list of integers of at least 1 with at least 2'),
+        (dict(width=0), 'width is a number above 0, got 0'),
+        (dict(width=-1.0), 'width is a number above 0, got -1.0'),
+        (dict(num_layers=0), 'num_layers is an integer from 1 to 1000, got 0'),
+    ],
 )
-def test_what_cannot_be_is_refused(options):
-    with pytest.raises(InputError, match='BiFPN needs'):
+def test_what_cannot_be_is_refused(options, said):
+    with pytest.raises(InputError, match=f'BiFPN: {said}'):
         BiFPN(**{'in_channels': [4, 8], **options})
 
 

@@ -1,0 +1,199 @@
+"""Check the types and ranges in a config before anything is built."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, get_type_hints
+
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+from mmengine.registry import Registry
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from mmmuse import registry
+from mmmuse.arguments import accepts, check_arguments, check_keys, described, shown
+from mmmuse.errors import ArgumentError, InputError
+
+from .library_arguments import BY_PATH, BY_TYPE, CLOSED, DEFAULT_TYPES, REQUIRED
+
+# Scopes whose parts the table of libraries describes; those of any other scope are a user's.
+_LIBRARIES = {'', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'torch'}
+_EVALUATOR = dict | Sequence[dict | BaseMetric] | Evaluator | None
+# What MMEngine's runner accepts beside its annotations.
+_TOP_LEVEL = {
+    'cfg': Any,
+    'default_hooks': dict[str, Hook | dict | None] | None,
+    'log_level': str | int,
+    'param_scheduler': dict | Sequence[dict | _ParamScheduler] | _ParamScheduler | None,
+    'val_evaluator': _EVALUATOR,
+    'test_evaluator': _EVALUATOR,
+}
+_SPLITS = ('train', 'val', 'test')
+_OWN_REGISTRIES = [value for value in vars(registry).values() if isinstance(value, Registry)]
+_LOADER_KEYS = set(inspect.signature(DataLoader).parameters) | {'num_batch_per_epoch'}
+# Parts in which MMEngine ignores unknown keys, or which a run may build late or never. For each: the
+# type for which it is checked (None for any), and its known keys.
+_PARTS: dict[str, tuple[str | None, set[str]]] = {
+    'env_cfg': (None, {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'}),
+    'auto_scale_lr': (None, {'base_batch_size', 'enable'}),
+    'test_cfg': ('TestLoop', {'type', 'fp16'}),
+    'val_dataloader': (None, _LOADER_KEYS),
+    'test_dataloader': (None, _LOADER_KEYS),
+    # This hook passes unknown arguments on to its first save.
+    'default_hooks.checkpoint': (
+        'CheckpointHook',
+        {'type', 'priority'}
+        | set(inspect.signature(CheckpointHook).parameters)
+        | set(inspect.signature(Runner.save_checkpoint).parameters),
+    ),
+}
+
+
+def check_config(config: Config) -> None:
+    """Check keys, types and ranges in a config before anything is built.
+
+    Raises:
+        InputError: Naming the key.
+    """
+    check_top_level(config)
+    _refuse_unknown_keys(config)
+    check_parts(config)
+
+
+def check_top_level(config: Config) -> None:
+    """Check the types under the runner's own keys, by the annotations of MMEngine's runner.
+
+    A runner of one's own is not checked, nor are the data loaders for a loop of one's own.
+
+    Raises:
+        InputError: If a value is of another type.
+    """
+    if 'runner_type' in config:
+        return
+    hints = {**get_type_hints(Runner.__init__), **_TOP_LEVEL}
+    loops = [config.get(f'{split}_cfg') for split in _SPLITS]
+    types = [loop.get('type', 'ValLoop') for loop in loops if isinstance(loop, dict)]
+    if not all(_name(kind) in BY_TYPE for kind in types):
+        hints |= {f'{split}_dataloader': Any for split in _SPLITS}
+    for key, value in config.items():
+        if not accepts(hints.get(key, Any), value):
+            raise InputError(f'{key} is {described(hints[key])}, got {shown(value)}')
+
+
+def check_parts(config: Config) -> None:
+    """Check the arguments of every part that a config describes.
+
+    Those of our parts, and of a user's parts that are registered here, by the annotations of their
+    ``__init__``; those of the libraries' parts by a table. Nothing is built.
+
+    Raises:
+        InputError: Naming the path in the config, what is accepted there and what was given.
+    """
+    closed = set(CLOSED)
+    if 'constructor' in (config.get('optim_wrapper') or {}):  # Another one reads other keys.
+        closed.discard('optim_wrapper.paramwise_cfg')
+    for path, part in _parts(config._cfg_dict):
+        try:
+            _check(path, part, closed)
+        except ArgumentError as error:
+            raise InputError(f'{path}.{error.key} is {error.fault}') from error
+
+
+def _refuse_unknown_keys(config: Config) -> None:
+    for path, (kind, read) in _PARTS.items():
+        part = config
+        for name in path.split('.'):
+            part = part.get(name) or {}
+        if not isinstance(part, dict) or (kind and part.get('type', kind) != kind):
+            continue
+        # MMEngine adds the scope to the parts of a base from another library.
+        for key in sorted(set(part) - read - {'_scope_'}):
+            raise InputError(unknown_key(f'{path}.{key}', read))
+
+
+def unknown_key(key: str, read: set[str], why: str | None = None) -> str:
+    """Return what to say about a config key that nothing reads, with the nearest known one."""
+    nearest = difflib.get_close_matches(key.rpartition('.')[2], read, n=1, cutoff=0.6)
+    hint = f'; did you mean {nearest[0]!r}?' if nearest and nearest[0] != key else ''
+    return f'unknown config key {key!r}{f" ({why})" if why else ""}{hint}'
+
+
+def path_in(config: Mapping, error: ArgumentError) -> str | None:
+    """Return where a config has the argument that a part has refused; None if that is not known."""
+    found = [
+        f'{path}.{error.key}'
+        for path, part in _parts(config)
+        if error.key in part
+        and type(part[error.key]) is type(error.value)
+        and part[error.key] == error.value
+        and _name(part.get('type', error.part)) == error.part
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _parts(value: Any, path: str = '') -> Iterator[tuple[str, Mapping]]:
+    """Yield each dict in a config, with its path, from the outside in."""
+    if isinstance(value, Mapping):
+        if path:
+            yield path, value
+        for key, item in value.items():
+            yield from _parts(item, f'{path}.{key}' if path else str(key))
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from _parts(item, f'{path}[{i}]')
+
+
+def _check(path: str, part: Mapping, closed: set[str]) -> None:
+    kind = part.get('type', DEFAULT_TYPES.get(path))
+    given = {key: value for key, value in part.items() if key not in ('type', '_scope_')}
+    if isinstance(kind, (int, float, Mapping, list, tuple)) or kind == '':
+        raise InputError(f'{path}.type is the name of a class, got {shown(kind)}')
+    at_path = _at(path)
+    if at_path is not None:
+        annotations = BY_PATH[at_path]
+        check_keys(path, part, annotations)
+        _check_names(path, part, REQUIRED.get(at_path, set()), at_path in closed and annotations)
+    elif (own := _own_class(kind)) is not None:
+        check_arguments(path, own.__init__, given)
+    if _scope(kind) in _LIBRARIES | {'mmmuse'}:
+        check_keys(path, given, BY_TYPE.get(_name(kind), {}))
+
+
+def _check_names(path: str, part: Mapping, required: set[str], known: Any) -> None:
+    for key in sorted(required - set(part)):
+        raise InputError(f'{path} needs the key {key!r}')
+    for key in sorted(set(part) - set(known)) if known else ():
+        raise InputError(f'unknown config key {path + "." + key!r}; known: {", ".join(known)}')
+
+
+def _at(path: str) -> str | None:
+    if path in BY_PATH:
+        return path
+    starred = f'{path.rpartition(".")[0]}.*'
+    return starred if starred in BY_PATH else None
+
+
+def _own_class(kind: Any) -> Callable | None:
+    """Return the class of one of our parts, or of one that is registered with them."""
+    if isinstance(kind, type):
+        return kind if hasattr(kind.__init__, 'checks_arguments') else None
+    if not isinstance(kind, str) or _scope(kind) != 'mmmuse':
+        return None
+    for own in _OWN_REGISTRIES:
+        own.import_from_location()
+        if isinstance(own.module_dict.get(_name(kind)), type):
+            return own.module_dict[_name(kind)]
+    return None
+
+
+def _scope(kind: Any) -> str | None:
+    if isinstance(kind, type):
+        return kind.__module__.partition('.')[0]
+    return kind.rpartition('.')[0].partition('.')[0] if isinstance(kind, str) else None
+
+
+def _name(kind: Any) -> str:
+    return getattr(kind, '__name__', str(kind).rpartition('.')[2])
