@@ -4,7 +4,9 @@ import copy
 
 import pytest
 import torch
+from mmcv.cnn import fuse_conv_bn
 from mmengine.model import convert_sync_batchnorm, revert_sync_batchnorm
+from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
 from torch import nn
 
 from mmmuse.distillers import EarlyExitClassifier
@@ -150,6 +152,29 @@ def test_a_compiled_step_taps_a_module_that_was_replaced_before_it():
     for name, value in step(distiller).items():
         torch.testing.assert_close(value, expected[name], msg=name)
     torch._dynamo.reset()
+
+
+def test_a_tapped_norm_that_was_fused_into_its_convolution_is_still_read():
+    distiller = small_distiller('ce', taps=TAPS).train()
+    for _ in range(3):
+        step(distiller)  # Statistics that are not 0 and 1.
+    distiller.eval()
+    images, samples = torch.randn(4, 3, 16, 16), labelled([0, 1, 2, 3])
+
+    def scores() -> list[torch.Tensor]:
+        return [sample.exit_scores for sample in distiller(images, samples, mode='predict')]
+
+    expected = scores()
+    fuse_conv_bn(distiller.student)
+    assert isinstance(distiller.student.get_submodule(NORM), nn.Identity)
+    torch.testing.assert_close(scores(), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_module_that_torch_fx_bypasses_is_named():
+    distiller = small_distiller('ce').train()
+    turn_on_efficient_conv_bn_eval(distiller, 'student.backbone')
+    with pytest.raises(InputError, match=r"'backbone.layer1' was not reached.*efficient_conv_bn"):
+        step(distiller)
 
 
 def test_a_module_that_was_bypassed_is_named():
