@@ -16,6 +16,7 @@ from mmmuse.tapping.path_hooks import PathHooks, split_index
 
 from ..conftest import labelled, small_classifier_config, small_distiller
 from ..test_distillers import transfer
+from ..test_hooks.test_student_checkpoint import build_runner, distiller_config, student_config
 
 NORM = 'backbone.layer2.0.downsample.1'
 TAPS = dict(modules=['backbone.layer1', NORM], last='backbone.layer4', logits='head')
@@ -106,6 +107,15 @@ def test_a_tapped_sync_norm_trains_on_in_one_process_where_the_runner_reverts_it
     losses = step(reverted)
     reverted.parse_losses(losses)[0].backward()
     assert reverted.student.backbone.layer1[0].conv1.weight.grad.abs().sum() > 0
+
+
+def test_a_run_of_one_process_with_sync_bn_trains_with_a_tapped_norm(tmp_path):
+    config = student_config()
+    config['backbone'] = {**config['backbone'], 'norm_cfg': SYNC}
+    runner = build_runner(tmp_path, model={**distiller_config(config), 'taps': TAPS})
+    assert not isinstance(runner.model.student.get_submodule(NORM), nn.SyncBatchNorm)
+    runner.train()
+    assert (tmp_path / 'epoch_1.pth').exists()
 
 
 def test_a_peers_tapped_norm_is_followed():
