@@ -1,11 +1,14 @@
 """What the images, categories and boxes of a COCO file have to be."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import PureWindowsPath
+import re
+from collections.abc import Iterable
 
 # A box is kept if its numbers are finite in float32, and so are their sums.
 _LARGEST = 1e38
 _LARGEST_SIDE = 2**31
+# An address, an absolute path (of Windows, too), or a path with the folder above.
+_OUTSIDE = re.compile(r'://|^[\\/]|^[A-Za-z]:|(^|[\\/])\.\.([\\/]|$)')
+_NUMBERS = {int, float}  # JSON's; not bool, which is an int for Python.
 
 
 class InvalidCocoError(ValueError):
@@ -44,12 +47,19 @@ def finite_box(annotation: dict) -> bool:
         InvalidCocoError: If it is not four numbers; the message names the annotation.
     """
     box = annotation['bbox']
-    if not isinstance(box, Sequence) or len(box) != 4 or not all(map(_is_number, box)):
+    # In plain steps, as COCO has 860,000 boxes.
+    if type(box) is not list or len(box) != 4 or not {*map(type, box)} <= _NUMBERS:
         raise InvalidCocoError(
             f'annotation {annotation.get("id")!r} has the bbox {_short(box)}, not '
             '[x, y, width, height]'
         )
-    return all(-_LARGEST < value < _LARGEST for value in box)
+    x, y, width, height = box
+    return (
+        -_LARGEST < x < _LARGEST
+        and -_LARGEST < y < _LARGEST
+        and -_LARGEST < width < _LARGEST
+        and -_LARGEST < height < _LARGEST
+    )
 
 
 def _refuse_repeated(entries: str, key: str, values: Iterable[object]) -> None:
@@ -64,23 +74,18 @@ def _check_image(image: dict) -> None:
     name = image['file_name']
     for side in ('width', 'height'):
         value = image[side]
-        if not _is_number(value) or not 1 <= value < _LARGEST_SIDE:
+        if type(value) not in _NUMBERS or not 1 <= value < _LARGEST_SIDE:
             raise InvalidCocoError(
                 f'image {image["id"]!r} ({_short(name)}) has the {side} {_short(value)}, not a '
                 'number of pixels'
             )
     if not isinstance(name, str) or not name or '\0' in name:
         raise InvalidCocoError(f'image {image["id"]!r} has the file name {_short(name)}')
-    path = PureWindowsPath(name)  # Knows both kinds of separators.
-    if '://' in name or path.drive or path.root or '..' in path.parts:
+    if _OUTSIDE.search(name):
         raise InvalidCocoError(
             f'image {image["id"]!r} has the file name {_short(name)}; a file name is relative to the '
             "image folder, data_prefix=dict(img='...'), and inside it"
         )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _short(value: object) -> str:

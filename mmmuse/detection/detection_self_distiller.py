@@ -65,7 +65,6 @@ class DetectionSelfDistiller(SelfDistiller):
         shape = kwargs.get('input_shape')
         self._outputs = [_BACKBONE + path for path in output_paths(student.backbone, shape)]
         super().__init__(student, taps, head=head, extra_taps=self._outputs, **kwargs)
-        student.is_init = not config  # One from a config is initialised by the runner.
         shallow = self.tap_paths.shallow
         numbers = range(1, len(shallow) + 1)
         if exit_modules is None:

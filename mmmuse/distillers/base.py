@@ -1,9 +1,11 @@
+import logging
 from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
 import torch
 from mmengine.dist import get_world_size
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
@@ -41,12 +43,10 @@ class BaseDistiller(BaseModel):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        built = isinstance(student, nn.Module)
         student = build_student(student, data_preprocessor)
         super().__init__(student.data_preprocessor, init_cfg)
         self.student = student
-        if built:
-            student.is_init = True  # MMEngine's runner then keeps its weights.
+        keep_weights(student)
         self.measures_gradients = False  # Set by InformationLoggerHook for a step.
         self._unchecked: tuple[list[str], Tensor] | None = None
         self._register_load_state_dict_pre_hook(_accept_other_names, with_module=True)
@@ -206,12 +206,38 @@ def build_student(student: dict | nn.Module, data_preprocessor: dict | None) -> 
         if data_preprocessor is not None:
             student = {'data_preprocessor': data_preprocessor, **student}
         student = MODELS.build(student)
+        student._from_config = True  # Until keep_weights() has read it.
     if not isinstance(student, BaseModel):
         raise InputError(
             'the student is an OpenMMLab model (a subclass of mmengine.model.'
             f'BaseModel), got {type(student).__name__}'
         )
     return student
+
+
+def keep_weights(network: BaseModel) -> None:
+    """Have MMEngine's runner keep a network's weights, unless it was just built from its config.
+
+    The log names modules with an ``init_cfg`` that loads a file and has not been applied.
+    """
+    if network.__dict__.pop('_from_config', False):
+        return
+    pending = [] if network.is_init else list(filter(_is_pretrained, network.modules()))
+    if pending:
+        print_log(
+            f'{type(network).__name__} was given as a built model and keeps its weights: the file in '
+            f'init_cfg of {", ".join(type(module).__name__ for module in pending)} is not loaded; '
+            'give its config, or call its init_weights() before',
+            logger='current',
+            level=logging.WARNING,
+        )
+    network.is_init = True
+
+
+def _is_pretrained(module: nn.Module) -> bool:
+    config = getattr(module, 'init_cfg', None) or []
+    configs = [config] if isinstance(config, dict) else config
+    return any(str(each.get('type')).endswith('Pretrained') for each in configs)
 
 
 def _accept_other_names(

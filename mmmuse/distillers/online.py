@@ -15,7 +15,7 @@ from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, Step
 from mmmuse.tapping.taps import TappedNetwork
 
-from .base import BaseDistiller, build_student, task_scale
+from .base import BaseDistiller, build_student, keep_weights, task_scale
 from .gradient_ratio import gradient_ratio
 from .input_conversion import InputConversion
 from .offline import names_that_need_labels
@@ -97,8 +97,8 @@ class OnlineDistiller(BaseDistiller):
         }
         networks[first].data_preprocessor = preprocessor
         super().__init__(networks[first], init_cfg=init_cfg)
-        for name, peer in peers.items():  # Those from configs are initialised by the runner.
-            networks[name].is_init = isinstance(peer['model'], nn.Module)
+        for name in others:
+            keep_weights(networks[name])
         self.peers = ModuleDict({name: networks[name] for name in others})
         self.conversions = nn.ModuleDict(conversions)
         self.own_weight = own_weight

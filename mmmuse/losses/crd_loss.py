@@ -13,7 +13,6 @@ from mmmuse.functional.precision import at_least_float32
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .class_labels import refuse_mixed_labels
 from .distill_loss import DistillLoss
 
 _UNSET = -1.0
@@ -57,7 +56,7 @@ class CRDLoss(DistillLoss):
     Source: "Contrastive Representation Distillation" (Tian et al., ICLR 2020).
     """
 
-    reads = frozenset({'vector'})
+    reads = frozenset({'vector', 'labels'})
     needs_two_networks = True
     needs_labels = True
 
@@ -147,7 +146,6 @@ class CRDLoss(DistillLoss):
                 'CRDLoss has not seen the training set: tools/train.py shows it, elsewhere call '
                 'distiller.prepare(labels)'
             )
-        refuse_mixed_labels(step.data_samples, 'CRDLoss')
         indices = [sample.get('sample_idx') for sample in step.data_samples]
         if not all(isinstance(i, Integral) and 0 <= i < self.num_images for i in indices):
             wrong = next(

@@ -15,6 +15,7 @@ from mmmuse.errors import InputError
 from mmmuse.tapping.features import NetworkSpecs, Step
 from mmmuse.tapping.progress import warmed_up
 
+from .class_labels import refuse_mixed_labels
 from .requirements import check_map, check_reads, chosen_modules
 
 Reads = Literal['logits', 'vector', 'maps', 'exits', 'ensemble', 'labels']
@@ -41,7 +42,7 @@ class DistillLoss(nn.Module, ABC):
     Attributes:
         reads: Of ``'logits'``, the last feature's ``'vector'``, the modules' ``'maps'``, the
             neck's maps ``'exits'``, the mean of all peers' logits ``'ensemble'``, and class
-            ``'labels'``.
+            ``'labels'``, one for each image: mixed images are then refused.
         needs_two_networks: Whether it means nothing within one network.
         min_batch_size: Images that it needs in a batch.
         needs_labels: Whether it has to see the training set first; see :meth:`prepare`.
@@ -172,9 +173,15 @@ class Edge(ModuleList):
     """
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        """Return the terms of all losses by name."""
+        """Return the terms of all losses by name.
+
+        Raises:
+            InputError: If a loss reads labels, and an augmentation has mixed the images.
+        """
         terms: dict[str, Tensor] = {}
         for loss in self:
+            if 'labels' in loss.reads:
+                refuse_mixed_labels(step.data_samples, loss.name)
             add_terms(terms, loss(step))
         return terms
 

@@ -198,7 +198,7 @@ class TappedNetwork:
             without = [path for path, feature in tapped.items() if not feature.requires_grad]
             if without and not self._frozen.issuperset(without):
                 refuse_cut_gradients(self.network, self.taps, without, self._input_shape)
-                self._frozen = frozenset(without)
+                self._frozen = self._frozen.union(without)
         features = features_of(self.paths, tapped)
         features.extra = {path: tapped[path] for path in self.extra}
         return features

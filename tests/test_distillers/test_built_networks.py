@@ -7,7 +7,7 @@ import torch
 from mmengine.hooks import Hook
 from torch import nn
 
-from mmmuse.distillers import OfflineDistiller, OnlineDistiller, SelfDistiller
+from mmmuse.distillers import OfflineDistiller, OnlineDistiller, SelfDistiller, base
 from mmmuse.registry import MODELS
 
 from ..conftest import TAPS
@@ -121,6 +121,23 @@ def test_each_peer_keeps_its_own_and_no_other_peer_does(tmp_path, given):
     (other,) = prefixes.values()
     norm = weights[f'{other}backbone.layer1.0.bn1.weight']
     assert torch.equal(norm, torch.ones_like(norm))
+
+
+def test_a_file_that_a_built_student_was_to_load_and_did_not_is_said(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(base, 'print_log', lambda message, **_: said.append(message))
+    torch.save(built().state_dict(), tmp_path / 'plain.pth')
+    pretrained = dict(type='Pretrained', checkpoint=str(tmp_path / 'plain.pth'))
+    config = {**student_config(), 'init_cfg': pretrained}
+    self_distiller(config)
+    self_distiller(built())
+    loaded = MODELS.build(config)
+    loaded.init_weights()
+    self_distiller(loaded)
+    assert said == []
+    self_distiller(MODELS.build(config))
+    (message,) = said
+    assert 'the file in init_cfg of ImageClassifier is not loaded; give its config' in message
 
 
 def test_a_student_of_another_distiller_keeps_what_it_has_learned(tmp_path):

@@ -6,7 +6,7 @@ from mmpretrain.models.utils import ClsDataPreprocessor
 from mmpretrain.structures import DataSample
 
 from mmmuse.errors import InputError
-from mmmuse.losses import class_labels, refuse_mixed_labels
+from mmmuse.losses import DistillLoss, class_labels, refuse_mixed_labels
 
 from ..conftest import labelled
 from ..test_distillers import transfer
@@ -87,6 +87,22 @@ def test_losses_on_hard_labels_refuse_mixed_images(build, loss):
     distiller = build(loss)
     distiller(*with_scores([0, 1, 2, 3]), mode='loss')
     with pytest.raises(InputError, match=loss['type'].removeprefix('mmmuse.')):
+        distiller(*mixed(), mode='loss')
+
+
+def test_a_loss_of_a_user_that_says_it_reads_labels_refuses_mixed_images():
+    class OfAUser(DistillLoss):
+        reads = frozenset({'labels'})
+
+        def __init__(self, learner, source):
+            super().__init__(learner, source, loss_weight=1.0)
+
+        def forward(self, step):
+            return {'loss_of_a_user': step.learner.logits.sum()}
+
+    distiller = transfer.offline(dict(type=OfAUser))
+    distiller(*with_scores([0, 1, 2, 3]), mode='loss')
+    with pytest.raises(InputError, match='OfAUser needs images of one class'):
         distiller(*mixed(), mode='loss')
 
 

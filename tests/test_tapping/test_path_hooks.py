@@ -4,7 +4,9 @@ import copy
 
 import pytest
 import torch
+from mmcv.cnn import fuse_conv_bn
 from mmengine.model import convert_sync_batchnorm, revert_sync_batchnorm
+from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
 from torch import nn
 
 from mmmuse.distillers import EarlyExitClassifier
@@ -14,6 +16,7 @@ from mmmuse.tapping.path_hooks import PathHooks, split_index
 
 from ..conftest import labelled, small_classifier_config, small_distiller
 from ..test_distillers import transfer
+from ..test_hooks.test_student_checkpoint import build_runner, distiller_config, student_config
 
 NORM = 'backbone.layer2.0.downsample.1'
 TAPS = dict(modules=['backbone.layer1', NORM], last='backbone.layer4', logits='head')
@@ -106,6 +109,15 @@ def test_a_tapped_sync_norm_trains_on_in_one_process_where_the_runner_reverts_it
     assert reverted.student.backbone.layer1[0].conv1.weight.grad.abs().sum() > 0
 
 
+def test_a_run_of_one_process_with_sync_bn_trains_with_a_tapped_norm(tmp_path):
+    config = student_config()
+    config['backbone'] = {**config['backbone'], 'norm_cfg': SYNC}
+    runner = build_runner(tmp_path, model={**distiller_config(config), 'taps': TAPS})
+    assert not isinstance(runner.model.student.get_submodule(NORM), nn.SyncBatchNorm)
+    runner.train()
+    assert (tmp_path / 'epoch_1.pth').exists()
+
+
 def test_a_peers_tapped_norm_is_followed():
     taps = dict(modules=['backbone.layer2.0.downsample.1'], last='backbone.layer3', logits='head')
     peers = {name: dict(model=transfer.network(), taps=taps) for name in 'ab'}
@@ -150,6 +162,29 @@ def test_a_compiled_step_taps_a_module_that_was_replaced_before_it():
     for name, value in step(distiller).items():
         torch.testing.assert_close(value, expected[name], msg=name)
     torch._dynamo.reset()
+
+
+def test_a_tapped_norm_that_was_fused_into_its_convolution_is_still_read():
+    distiller = small_distiller('ce', taps=TAPS).train()
+    for _ in range(3):
+        step(distiller)  # Statistics that are not 0 and 1.
+    distiller.eval()
+    images, samples = torch.randn(4, 3, 16, 16), labelled([0, 1, 2, 3])
+
+    def scores() -> list[torch.Tensor]:
+        return [sample.exit_scores for sample in distiller(images, samples, mode='predict')]
+
+    expected = scores()
+    fuse_conv_bn(distiller.student)
+    assert isinstance(distiller.student.get_submodule(NORM), nn.Identity)
+    torch.testing.assert_close(scores(), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_module_that_torch_fx_bypasses_is_named():
+    distiller = small_distiller('ce').train()
+    turn_on_efficient_conv_bn_eval(distiller, 'student.backbone')
+    with pytest.raises(InputError, match=r"'backbone.layer1' was not reached.*efficient_conv_bn"):
+        step(distiller)
 
 
 def test_a_module_that_was_bypassed_is_named():
