@@ -146,6 +146,12 @@ def _resume_last(path: Path) -> None:
     check_before_loading(config, False)
 
 
+def _pointer(path: Path) -> None:
+    config = Config(dict(load_from=None, resume=True, work_dir=str(path.parent)))
+    check_before_loading(config, False)
+    raise FileNotFoundError(path)  # No checkpoint, so that the run starts anew.
+
+
 def _cache(path: Path) -> None:
     preprocessor = MODELS.build(dict(type='mmmuse.BatchedDataPreprocessor', fixed_views=1))
     TeacherCache(str(path), preprocessor)
@@ -233,7 +239,8 @@ READERS: dict[str, Reader] = {
     'resume of a plain network': Reader(lambda path: _start(path, student_config(), resume=True)),
     'resume of a distiller': Reader(lambda path: _start(path, distiller_config(), resume=True)),
     'train.py --resume': Reader(_resume),
-    'last_checkpoint': Reader(_resume_last),
+    'the file that last_checkpoint names': Reader(_resume_last),
+    'last_checkpoint': Reader(_pointer, 'last_checkpoint'),
     'export.py --exit': Reader(lambda path: exit_target(_distilled(), str(path), 1)),
     'export.py --peer': Reader(lambda path: peer_target(_peers(), str(path), 'a')),
     'export.py of a detector': Reader(_trained_detector),

@@ -34,7 +34,9 @@ def check_archive(path: str | Path, limited: bool = True) -> None:
     """
     size = os.path.getsize(path)
     if not size:
-        raise InputError(f'{path} is empty; use an earlier checkpoint')
+        raise InputError(
+            f'{path} is truncated or not a checkpoint, it is empty; use an earlier checkpoint'
+        )
     limit = _limit()
     if limited and size > limit * 2**30:
         raise InputError(

@@ -47,7 +47,9 @@ def check_weights(content: Any, path: str) -> None:
     if not isinstance(weights, dict) or not _are_tensors(weights):
         raise InputError(f'{path} is not a checkpoint: it has no state_dict of tensors')
     if not weights:
-        raise InputError(f'{path} has no weights: its state_dict is empty')
+        raise InputError(
+            f'{path} has no weights, its state_dict is empty: it is of another network'
+        )
     parts = {'state_dict': weights}
     if weights is not content:
         parts |= {key: content.get(key) for key in (DISTILLER_KEY, 'ema_state_dict')}
@@ -67,9 +69,17 @@ def check_weights(content: Any, path: str) -> None:
                     f'{path}: {name} of its {key} is {kind_of(value)}, and {kind_of(same)} in its '
                     'state_dict'
                 )
-    if not isinstance(content.get('meta', {}), dict):
-        kind = type(content['meta']).__name__
+    meta = {} if weights is content else content.get('meta', {})
+    if not isinstance(meta, dict):
+        kind = type(meta).__name__
         raise InputError(f'{path} is not a checkpoint: its meta is a {kind}, not a dict')
+    of_data = meta.get('dataset_meta') or {}
+    names = of_data.get('classes') or () if isinstance(of_data, dict) else None
+    if not isinstance(names, (str, list, tuple)) or not all(isinstance(n, str) for n in names):
+        raise InputError(
+            f'{path} is not a checkpoint: its meta.dataset_meta is {str(of_data)[:80]!r}, without '
+            'a list of class names'
+        )
 
 
 def _are_tensors(part: Mapping) -> bool:

@@ -22,7 +22,7 @@ _KINDS = 'biufcSU'  # Numbers and text; no objects, no records.
 _OF_PYTORCH = re.compile(
     r'_codecs\.encode|collections\.(OrderedDict|Counter)|builtins\.(set|complex)'
     r'|torch\.(Size|device|Tensor|nn\.parameter\.Parameter)'
-    r'|torch\._utils\._rebuild_(tensor|tensor_v2|tensor_v3|parameter|parameter_with_state)'
+    r'|torch\._utils\._rebuild_(tensor|tensor_v2|tensor_v3|parameter)'
     r'|torch\.(cuda\.)?[A-Z]\w*Storage|torch\.storage\.(Untyped|Typed)Storage'
     r'|torch\.(b?float|complex|u?int|bool)\w*'
 )

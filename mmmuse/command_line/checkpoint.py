@@ -1,9 +1,13 @@
 """Check a checkpoint before a run writes files."""
 
+from pathlib import Path
+
 from mmengine.runner import find_latest_checkpoint
 
 from mmmuse.checkpoints.content import check_resumable
 from mmmuse.checkpoints.files import read_checkpoint
+from mmmuse.checkpoints.regular_file import NOT_FOUND, why_no_file
+from mmmuse.errors import InputError
 
 
 def check_before_loading(config, trust: bool) -> None:
@@ -18,8 +22,22 @@ def check_before_loading(config, trust: bool) -> None:
     """
     path = config.get('load_from')
     if path is None and config.get('resume'):
-        path = find_latest_checkpoint(config.work_dir)
+        path = _latest(Path(config.work_dir))
     if path is not None and '://' not in path:
         content = read_checkpoint(path, trust)
         if config.get('resume'):
             check_resumable(content, path)
+
+
+def _latest(work_dir: Path) -> str | None:
+    """Return the checkpoint that the file ``last_checkpoint`` of a work dir names, if any."""
+    pointer = work_dir / 'last_checkpoint'
+    why = why_no_file(pointer)
+    if why not in (None, NOT_FOUND):
+        raise InputError(f'cannot read {pointer}: {why}')
+    try:
+        return find_latest_checkpoint(str(work_dir))
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f'{pointer} is not the path of a checkpoint: pass --resume with one'
+        ) from error

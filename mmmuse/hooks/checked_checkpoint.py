@@ -88,7 +88,7 @@ def check_optimizer(runner, checkpoint: dict) -> None:
     Raises:
         InputError: If it is not.
     """
-    if not runner._resume or not hasattr(runner.optim_wrapper, 'state_dict'):
+    if not runner._resume or not hasattr(getattr(runner, 'optim_wrapper', None), 'state_dict'):
         return
     own, found = (
         _sizes_of_groups(state)

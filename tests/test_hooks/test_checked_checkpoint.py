@@ -87,6 +87,11 @@ RESUMED = {
     'seed -1': (number('seed', -1), 'its seed is -1'),
     'no meta': (without('meta'), 'it has no meta;'),
     'meta of text': (lambda c: c.update(meta='a'), 'its meta is a str, not a dict'),
+    'classes of numbers': (
+        number('dataset_meta', dict(classes=[1, 2])),
+        'without a list of class names',
+    ),
+    'dataset_meta of text': (number('dataset_meta', 'a'), 'without a list of class names'),
     'no message_hub': (without('message_hub'), 'it has no message_hub;'),
     'message_hub without scalars': (
         lambda c: c['message_hub'].pop('log_scalars'),
@@ -152,7 +157,7 @@ def test_averaged_weights_have_the_kind_of_the_others(trained, tmp_path):
 @pytest.mark.parametrize(
     ('weights', 'said'),
     [
-        ({}, 'has no weights: its state_dict is empty'),
+        ({}, 'has no weights, its state_dict is empty'),
         ({'other.weight': torch.zeros(3)}, r'other\.weight|of another network'),
         ({'backbone.conv1.weight': torch.zeros(1)}, 'of another network'),
     ],
