@@ -216,7 +216,7 @@ BY_TYPE: Mapping[str, Annotations] = {
 
 _LOADER = dict(
     batch_size=PositiveInt,
-    num_workers=NonNegativeInt,
+    num_workers=Annotated[int, Range(least=0, most=1024)],
     dataset=dict | Dataset,
     sampler=dict | Sampler,
     batch_sampler=dict | BatchSampler | None,
@@ -264,7 +264,8 @@ BY_PATH: Mapping[str, Annotations] = {
 }
 # Keys without which such a part cannot be built, and those of which no other is read.
 REQUIRED: Mapping[str, set[str]] = {
-    f'{name}_dataloader': {'dataset', 'sampler'} for name in ('train', 'val', 'test')
+    'randomness': {'seed'},
+    **{f'{name}_dataloader': {'dataset', 'sampler'} for name in ('train', 'val', 'test')},
 }
 CLOSED = {
     'optim_wrapper.clip_grad',
