@@ -21,16 +21,15 @@ _TOO_LARGE = (
     'Storage size calculation overflowed',
     'Overflow when unpacking long',
     'numel: integer multiplication overflow',
-    'cannot fit',
+    "cannot fit 'int'",
+    'int too large',
     'array is too big',
 )
 
 
 def too_large(error: BaseException) -> bool:
     """Return whether an error says that a tensor is larger than the memory."""
-    return isinstance(error, (MemoryError, OverflowError)) or any(
-        text in str(error) for text in _TOO_LARGE
-    )
+    return isinstance(error, MemoryError) or any(text in str(error) for text in _TOO_LARGE)
 
 
 def library_explanation(error: BaseException) -> str | None:
