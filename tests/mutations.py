@@ -26,6 +26,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from mmengine.visualization import Visualizer
 from mmpretrain.registry import MODELS
 from PIL import Image
 
@@ -150,6 +151,7 @@ class _Trained(BaseException):
 def run(name: str, config: dict, path: tuple, value: Any, folder: Path) -> Outcome:
     """Train a config for an epoch, by the command itself, and return what became of it."""
     shutil.rmtree(folder / 'run', ignore_errors=True)
+    Visualizer._instance_dict.clear()
     file = folder / 'config.py'
     file.write_text(
         'nan, inf = float("nan"), float("inf")\n'

@@ -4,6 +4,7 @@ import argparse
 import ast
 import inspect
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -123,6 +124,7 @@ def _inline_networks(config: Config, path: str, options: dict) -> None:
         return
     peers = model.get('peers') or []
     peers = peers.values() if isinstance(peers, dict) else peers
+    peers = peers if isinstance(peers, Iterable) else []  # Refused later.
     parts = [(model, 'teacher'), *((peer, 'model') for peer in peers if isinstance(peer, dict))]
     for part, key in parts:
         name = part.get(key)

@@ -58,9 +58,14 @@ _RESNET = dict(
     drop_path_rate=Fraction,
     norm_cfg=dict,
 )
-_CLASSIFIER = dict(backbone=_Config, neck=_Config | None, head=_Config | None, train_cfg=_Optional)
+_CLASSIFIER = dict(
+    backbone=_Config,
+    neck=_Config | Sequence[dict] | None,
+    head=_Config | None,
+    train_cfg=_Optional,
+)
 _DETECTOR = dict(_CLASSIFIER, bbox_head=_Config, test_cfg=_Optional)
-_NORM = dict(eps=PositiveFloat, momentum=Fraction | None, requires_grad=bool)
+_NORM = dict(eps=NonNegativeFloat, momentum=Fraction | None, requires_grad=bool)
 _OPTIMIZER = dict(
     lr=NonNegativeFloat,
     momentum=NonNegativeFloat,
@@ -216,7 +221,7 @@ BY_TYPE: Mapping[str, Annotations] = {
 
 _LOADER = dict(
     batch_size=PositiveInt,
-    num_workers=NonNegativeInt,
+    num_workers=Annotated[int, Range(least=0, most=1024)],
     dataset=dict | Dataset,
     sampler=dict | Sampler,
     batch_sampler=dict | BatchSampler | None,
@@ -264,12 +269,12 @@ BY_PATH: Mapping[str, Annotations] = {
 }
 # Keys without which such a part cannot be built, and those of which no other is read.
 REQUIRED: Mapping[str, set[str]] = {
-    f'{name}_dataloader': {'dataset', 'sampler'} for name in ('train', 'val', 'test')
+    'randomness': {'seed'},
+    **{f'{name}_dataloader': {'dataset', 'sampler'} for name in ('train', 'val')},
 }
 CLOSED = {
     'optim_wrapper.clip_grad',
     'optim_wrapper.paramwise_cfg',
-    'optim_wrapper.paramwise_cfg.custom_keys.*',
     'randomness',
 }
 # The type of a part whose config names none.

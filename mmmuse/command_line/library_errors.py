@@ -21,28 +21,28 @@ _TOO_LARGE = (
     'Storage size calculation overflowed',
     'Overflow when unpacking long',
     'numel: integer multiplication overflow',
-    'cannot fit',
+    "cannot fit 'int'",
+    'int too large',
     'array is too big',
 )
 
 
 def too_large(error: BaseException) -> bool:
     """Return whether an error says that a tensor is larger than the memory."""
-    return isinstance(error, (MemoryError, OverflowError)) or any(
-        text in str(error) for text in _TOO_LARGE
-    )
+    return isinstance(error, MemoryError) or any(text in str(error) for text in _TOO_LARGE)
 
 
 def library_explanation(error: BaseException) -> str | None:
     """Return one line for an error of a library or a user's part that a config has caused.
 
-    An error while a part is built from a config, or before the first step of a run is done, is
-    explained. An error in our own code is not: it is a bug, and keeps its traceback.
+    An error while a part is built from a config is explained, and one of a library until the first
+    step and the first evaluation of a run are done. An error in our own code is not: it is a bug,
+    and keeps its traceback.
     """
     frames = list(_frames(error.__traceback__))
     part = next((found for frame in reversed(frames) if (found := _built_part(frame))), None)
     in_runner = any(_package(frame) == 'mmengine' for frame in frames)
-    if part is None and not (in_runner and getattr(error, 'before_first_step', False)):
+    if part is None and not (in_runner and getattr(error, 'in_first_step', False)):
         return None
     message = ' '.join(str(_text(error)).split())
     if too_large(error):
@@ -50,8 +50,9 @@ def library_explanation(error: BaseException) -> str | None:
     package = _raised_by(frames)
     if package == _OURS or (part is None and package not in _OPENMMLAB):
         return None
-    where = part or 'in the first step'
-    return f'config: {where}: {type(error).__name__}: {message} ({_HINT})'
+    where = part or 'in the first step or evaluation'
+    kind = type(error).__name__
+    return f'config: {where}: {kind}{": " if message else ""}{message} ({_HINT})'
 
 
 def _text(error: BaseException) -> Any:

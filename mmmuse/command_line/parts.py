@@ -165,7 +165,8 @@ def _check(path: str, part: Mapping, closed: set[str]) -> None:
 def _check_names(path: str, part: Mapping, required: set[str], known: Any) -> None:
     for key in sorted(required - set(part)):
         raise InputError(f'{path} needs the key {key!r}')
-    for key in sorted(set(part) - set(known)) if known else ():
+    unknown = sorted(set(part) - set(known)) if known else []
+    for key in (key for key in unknown if not key.startswith('_')):
         raise InputError(f'unknown config key {path + "." + key!r}; known: {", ".join(known)}')
 
 

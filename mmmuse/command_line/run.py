@@ -30,9 +30,22 @@ from .parts import path_in
 
 
 class _Steps(Hook):
-    """Counts finished iterations of any kind."""
+    """Counts finished iterations of any kind, and knows whether the present one is the first."""
 
     done = 0
+    _evaluating = False
+    _evaluated = False
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing has shown yet that the config works, in training or in evaluation."""
+        return self.done == 0 or (self._evaluating and not self._evaluated)
+
+    def before_val_epoch(self, *args: Any, **kwargs: Any) -> None:
+        self._evaluating = True
+
+    def after_val_epoch(self, *args: Any, **kwargs: Any) -> None:
+        self._evaluating, self._evaluated = False, True
 
     def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
         self.done += 1
@@ -70,7 +83,7 @@ def run(config: Config, act: Callable[[Runner], Any]) -> Any:
 
 @contextmanager
 def _explainable(steps: _Steps, config: Config) -> Iterator[None]:
-    """Mark an error before the first step, and add its path in the config to a refused argument."""
+    """Mark an error in the first step, and add its path in the config to a refused argument."""
     try:
         yield
     except ArgumentError as error:
@@ -79,7 +92,7 @@ def _explainable(steps: _Steps, config: Config) -> Iterator[None]:
             raise
         raise InputError(f'{path} is {error.fault}') from error
     except Exception as error:
-        error.before_first_step = steps.done == 0
+        error.in_first_step = steps.is_first
         raise
 
 

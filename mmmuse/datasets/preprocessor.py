@@ -144,12 +144,21 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         ]
         inputs = self._normalize(images)
         if self.to_onehot:
-            scores = F.one_hot(labels, self.num_classes).float()
+            scores = self._one_hot(labels)
             if training and self.batch_augments is not None:
                 inputs, scores = self.batch_augments(inputs, scores)
             for data_sample, score in zip(data_samples, scores, strict=True):
                 data_sample.set_gt_score(score)
         return dict(inputs=inputs, data_samples=data_samples)
+
+    def _one_hot(self, labels: Tensor) -> Tensor:
+        try:
+            return F.one_hot(labels, self.num_classes).float()
+        except RuntimeError as error:  # On a CPU: a GPU does not look at the values.
+            raise InputError(
+                f'data_preprocessor.num_classes is {self.num_classes}, and a label of the data is '
+                f'{labels.max()}'
+            ) from error
 
     def _normalize(self, images: Tensor) -> Tensor:
         if self._enable_normalize and self.mean.numel() not in (1, images.shape[1]):

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -5,7 +6,6 @@ from mmdet.models.detectors import SingleStageDetector
 from mmengine.model import ModuleList
 from torch import Tensor, nn
 
-from mmmuse.arguments import PositiveInts
 from mmmuse.distillers import SelfDistiller
 from mmmuse.distillers.base import build_student
 from mmmuse.errors import InputError
@@ -53,7 +53,7 @@ class DetectionSelfDistiller(SelfDistiller):
         student: dict | nn.Module,
         taps: dict | str,
         exit: dict | None = None,
-        exit_modules: PositiveInts | None = None,
+        exit_modules: Sequence[int] | None = None,
         head: dict | None = None,
         **kwargs: Any,
     ) -> None:
@@ -69,8 +69,7 @@ class DetectionSelfDistiller(SelfDistiller):
         numbers = range(1, len(shallow) + 1)
         if exit_modules is None:
             exit_modules = list(numbers)
-        is_list = isinstance(exit_modules, (list, tuple)) and len(exit_modules) > 0
-        if not is_list or not set(exit_modules) <= set(numbers):
+        if not len(exit_modules) or not set(exit_modules) <= set(numbers):
             raise InputError(
                 f'exit_modules is a list of some of the modules 1 to {len(shallow)}, got {exit_modules}'
             )

@@ -25,12 +25,8 @@ from mmmuse.functional.anchor_decoding import decode_anchor_boxes
 from mmmuse.functional.anchor_matching import match_anchors
 from mmmuse.registry import MODELS
 
-_TEST_CFG = {
-    'score_thr': Fraction,
-    'nms_pre': PositiveInt | Literal[-1],
-    'nms': dict,
-    'max_per_img': PositiveInt | Literal[-1],
-}
+_COUNT = PositiveInt | Literal[-1]
+_TEST_CFG = dict(score_thr=Fraction, nms_pre=_COUNT, nms=dict, max_per_img=_COUNT)
 _NMS = {'type': Literal['nms', 'soft_nms'], 'iou_threshold': Fraction}  # mmcv evaluates the type.
 _SMALLEST = 0.01  # Pixels of a predicted side.
 
@@ -97,15 +93,13 @@ class YOLOv5Head(BaseDenseHead):
         super().__init__(init_cfg=init_cfg)
         check_keys('test_cfg', test_cfg or {}, _TEST_CFG)
         check_keys('test_cfg.nms', (test_cfg or {}).get('nms', {}), _NMS)
-        if not {'base_sizes', 'strides'} <= set(prior_generator):
-            raise InputError('YOLOv5Head: prior_generator needs base_sizes and strides')
         self.num_classes = num_classes
         self.in_channels = tuple(in_channels)
-        anchors = prior_generator['base_sizes']
+        anchors = prior_generator.get('base_sizes', ())
         parts = dict(
             in_channels=in_channels,
             base_sizes=anchors,
-            strides=prior_generator['strides'],
+            strides=prior_generator.get('strides', ()),
             level_weights=level_weights,
         )
         if len({len(part) for part in parts.values()}) != 1 or len(set(map(len, anchors))) != 1:

@@ -48,7 +48,7 @@ def variant_head(name: str) -> dict[str, Any]:
     Raises:
         InputError: If the variant is unknown.
     """
-    if name not in VARIANTS:
+    if not isinstance(name, str) or name not in VARIANTS:
         raise InputError(f'unknown variant {name!r}; available: {", ".join(VARIANTS)}')
     return dict(type='mmmuse.MUSEHead', **deepcopy(VARIANTS[name]))
 

@@ -313,6 +313,11 @@ def test_both_cifar_configs_describe_the_same_data():
         (dict(crop_padding=-1), 'crop_padding is an integer of at least 0, got -1'),
         (dict(flip_prob=1.5), 'flip_prob is a number from 0 to 1, got 1.5'),
         (dict(flip_prob=-0.1), 'flip_prob is a number from 0 to 1, got -0.1'),
+        (dict(mean=[1.0], std=[0.0]), 'std is None or a list of numbers above 0'),
+        (dict(mean=[float('nan')], std=[1.0]), 'mean is None or a list of numbers'),
+        (dict(mean=[1.0, 2.0], std=[1.0]), r'one number for each channel .* got mean=\[1.0, 2.0\]'),
+        (dict(mean=[1.0]), 'one number for each channel'),
+        (dict(num_classes=0), 'num_classes is None or an integer of at least 1, got 0'),
         (dict(to_onehot=True), 'needs num_classes'),
         (dict(batch_augments=CUT_AND_MIX), 'needs num_classes'),
     ],
@@ -320,3 +325,21 @@ def test_both_cifar_configs_describe_the_same_data():
 def test_options_that_make_no_sense_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         BatchedDataPreprocessor(**options)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(mean=[1.0, 2.0], std=[1.0, 1.0]), 'images have 3 channels, and .*mean has 2'),
+        (dict(to_onehot=True, num_classes=3), 'num_classes is 3, and a label of the data is 4'),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_named(options, message):
+    batch = dict(
+        inputs=torch.zeros(2, 3, 4, 4, dtype=torch.uint8),
+        gt_label=torch.tensor([1, 4]),
+        sample_idx=torch.tensor([0, 1]),
+        num_samples=2,
+    )
+    with pytest.raises(InputError, match=message):
+        BatchedDataPreprocessor(**options)(batch, training=True)

@@ -196,12 +196,18 @@ def test_exits_go_by_the_numbers_of_their_modules():
     assert exit_of(distiller, 2).adapter.num_reached == 3
 
 
-@pytest.mark.parametrize('numbers', [[0], [3], [1, 3], [-1], [], 1])
+@pytest.mark.parametrize('numbers', [[0], [3], [1, 3], [-1], []])
 def test_an_exit_behind_a_module_that_is_not_there_is_refused(numbers):
     with pytest.raises(
         InputError, match='exit_modules is a list of some of the modules 1 to 2, got'
     ):
         with_exits(exit_modules=numbers)
+
+
+def test_exit_modules_are_a_list_of_integers():
+    for numbers in (1, [1.0], [True], 'ab'):
+        with pytest.raises(InputError, match='exit_modules is None or a list of integers, got'):
+            with_exits(exit_modules=numbers)
 
 
 def test_two_exits_behind_one_module_are_refused():

@@ -51,7 +51,10 @@ def changed(config: dict, **options: object) -> Config:
             "data_preprocessor.seed is None or an integer, got 'a'",
         ),
         (dict(train_dataloader__batch_size=0), 'train_dataloader.batch_size is an integer of at'),
-        (dict(train_dataloader__num_workers=-1), 'num_workers is an integer of at least 0, got -1'),
+        (
+            dict(train_dataloader__num_workers=-1),
+            'num_workers is an integer from 0 to 1024, got -1',
+        ),
         (
             dict(train_cfg__max_epochs=-3),
             'train_cfg.max_epochs is an integer of at least 1, got -3',
