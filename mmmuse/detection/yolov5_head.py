@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from math import log
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
@@ -12,22 +12,14 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torchvision.ops import complete_box_iou_loss
 
-from mmmuse.arguments import (
-    Fraction,
-    NonNegativeFloat,
-    PositiveInt,
-    PositiveInts,
-    Range,
-    check_keys,
-)
+from mmmuse.arguments import NonNegativeFloat, PositiveInt, PositiveInts, Range
 from mmmuse.errors import InputError
 from mmmuse.functional.anchor_decoding import decode_anchor_boxes
 from mmmuse.functional.anchor_matching import match_anchors
 from mmmuse.registry import MODELS
 
-_COUNT = PositiveInt | Literal[-1]
-_TEST_CFG = dict(score_thr=Fraction, nms_pre=_COUNT, nms=dict, max_per_img=_COUNT)
-_NMS = {'type': Literal['nms', 'soft_nms'], 'iou_threshold': Fraction}  # mmcv evaluates the type.
+from .suppression_settings import check_test_cfg
+
 _SMALLEST = 0.01  # Pixels of a predicted side.
 
 
@@ -91,8 +83,7 @@ class YOLOv5Head(BaseDenseHead):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        check_keys('test_cfg', test_cfg or {}, _TEST_CFG)
-        check_keys('test_cfg.nms', (test_cfg or {}).get('nms', {}), _NMS)
+        check_test_cfg(test_cfg)
         self.num_classes = num_classes
         self.in_channels = tuple(in_channels)
         anchors = prior_generator.get('base_sizes', ())

@@ -2,14 +2,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from mmengine.model import BaseModel, ModuleDict
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmmuse.arguments import NonNegativeFloat
 from mmmuse.errors import InputError
-from mmmuse.functional.precision import at_least_float32
 from mmmuse.losses import Edge, add_terms, build_edge, refuse_mixed_labels
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, Step
@@ -20,7 +18,7 @@ from .gradient_ratio import gradient_ratio
 from .input_conversion import InputConversion
 from .offline import names_that_need_labels
 from .own_total import with_own_total
-from .peers import peer_network, read_peers
+from .peers import mean_logits, peer_network, read_peers, same_images
 
 
 @MODELS.register_module()
@@ -202,7 +200,7 @@ class OnlineDistiller(BaseDistiller):
                 }
             )
             terms.update({f'{name}.{term}': value for term, value in own[name].items()})
-        ensemble = _mean_logits(list(features.values()))
+        ensemble = mean_logits(list(features.values()))
         learned: dict[str, dict[str, Tensor]] = {name: {} for name in self.tapped}
         for name, pairs in self.transfers.items():
             for other, losses in pairs.items():
@@ -233,7 +231,7 @@ class OnlineDistiller(BaseDistiller):
         """Return what each peer sees."""
         views = len(self.tapped) if self.own_views else 1
         each, left_over = divmod(len(data_samples), views)
-        if left_over or (self.own_views and not _same_images(data_samples, each)):
+        if left_over or (self.own_views and not same_images(data_samples, each)):
             raise InputError(
                 f'own_views: a batch holds {views} views of each image, one after the other: set '
                 f"data_preprocessor=dict(type='mmmuse.BatchedDataPreprocessor', num_views={views})"
@@ -287,16 +285,3 @@ class OnlineDistiller(BaseDistiller):
             name, _, rest = rest.partition('.')
             return self.peers[name].get_layer_depth(rest)
         return super().get_layer_depth(param_name)
-
-
-def _mean_logits(features: Sequence[DistillFeatures]) -> Tensor | None:
-    logits = [of_peer.logits for of_peer in features]
-    if any(of_peer is None for of_peer in logits) or len({x.shape for x in logits}) > 1:
-        return None
-    return at_least_float32(torch.stack(logits)).mean(0).detach()
-
-
-def _same_images(data_samples: list, each: int) -> bool:
-    """Say whether each view is of the same images, where they say which they are."""
-    indices = [sample.get('sample_idx') for sample in data_samples]
-    return all(indices[i] == indices[i % each] for i in range(len(indices)))

@@ -1,11 +1,14 @@
 from collections.abc import Mapping, Sequence
 
+import torch
 from mmengine.model import BaseModel, ModuleDict
-from torch import nn
+from torch import Tensor, nn
 
 from mmmuse.arguments import ImageShape, PositiveInt, check_keys
 from mmmuse.checkpoints.network_config import network_config
 from mmmuse.errors import InputError
+from mmmuse.functional.precision import at_least_float32
+from mmmuse.tapping.features import DistillFeatures
 
 from .input_conversion import ChannelOrder
 
@@ -70,3 +73,17 @@ def read_peers(peers: Mapping[str, dict] | Sequence[dict]) -> dict[str, dict]:
 def peer_network(model: Mapping | str | BaseModel) -> dict | nn.Module:
     """Return a built network, or the config of one that is given by config or name."""
     return model if isinstance(model, nn.Module) else network_config(model)
+
+
+def mean_logits(features: Sequence[DistillFeatures]) -> Tensor | None:
+    """Return the mean of all peers' logits, ``(N, K)``, detached; None where one has none."""
+    logits = [of_peer.logits for of_peer in features]
+    if any(of_peer is None for of_peer in logits) or len({x.shape for x in logits}) > 1:
+        return None
+    return at_least_float32(torch.stack(logits)).mean(0).detach()
+
+
+def same_images(data_samples: list, each: int) -> bool:
+    """Say whether each view is of the same images, where they say which they are."""
+    indices = [sample.get('sample_idx') for sample in data_samples]
+    return all(indices[i] == indices[i % each] for i in range(len(indices)))
