@@ -84,8 +84,7 @@ class YOLOv5Head(BaseDenseHead):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         check_test_cfg(test_cfg)
-        self.num_classes = num_classes
-        self.in_channels = tuple(in_channels)
+        self.num_classes, self.in_channels = num_classes, tuple(in_channels)
         anchors = prior_generator.get('base_sizes', ())
         parts = dict(
             in_channels=in_channels,
@@ -105,11 +104,9 @@ class YOLOv5Head(BaseDenseHead):
         cross_entropy = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True)
         self.loss_cls = MODELS.build(loss_cls or {**cross_entropy, 'loss_weight': 0.5})
         self.loss_obj = MODELS.build(loss_obj or {**cross_entropy, 'loss_weight': 1.0})
-        self.bbox_weight = bbox_weight
-        self.match_ratio = match_ratio
+        self.bbox_weight, self.match_ratio = bbox_weight, match_ratio
         self.scale_by_batch = scale_by_batch
-        self.train_cfg = train_cfg
-        self.test_cfg = test_cfg
+        self.train_cfg, self.test_cfg = train_cfg, test_cfg
         self.num_anchors = len(anchors[0])
         self.register_buffer(
             'anchors', torch.tensor(self.prior_generator.base_sizes).float(), persistent=False
