@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -19,6 +19,9 @@ from mmmuse.errors import InputError
 from mmmuse.hooks import (
     ClassCountHook,
     PeerCheckpointHook,
+    PendingEvaluationHook,
+    SafeCheckpointHook,
+    StepSeedHook,
     StudentCheckpointHook,
     TrainingLabelsHook,
 )
@@ -35,11 +38,6 @@ class _Steps(Hook):
         self.done += 1
 
     after_test_iter = after_train_iter
-
-    def after_train(self, runner: Runner) -> None:
-        # A resumed run that has no step to train was stopped in its last evaluation.
-        if self.done == 0 and runner.val_loop is not None:
-            runner.val_loop.run()
 
 
 def run(config: Config, act: Callable[[Runner], Any]) -> Any:
@@ -64,9 +62,14 @@ def run(config: Config, act: Callable[[Runner], Any]) -> Any:
 
 
 def _add_missing_hooks(runner: Runner) -> None:
-    """Add the hooks that a distiller or a detector needs and the config lacks."""
+    """Add the hooks that a run, a distiller or a detector needs and the config lacks."""
+    for hook in runner.hooks:
+        if type(hook) is CheckpointHook and isinstance(runner, Runner):
+            hook.__class__ = SafeCheckpointHook
     distiller = distiller_of(runner)
-    needed = [StudentCheckpointHook, PeerCheckpointHook, TrainingLabelsHook] if distiller else []
+    needed = [StepSeedHook, PendingEvaluationHook]
+    if distiller:
+        needed += [StudentCheckpointHook, PeerCheckpointHook, TrainingLabelsHook]
     if is_detector(distiller.student if distiller else unwrapped(runner.model)):
         needed.append(ClassCountHook)
     for kind in needed:

@@ -2,6 +2,10 @@ from .channels_last import ChannelsLastHook
 from .class_count import ClassCountHook
 from .information_logger import InformationLoggerHook
 from .peer_checkpoint import PeerCheckpointHook
+from .pending_evaluation import PendingEvaluationHook
+from .preemption import PreemptionHook
+from .safe_checkpoint import SafeCheckpointHook
+from .step_seed import StepSeedHook
 from .student_checkpoint import StudentCheckpointHook
 from .training_labels import TrainingLabelsHook
 
@@ -10,6 +14,10 @@ __all__ = [
     'ClassCountHook',
     'InformationLoggerHook',
     'PeerCheckpointHook',
+    'PendingEvaluationHook',
+    'PreemptionHook',
+    'SafeCheckpointHook',
+    'StepSeedHook',
     'StudentCheckpointHook',
     'TrainingLabelsHook',
 ]
