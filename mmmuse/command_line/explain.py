@@ -12,7 +12,7 @@ from mmengine.config.utils import ConfigParsingError
 
 from mmmuse.errors import MMMuseError
 
-from .signals import stopped_by_signals
+from .signals import received, stopped_by_signals
 
 _UNKNOWN_ARGUMENT = re.compile(
     r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
@@ -99,7 +99,7 @@ def explained(on_interrupt: str = 'interrupted') -> Iterator[None]:
         with stopped_by_signals():
             yield
     except (KeyboardInterrupt, Exception) as error:
-        number = _stopping_signal(error)
+        number = received() or _stopping_signal(error)
         if number is not None:
             print(f'\n{on_interrupt}', file=sys.stderr)
             sys.exit(128 + number)

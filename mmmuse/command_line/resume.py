@@ -2,6 +2,7 @@
 
 import os
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,14 @@ def choose_checkpoint(config: Config, trust: bool) -> None:
     if any('://' in folder for folder in folders):
         return
     named = _named(Path(config.work_dir))
-    found = [_peek(path, trust) for path in _files(folders)]
+    files = _files(folders, _suffix(config))
+    found = [_peek(path, trust) for path in files]
     found = sorted(filter(None, found), key=lambda file: (file.progress, _age(file.path)))[::-1]
     damaged = [file for file in found if file.progress < 0]
     for file in (file for file in found if file.progress >= 0):
         try:
             read_checkpoint(str(file.path), trust)
+            _check_sums(file.path)
         except InputError as error:
             damaged.append(_Candidate(file.path, -1, str(error)))
             continue
@@ -59,7 +62,7 @@ def choose_checkpoint(config: Config, trust: bool) -> None:
             f'no checkpoint in {folders[0]} can be resumed: {damaged[0].error}; remove it to start '
             'from the beginning'
         )
-    if named is not None or _files(folders):
+    if named is not None or files:
         _print(f'no checkpoint in {folders[0]} can be resumed: training starts from the beginning')
     config.resume = False
 
@@ -73,8 +76,15 @@ def _folders(config: Config) -> list[str]:
     return [config.work_dir, f'{out_dir}/{Path(config.work_dir).name}']
 
 
-def _files(folders: list[str]) -> list[Path]:
-    return [path for folder in folders for path in Path(folder).glob('*.pth') if path.is_file()]
+def _suffix(config: Config) -> str:
+    hook = (config.get('default_hooks') or {}).get('checkpoint')
+    template = hook.get('filename_tmpl') if isinstance(hook, dict) else None
+    return Path(template or '.pth').suffix or '.pth'
+
+
+def _files(folders: list[str], suffix: str) -> list[Path]:
+    paths = (path for folder in folders if Path(folder).is_dir() for path in Path(folder).iterdir())
+    return [path for path in paths if path.suffix in (suffix, '.pth') and path.is_file()]
 
 
 def _age(path: Path) -> int:
@@ -112,6 +122,21 @@ def _read_parts(path: Path, trust: bool) -> dict[str, Any]:
         except InputError:  # PyTorch's former file format, for one, cannot be mapped.
             pass
     return read_checkpoint(str(path), trust)
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the content with the file's checksums, which PyTorch writes and does not read.
+
+    Raises:
+        InputError: If a part differs.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as file:
+        stored = all(part.compress_type == zipfile.ZIP_STORED for part in file.infolist())
+        damaged = file.testzip() if stored else None
+    if damaged is not None:
+        raise InputError(f'{path} is damaged: {damaged} differs from its checksum')
 
 
 def _report(chosen: Path, named: Path | None, damaged: list[_Candidate]) -> None:

@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,23 @@ from mmmuse.hooks import (
 from mmmuse.hooks.student_checkpoint import distiller_of, unwrapped
 from mmmuse.tapping.dry_run import is_detector
 
+from .signals import stop_if_received
+
 
 class _Steps(Hook):
     """Counts finished iterations of any kind."""
 
+    priority = 'LOWEST'
     done = 0
 
     def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
         self.done += 1
+        stop_if_received()
 
     after_test_iter = after_train_iter
+
+    def after_val_iter(self, *args: Any, **kwargs: Any) -> None:
+        stop_if_received()
 
 
 def run(config: Config, act: Callable[[Runner], Any]) -> Any:
@@ -53,6 +60,9 @@ def run(config: Config, act: Callable[[Runner], Any]) -> Any:
     if config.launcher == 'pytorch' and not torch.cuda.is_available():
         # MMEngine's start of a process group needs a GPU.
         torch.distributed.init_process_group('gloo')
+    # A log that cannot be written (a full disk) is not worth a traceback for each line: the run ends,
+    # with one line, where a file of it cannot be written.
+    logging.raiseExceptions = False
     steps = _Steps()
     with _discarded_unless(lambda: steps.done > 0, config):
         runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
@@ -111,18 +121,24 @@ def _discarded_unless(kept: Callable[[], bool], config: Config) -> Iterator[None
         yield
     except BaseException:
         if not kept() and is_main_process():
-            logged_into = _log_folders()
-            for folder in _folders(work_dir) - folders_before:
-                if folder in logged_into or not any(path.is_file() for path in folder.rglob('*')):
-                    shutil.rmtree(folder)
-            if dumped_before is not None:
-                dumped.write_bytes(dumped_before)
-            elif work_dir.is_dir():
-                dumped.unlink(missing_ok=True)
-            for folder in missing:
-                if folder.is_dir() and not any(folder.iterdir()):
-                    folder.rmdir()
+            with suppress(OSError):  # The folder may be gone or read-only.
+                _discard(work_dir, _folders(work_dir) - folders_before, dumped_before, dumped)
+                for folder in missing:
+                    if folder.is_dir() and not any(folder.iterdir()):
+                        folder.rmdir()
         raise
+
+
+def _discard(work_dir: Path, folders: set[Path], dumped_before: bytes | None, dumped: Path) -> None:
+    """Remove a run's logs and restore the config that was there before."""
+    logged_into = _log_folders()
+    for folder in folders:
+        if folder in logged_into or not any(path.is_file() for path in folder.rglob('*')):
+            shutil.rmtree(folder)
+    if dumped_before is not None:
+        dumped.write_bytes(dumped_before)
+    elif work_dir.is_dir():
+        dumped.unlink(missing_ok=True)
 
 
 def _folders(work_dir: Path) -> set[Path]:

@@ -13,13 +13,32 @@ ENDING = tuple(
 )
 
 
+_received = [0]  # The last signal; a handler's exception may be swallowed by a bare ``except``.
+
+
+def received() -> int:
+    """Return the number of the signal that arrived in this command, 0 for none."""
+    return _received[0]
+
+
 def stop(number: int, frame: object = None) -> None:
     """Handle a signal.
 
     Raises:
         Stopped: Always.
     """
+    _received[0] = number
     raise Stopped(number)
+
+
+def stop_if_received() -> None:
+    """Stop after a signal whose exception was swallowed, as MMEngine's message hub does.
+
+    Raises:
+        Stopped: If a signal arrived.
+    """
+    if received():
+        raise Stopped(received())
 
 
 @contextmanager
@@ -34,6 +53,7 @@ def stopped_by_signals(numbers: Sequence[int] = ENDING) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    _received[0] = 0
     default = (signal.SIG_DFL, signal.default_int_handler)
     changed = {number: signal.getsignal(number) for number in numbers}
     changed = {number: before for number, before in changed.items() if before in default}

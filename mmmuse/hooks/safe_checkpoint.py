@@ -33,6 +33,9 @@ class SafeCheckpointHook(CheckpointHook):
         **kwargs: Those of MMEngine's ``CheckpointHook``.
     """
 
+    _local = False
+    _best_before: dict[str, str | None] = {}
+
     def before_train(self, runner) -> None:
         """Choose the backend; remove what a killed process left."""
         if runner._resume and not self._resumes_own_run(runner):
@@ -68,6 +71,9 @@ class SafeCheckpointHook(CheckpointHook):
         ):
             self._set_best(dict.fromkeys(self._best()))  # The other run keeps its own.
             return
+        if runner._load_from and is_main_process():
+            # The run may have been killed after it saved the file and before it noted it.
+            note_last_checkpoint(runner, str(runner._load_from))
         self.last_ckpt = self._in_own_folder(hub.get_info('last_ckpt', None))
         hub.update_info(_OUTDATED, [self._in_own_folder(p) for p in hub.get_info(_OUTDATED, [])])
         self._set_best({key: self._in_own_folder(path) for key, path in self._best().items()})
@@ -103,8 +109,8 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _note_outdated_best(self, runner) -> None:
         new = self._best()
-        before = getattr(self, '_best_before', {})
-        outdated = [path for key, path in before.items() if path and new[key] not in (None, path)]
+        before = self._best_before.items()
+        outdated = [path for key, path in before if path and new[key] not in (None, path)]
         note_outdated(runner, outdated)
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
@@ -155,7 +161,9 @@ class SafeCheckpointHook(CheckpointHook):
 
 def note_last_checkpoint(runner, path: str) -> None:
     """Name a checkpoint as the one to resume from, in MMEngine's file."""
-    write_synced(Path(runner.work_dir) / 'last_checkpoint', path.encode())
+    note = Path(runner.work_dir) / 'last_checkpoint'
+    if not note.is_file() or note.read_bytes() != path.encode():
+        write_synced(note, path.encode())
 
 
 def note_outdated(runner, paths: list[str]) -> None:

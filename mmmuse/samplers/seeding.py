@@ -18,7 +18,8 @@ def seed_generators(*words: int, on_device: bool = True) -> None:
         on_device: Whether to seed the generator of the accelerator as well; not in the worker of a
             data loader.
     """
-    state = np.random.SeedSequence(words).generate_state(6)
+    # With their count, since SeedSequence ignores zeros at the end.
+    state = np.random.SeedSequence((len(words), *words)).generate_state(6)
     random.seed(int.from_bytes(state[:2].tobytes(), 'little'))
     np.random.seed(state[2:4])
     # 63 bits; torch.manual_seed would also queue calls for every accelerator that is not used.
