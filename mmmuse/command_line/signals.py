@@ -1,9 +1,12 @@
 """Signals that stop a command: each ends it as Ctrl-C does."""
 
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 from mmmuse.errors import Stopped
 
@@ -13,7 +16,8 @@ ENDING = tuple(
 )
 
 
-_received = [0]  # The last signal; a handler's exception may be swallowed by a bare ``except``.
+# The last signal: its exception may be swallowed, by a bare ``except`` or in a callback of a fork.
+_received = [0]
 
 
 def received() -> int:
@@ -59,8 +63,17 @@ def stopped_by_signals(numbers: Sequence[int] = ENDING) -> Iterator[None]:
     changed = {number: before for number, before in changed.items() if before in default}
     for number in changed:
         signal.signal(number, stop)
+    report = sys.unraisablehook
+    sys.unraisablehook = partial(_report_unless_stopped, report)
     try:
         yield
     finally:
+        sys.unraisablehook = report
         for number, before in changed.items():
             signal.signal(number, before)
+
+
+def _report_unless_stopped(report: Callable[[Any], None], unraisable: Any) -> None:
+    """Report an exception that Python cannot raise, such as in the callbacks of a fork."""
+    if not isinstance(unraisable.exc_value, Stopped):
+        report(unraisable)

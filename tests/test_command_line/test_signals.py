@@ -66,11 +66,24 @@ def swallowed_before_an_error() -> None:
     raise RuntimeError('DataLoader worker (pid(s) 1, 2) exited unexpectedly')
 
 
-@pytest.mark.parametrize('command', [swallowed_and_noticed, swallowed_before_an_error])
-def test_a_signal_that_other_code_swallows_stops_the_command_later(command):
-    with pytest.raises(SystemExit) as stop, explained():
+class ReceivesWhenFreed:
+    def __del__(self) -> None:
+        receive(signal.SIGTERM)
+
+
+def swallowed_by_python() -> None:
+    ReceivesWhenFreed()
+    stop_if_received()
+
+
+@pytest.mark.parametrize(
+    'command', [swallowed_and_noticed, swallowed_before_an_error, swallowed_by_python]
+)
+def test_a_signal_that_other_code_swallows_stops_the_command_later(command, capsys):
+    with pytest.raises(SystemExit) as stop, explained('stopped'):
         command()
     assert stop.value.code == 143
+    assert capsys.readouterr().err == '\nstopped\n'
 
 
 def test_a_worker_that_a_signal_to_the_group_stopped_first_is_no_error():
