@@ -17,6 +17,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmmuse.errors import InputError
 from mmmuse.hooks import (
+    AccumulatedGradientsHook,
     ClassCountHook,
     PeerCheckpointHook,
     PendingEvaluationHook,
@@ -77,7 +78,7 @@ def _add_missing_hooks(runner: Runner) -> None:
         if type(hook) is CheckpointHook and isinstance(runner, Runner):
             hook.__class__ = SafeCheckpointHook
     distiller = distiller_of(runner)
-    needed = [StepSeedHook, PendingEvaluationHook]
+    needed = [StepSeedHook, AccumulatedGradientsHook, PendingEvaluationHook]
     if distiller:
         needed += [StudentCheckpointHook, PeerCheckpointHook, TrainingLabelsHook]
     if is_detector(distiller.student if distiller else unwrapped(runner.model)):

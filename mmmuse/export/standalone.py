@@ -19,6 +19,7 @@ CHECKPOINT = 'checkpoint.pth'
 
 # Used by distillers only, or added by mmmuse's tools.
 _DISTILLER_HOOKS = {
+    'mmmuse.AccumulatedGradientsHook',
     'mmmuse.ClassCountHook',
     'mmmuse.InformationLoggerHook',
     'mmmuse.PeerCheckpointHook',

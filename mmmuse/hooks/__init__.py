@@ -1,3 +1,4 @@
+from .accumulated_gradients import AccumulatedGradientsHook
 from .channels_last import ChannelsLastHook
 from .class_count import ClassCountHook
 from .information_logger import InformationLoggerHook
@@ -10,6 +11,7 @@ from .student_checkpoint import StudentCheckpointHook
 from .training_labels import TrainingLabelsHook
 
 __all__ = [
+    'AccumulatedGradientsHook',
     'ChannelsLastHook',
     'ClassCountHook',
     'InformationLoggerHook',

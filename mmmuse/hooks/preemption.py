@@ -16,6 +16,7 @@ from mmmuse.checkpoints.synced_write import SYNCED
 from mmmuse.errors import InputError, Stopped
 from mmmuse.registry import HOOKS
 
+from .accumulated_gradients import share_gradients
 from .safe_checkpoint import note_last_checkpoint, note_outdated
 from .shared_buffers import share_buffers
 from .step_seed import BATCHES_DONE
@@ -133,6 +134,7 @@ class PreemptionHook(Hook):
 
     def _save(self, runner, meta: dict) -> None:
         share_buffers(runner)
+        share_gradients(runner)
         self._saving = True
         # Not runner.save_checkpoint, which may be wrapped: peers need no files to resume.
         type(runner).save_checkpoint(

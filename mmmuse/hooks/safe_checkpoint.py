@@ -10,6 +10,7 @@ from mmengine.hooks import CheckpointHook
 from mmmuse.checkpoints.synced_write import SYNCED, remove_unfinished, write_synced
 from mmmuse.registry import HOOKS
 
+from .accumulated_gradients import share_gradients
 from .shared_buffers import share_buffers
 
 # In the message hub, and so in the checkpoint: the files that are removed once it is written.
@@ -26,7 +27,8 @@ class SafeCheckpointHook(CheckpointHook):
     replaces MMEngine's hook by this one. Other file backends than the local one keep MMEngine's way.
 
     Of several processes the first one's buffers, which are those in the file, are sent to all when a
-    checkpoint is saved, so that an uninterrupted run and a resumed one have the same.
+    checkpoint is saved, and accumulated gradients are averaged, so that an uninterrupted run and a
+    resumed one have the same.
 
     Args:
         *args: Those of MMEngine's ``CheckpointHook``.
@@ -115,6 +117,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         share_buffers(runner)
+        share_gradients(runner)
         if not self._local:
             super()._save_checkpoint_with_step(runner, step, meta)
             return

@@ -8,7 +8,7 @@ import torch
 from mmengine.runner.checkpoint import get_torch_safe_globals
 
 # Of a checkpoint; its meta has times, and its message hub the names of folders.
-PARTS = ('state_dict', 'distiller', 'ema_state_dict', 'optimizer', 'param_schedulers')
+PARTS = ('state_dict', 'distiller', 'ema_state_dict', 'optimizer', 'param_schedulers', 'gradients')
 SCORES = ('best_score', 'epoch', 'iter', 'keep_ckpt_ids')
 
 

@@ -191,6 +191,8 @@ def plain_with_mixup(folder: Path) -> Config:
 
 
 EMA = [dict(type='EMAHook', momentum=0.1)]
+# Of three steps in an epoch, one leaves its gradient for the next epoch.
+ACCUMULATED = dict(optimizer=dict(type='SGD', lr=0.05, momentum=0.9), accumulative_counts=2)
 BFLOAT16 = dict(
     type='mmmuse.BFloat16OptimWrapper', optimizer=dict(type='AdamW', lr=0.01, weight_decay=0.05)
 )
@@ -199,6 +201,7 @@ RUNS = {
     'self': lambda folder: classification(self_distiller()),
     'offline': lambda folder: classification(offline_distiller(folder)),
     'online': lambda folder: classification(online_distiller()),
+    'accumulated': lambda folder: classification(self_distiller(), optim_wrapper=ACCUMULATED),
     'ema': lambda folder: classification(self_distiller(), custom_hooks=EMA),
     'bfloat16': lambda folder: classification(self_distiller(), optim_wrapper=BFLOAT16),
     'workers': lambda folder: classification(
@@ -210,6 +213,7 @@ RUNS = {
     'processes': lambda folder: classification(
         self_distiller(),
         launcher='pytorch',
+        optim_wrapper=ACCUMULATED,
         model_wrapper_cfg=dict(
             type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
         ),
