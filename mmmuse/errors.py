@@ -34,3 +34,15 @@ class ArgumentError(InputError):
 
 class NonFiniteLossError(MMMuseError, ArithmeticError):
     """A loss term became NaN or infinite during training."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal stopped the command.
+
+    Args:
+        number: Of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f'stopped by signal {number}')
+        self.number = number

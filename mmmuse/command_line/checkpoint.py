@@ -9,6 +9,8 @@ from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.checkpoints.regular_file import NOT_FOUND, why_no_file
 from mmmuse.errors import InputError
 
+from .resume import choose_checkpoint
+
 
 def check_before_loading(config, trust: bool) -> None:
     """Check the file that a run with this config would load or resume from, if any.
@@ -20,6 +22,10 @@ def check_before_loading(config, trust: bool) -> None:
             :func:`mmmuse.checkpoints.files.read_checkpoint` and
             :func:`mmmuse.checkpoints.content.check_resumable`.
     """
+    if config.get('load_from') is None and config.get('resume'):
+        choose_checkpoint(config, trust)  # It has read it.
+        if config.get('load_from') is not None:
+            return
     path = config.get('load_from')
     if path is None and config.get('resume'):
         path = _latest(Path(config.work_dir))

@@ -1,5 +1,6 @@
 """User-facing errors: one line on stderr and a nonzero exit."""
 
+import errno
 import os
 import re
 import sys
@@ -13,6 +14,7 @@ from mmengine.config.utils import ConfigParsingError
 from mmmuse.errors import MMMuseError
 
 from .library_errors import TRACEBACK_VARIABLE, library_explanation
+from .signals import received, stopped_by_signals
 
 _UNKNOWN_ARGUMENT = re.compile(
     r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
@@ -24,6 +26,10 @@ _NO_SUCH_TYPE = re.compile(r'Failed to get (.*)')
 _NO_TYPE = re.compile(r'must contain the key "type", but got (\{.*\})')
 _IN_WORKER = re.compile(r'Caught (?:\w+\.)*InputError in DataLoader worker.*InputError: (.*)')
 _UNKNOWN_TYPE = re.compile(r'[\'"]?(\S+ is not in the \S+(?: \w+)* registry)')
+# A signal to the whole process group may reach the workers of a data loader first.
+_STOPPED_WORKER = re.compile(r'killed by signal: (Terminated|Hangup|Interrupt)\b')
+_STOPPING = {'Terminated': 15, 'Hangup': 1, 'Interrupt': 2}
+_NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE}
 
 
 def explanation(error: BaseException) -> str | None:
@@ -43,6 +49,8 @@ def explanation(error: BaseException) -> str | None:
         )
     if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)):
         return f'cannot use {error.filename}: {error.strerror}'
+    if isinstance(error, OSError) and error.errno in _NOT_WRITTEN:
+        return f'cannot write {error.filename or "a file of the run"}: {error.strerror}'
     if isinstance(error, SyntaxError) and error.filename:
         return f'{error.filename}, line {error.lineno}: {error.msg}'
     if isinstance(error, ValueError) and 'Expected more than 1 value per channel' in message:
@@ -80,28 +88,36 @@ def _raised_while_building(error: BaseException) -> bool:
     )
 
 
-def _was_interrupted(error: BaseException | None) -> bool:
-    """Return whether Ctrl-C caused an error: an interrupted torch.save raises another one."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+def _stopping_signal(error: BaseException | None) -> int | None:
+    """Return the signal that caused an error, if any: an interrupted torch.save raises another one."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return getattr(error, 'number', 2)
+        if stopped := _STOPPED_WORKER.search(str(error)):
+            return _STOPPING[stopped[1]]
         error = error.__context__
-    return error is not None
+    return None
 
 
 @contextmanager
 def explained(on_interrupt: str = 'interrupted') -> Iterator[None]:
-    """Exit with 1 and one line on bad input, with 130 on Ctrl-C; other errors propagate.
+    """Exit with 1 and one line on bad input; other errors propagate.
+
+    Ctrl-C, SIGTERM and SIGHUP exit with 128 and the number of the signal: 130, 143, 129.
 
     With ``MMMUSE_TRACEBACK=1`` in the environment the traceback is printed before the line.
 
     Args:
-        on_interrupt: Message on Ctrl-C.
+        on_interrupt: Message on these signals.
     """
     try:
-        yield
+        with stopped_by_signals():
+            yield
     except (KeyboardInterrupt, Exception) as error:
-        if _was_interrupted(error):
+        number = received() or _stopping_signal(error)
+        if number is not None:
             print(f'\n{on_interrupt}', file=sys.stderr)
-            sys.exit(130)
+            sys.exit(128 + number)
         line = explanation(error)
         if line is None:
             raise

@@ -3,23 +3,27 @@
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmmuse.errors import ArgumentError, InputError
 from mmmuse.hooks import (
+    AccumulatedGradientsHook,
     CheckedCheckpointHook,
     ClassCountHook,
     PeerCheckpointHook,
+    PendingEvaluationHook,
+    SafeCheckpointHook,
+    StepSeedHook,
     StudentCheckpointHook,
     TrainingLabelsHook,
 )
@@ -27,11 +31,13 @@ from mmmuse.hooks.student_checkpoint import distiller_of, unwrapped
 from mmmuse.tapping.dry_run import is_detector
 
 from .parts import path_in
+from .signals import stop_if_received
 
 
 class _Steps(Hook):
     """Counts finished iterations of any kind, and knows whether the present one is the first."""
 
+    priority = 'LOWEST'
     done = 0
     _evaluating = False
     _evaluated = False
@@ -49,13 +55,12 @@ class _Steps(Hook):
 
     def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
         self.done += 1
+        stop_if_received()
 
     after_test_iter = after_train_iter
 
-    def after_train(self, runner: Runner) -> None:
-        # A resumed run that has no step to train was stopped in its last evaluation.
-        if self.done == 0 and runner.val_loop is not None:
-            runner.val_loop.run()
+    def after_val_iter(self, *args: Any, **kwargs: Any) -> None:
+        stop_if_received()
 
 
 def run(config: Config, act: Callable[[Runner], Any]) -> Any:
@@ -73,6 +78,9 @@ def run(config: Config, act: Callable[[Runner], Any]) -> Any:
     if config.launcher == 'pytorch' and not torch.cuda.is_available():
         # MMEngine's start of a process group needs a GPU.
         torch.distributed.init_process_group('gloo')
+    # A log that cannot be written (a full disk) is not worth a traceback for each line: the run ends,
+    # with one line, where a file of it cannot be written.
+    logging.raiseExceptions = False
     steps = _Steps()
     with _discarded_unless(lambda: steps.done > 0, config), _explainable(steps, config):
         runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
@@ -97,11 +105,16 @@ def _explainable(steps: _Steps, config: Config) -> Iterator[None]:
 
 
 def _add_missing_hooks(runner: Runner) -> None:
-    """Add the hooks that the network needs and the config lacks."""
+    """Add the hooks that a run, a distiller or a detector needs and the config lacks."""
+    for hook in runner.hooks:
+        if type(hook) is CheckpointHook and isinstance(runner, Runner):
+            hook.__class__ = SafeCheckpointHook
     distiller = distiller_of(runner)
-    needed = [CheckedCheckpointHook]
+    needed = [StepSeedHook, AccumulatedGradientsHook, PendingEvaluationHook]
     if distiller:
-        needed = [StudentCheckpointHook, PeerCheckpointHook, TrainingLabelsHook]
+        needed += [StudentCheckpointHook, PeerCheckpointHook, TrainingLabelsHook]
+    else:
+        needed.append(CheckedCheckpointHook)
     if is_detector(distiller.student if distiller else unwrapped(runner.model)):
         needed.append(ClassCountHook)
     for kind in needed:
@@ -143,18 +156,24 @@ def _discarded_unless(kept: Callable[[], bool], config: Config) -> Iterator[None
         yield
     except BaseException:
         if not kept() and is_main_process():
-            logged_into = _log_folders()
-            for folder in _folders(work_dir) - folders_before:
-                if folder in logged_into or not any(path.is_file() for path in folder.rglob('*')):
-                    shutil.rmtree(folder)
-            if dumped_before is not None:
-                dumped.write_bytes(dumped_before)
-            elif work_dir.is_dir():
-                dumped.unlink(missing_ok=True)
-            for folder in missing:
-                if folder.is_dir() and not any(folder.iterdir()):
-                    folder.rmdir()
+            with suppress(OSError):  # The folder may be gone or read-only.
+                _discard(work_dir, _folders(work_dir) - folders_before, dumped_before, dumped)
+                for folder in missing:
+                    if folder.is_dir() and not any(folder.iterdir()):
+                        folder.rmdir()
         raise
+
+
+def _discard(work_dir: Path, folders: set[Path], dumped_before: bytes | None, dumped: Path) -> None:
+    """Remove a run's logs and restore the config that was there before."""
+    logged_into = _log_folders()
+    for folder in folders:
+        if folder in logged_into or not any(path.is_file() for path in folder.rglob('*')):
+            shutil.rmtree(folder)
+    if dumped_before is not None:
+        dumped.write_bytes(dumped_before)
+    elif work_dir.is_dir():
+        dumped.unlink(missing_ok=True)
 
 
 def _folders(work_dir: Path) -> set[Path]:

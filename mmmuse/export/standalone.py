@@ -17,11 +17,16 @@ from mmmuse.version import __version__
 CONFIG = 'config.py'
 CHECKPOINT = 'checkpoint.pth'
 
-# Used by distillers only.
+# Used by distillers only, or added by mmmuse's tools.
 _DISTILLER_HOOKS = {
+    'mmmuse.AccumulatedGradientsHook',
     'mmmuse.ClassCountHook',
     'mmmuse.InformationLoggerHook',
     'mmmuse.PeerCheckpointHook',
+    'mmmuse.PendingEvaluationHook',
+    'mmmuse.PreemptionHook',
+    'mmmuse.SafeCheckpointHook',
+    'mmmuse.StepSeedHook',
     'mmmuse.StudentCheckpointHook',
     'mmmuse.TrainingLabelsHook',
 }

@@ -1,17 +1,27 @@
+from .accumulated_gradients import AccumulatedGradientsHook
 from .channels_last import ChannelsLastHook
 from .checked_checkpoint import CheckedCheckpointHook
 from .class_count import ClassCountHook
 from .information_logger import InformationLoggerHook
 from .peer_checkpoint import PeerCheckpointHook
+from .pending_evaluation import PendingEvaluationHook
+from .preemption import PreemptionHook
+from .safe_checkpoint import SafeCheckpointHook
+from .step_seed import StepSeedHook
 from .student_checkpoint import StudentCheckpointHook
 from .training_labels import TrainingLabelsHook
 
 __all__ = [
+    'AccumulatedGradientsHook',
     'ChannelsLastHook',
     'CheckedCheckpointHook',
     'ClassCountHook',
     'InformationLoggerHook',
     'PeerCheckpointHook',
+    'PendingEvaluationHook',
+    'PreemptionHook',
+    'SafeCheckpointHook',
+    'StepSeedHook',
     'StudentCheckpointHook',
     'TrainingLabelsHook',
 ]

@@ -22,14 +22,13 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from mmmuse.command_line.signals import ENDING
 from mmmuse.errors import InputError
 
 from .plan import Run
 from .record import COMMIT, code_version, log_of, logged_epochs
 
 _POLL_SECONDS = 1.0
-# Signals that stop a table: Ctrl-C, kill, a closed terminal.
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def check_devices(devices: Sequence[str] | None) -> list[str]:

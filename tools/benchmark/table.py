@@ -18,10 +18,11 @@ from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import add_config_options
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import hardware
+from mmmuse.command_line.signals import ENDING
 from mmmuse.errors import InputError
 from mmmuse.tables import Run, Table, plan_runs, read_record, read_table, run_all, write_report
 from mmmuse.tables.record import code_version, write_record
-from mmmuse.tables.slots import ENDING, check_devices, environment
+from mmmuse.tables.slots import check_devices, environment
 
 TRAIN = Path(__file__).resolve().parents[1] / 'train.py'
 

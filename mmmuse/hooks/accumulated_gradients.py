@@ -1,0 +1,60 @@
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+
+from mmmuse.registry import HOOKS
+
+from .student_checkpoint import unwrapped
+
+_GRADIENTS = 'gradients'  # Key of a checkpoint.
+
+
+@HOOKS.register_module()
+class AccumulatedGradientsHook(Hook):
+    """Save the gradients of steps that have not updated the weights yet, and restore them on resume.
+
+    They exist with ``optim_wrapper.accumulative_counts`` above 1 where a checkpoint is saved between
+    two updates. ``tools/train.py`` adds this hook.
+    """
+
+    def __init__(self) -> None:
+        self._gradients: dict = {}
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Save the gradients."""
+        if 'optimizer' in checkpoint and is_accumulating(runner):
+            checkpoint[_GRADIENTS] = {
+                name: weight.grad.cpu()
+                for name, weight in unwrapped(runner.model).named_parameters()
+                if weight.grad is not None
+            }
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Keep the gradients of a resumed checkpoint for the first step."""
+        gradients = checkpoint.pop(_GRADIENTS, {})
+        self._gradients = gradients if runner._resume else {}
+
+    def before_train(self, runner) -> None:
+        """Restore the gradients."""
+        for name, weight in unwrapped(runner.model).named_parameters():
+            if name in self._gradients:
+                weight.grad = self._gradients[name].to(weight)
+        self._gradients = {}
+
+
+def is_accumulating(runner) -> bool:
+    """Return whether the last step has left gradients for a later update."""
+    wrapper = runner.optim_wrapper
+    return isinstance(wrapper, OptimWrapper) and not wrapper.should_update()
+
+
+def share_gradients(runner) -> None:
+    """Average accumulated gradients over the processes, as the update would do later.
+
+    Args:
+        runner: The runner of the training process.
+    """
+    if get_world_size() > 1 and is_accumulating(runner):
+        for weight in unwrapped(runner.model).parameters():
+            if weight.grad is not None:
+                all_reduce(weight.grad, op='mean')

@@ -1,0 +1,111 @@
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop
+
+from mmmuse.registry import HOOKS
+from mmmuse.samplers.numbered_batches import NumberedBatches
+from mmmuse.samplers.seeding import seed_generators
+
+BATCHES_DONE = 'batches_done'  # In a checkpoint's meta: of the epoch in which it was saved.
+_BATCHES = 'batches_per_epoch'
+_SAMPLER_SEED = 'sampler_seed'
+_EPOCH, _STEP, _EVALUATION = range(2, 5)  # What is drawn; see NumberedBatches for others.
+
+
+@HOOKS.register_module()
+class StepSeedHook(Hook):
+    """Make everything that is drawn in a step depend on (seed, step) only, so that resume is exact.
+
+    Before each step and each evaluation the generators of Python, NumPy, PyTorch and its accelerator
+    are seeded; so are those that read a batch, in the workers of the data loader as well
+    (:class:`mmmuse.samplers.numbered_batches.NumberedBatches`). What a resumed run draws does not
+    depend on what was drawn before, and the checkpoint needs no random states. As in MMEngine,
+    processes draw the same numbers in a step, unless ``randomness.diff_rank_seed`` is set.
+
+    A checkpoint that was saved within an epoch (``PreemptionHook``) continues with the next batch
+    of that epoch.
+
+    ``tools/train.py`` adds this hook.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        self._meta: dict = {}
+        self._batches: NumberedBatches | None = None
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Save the seed of the sampler, which may have been drawn."""
+        seed = getattr(_sampler(runner), 'seed', None)
+        if isinstance(seed, int):
+            checkpoint['meta'][_SAMPLER_SEED] = seed
+        checkpoint['meta'][_BATCHES] = len(runner.train_dataloader)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Restore the seed of the sampler."""
+        if not runner._resume or not hasattr(runner.train_loop, 'dataloader'):
+            return
+        self._meta = checkpoint.get('meta', {})
+        if _SAMPLER_SEED in self._meta and hasattr(_sampler(runner), 'seed'):
+            _sampler(runner).seed = self._meta[_SAMPLER_SEED]
+
+    def before_train(self, runner) -> None:
+        """Number the batches of the data loader."""
+        loader = runner.train_loop.dataloader
+        if isinstance(loader.batch_sampler, NumberedBatches):
+            self._batches = loader.batch_sampler
+        elif NumberedBatches.fit(loader):
+            self._batches = NumberedBatches(loader, _seed(runner), get_rank())
+
+    def before_train_epoch(self, runner) -> None:
+        """Seed the generators for what is drawn at the start of an epoch."""
+        seed_generators(_seed(runner), _EPOCH, runner.epoch)
+        if self._batches is None:
+            return
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            self._batches.start(runner.epoch, skip=self._batches_done(runner))
+        else:
+            # MMEngine's loop goes through the batches that were done, or moves the sampler.
+            moved = _sampler_skips(runner.train_loop)
+            self._batches.start(0, number=runner.iter if moved else 0)
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """Seed the generators for a step."""
+        seed_generators(_seed(runner), _STEP, runner.iter)
+
+    def before_val_epoch(self, runner) -> None:
+        """Seed the generators for an evaluation."""
+        seed_generators(_seed(runner), _EVALUATION, runner.iter)
+
+    def _batches_done(self, runner) -> int:
+        """Return the number of batches of this epoch that a resumed checkpoint had seen."""
+        meta, self._meta = self._meta, {}
+        done, batches = meta.get(BATCHES_DONE, 0), len(runner.train_dataloader)
+        if done and meta.get(_BATCHES) != batches:
+            runner.logger.warning(
+                f'The checkpoint was saved within an epoch of {meta.get(_BATCHES)} batches, and this '
+                f'one has {batches}: the epoch starts again.'
+            )
+            return 0
+        return done
+
+
+def _seed(runner) -> int:
+    return (runner.seed or 0) % 2**64
+
+
+def _sampler(runner):
+    loader = runner.train_loop.dataloader
+    if hasattr(loader.sampler, 'seed'):
+        return loader.sampler
+    return getattr(loader.batch_sampler, 'sampler', loader.sampler)
+
+
+def _sampler_skips(loop) -> bool:
+    """Return whether MMEngine's iteration-based loop resumes by moving the sampler."""
+    batches = getattr(loop, 'dataloader_iterator', None)
+    if getattr(loop, 'fast_forward_on_resume', False):
+        return True
+    if not hasattr(batches, '_resolve_sampler'):  # Before MMEngine 0.10.12.
+        return False
+    return bool(batches._resolve_batch_size()) and batches._resolve_sampler() is not None

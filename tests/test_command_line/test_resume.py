@@ -1,0 +1,133 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmmuse.command_line.checkpoint import check_before_loading
+from mmmuse.errors import InputError
+
+
+def checkpoint(path: Path, step: int, resumable: bool = True) -> Path:
+    content = dict(meta=dict(epoch=step, iter=step), state_dict=dict(weight=torch.ones(100)))
+    if resumable:
+        content['optimizer'] = dict(state={})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path)
+    return path
+
+
+def chosen(work_dir: Path, **more) -> str | None:
+    config = Config(dict(work_dir=str(work_dir), resume=True, load_from=None, **more))
+    check_before_loading(config, trust=False)
+    return config.load_from and Path(config.load_from).name
+
+
+@pytest.fixture
+def work_dir(tmp_path) -> Path:
+    """The work dir of nine and ten steps, with a best checkpoint."""
+    folder = tmp_path / 'run'
+    for step in (10, 9):  # The newest file is not the one written last.
+        checkpoint(folder / f'epoch_{step}.pth', step)
+    checkpoint(folder / 'best_top1_epoch_10.pth', 10, resumable=False)
+    (folder / 'last_checkpoint').write_text(str(folder / 'epoch_10.pth'))
+    return folder
+
+
+def test_the_checkpoint_that_mmengine_names_is_chosen_without_a_word(work_dir, capsys):
+    assert chosen(work_dir) == 'epoch_10.pth'
+    assert capsys.readouterr().err == ''
+
+
+@pytest.mark.parametrize(
+    ('text', 'told'),
+    [
+        (None, 'no file'),
+        ('', 'no file'),
+        ('{work_dir}/epoch_9.pth', '{work_dir}/epoch_9.pth'),
+        ('{work_dir}/epoch_8.pth', '{work_dir}/epoch_8.pth'),
+        ('/elsewhere/epoch_10.pth', '/elsewhere/epoch_10.pth, of another folder'),
+        ('a\0b', 'no file'),
+    ],
+)
+def test_a_last_checkpoint_that_is_wrong_costs_nothing_and_is_told(work_dir, capsys, text, told):
+    (work_dir / 'last_checkpoint').unlink()
+    if text is not None:
+        (work_dir / 'last_checkpoint').write_text(text.format(work_dir=work_dir))
+    assert chosen(work_dir) == 'epoch_10.pth'
+    assert capsys.readouterr().err == (
+        f'resuming from {work_dir}/epoch_10.pth, the newest checkpoint that can be resumed '
+        f'(last_checkpoint names {told.format(work_dir=work_dir)})\n'
+    )
+
+
+def test_binary_content_of_last_checkpoint_costs_nothing(work_dir):
+    (work_dir / 'last_checkpoint').write_bytes(b'\xff\xfe\x80')
+    assert chosen(work_dir) == 'epoch_10.pth'
+
+
+@pytest.mark.parametrize('kept', [0, 30, 0.5, 0.95])
+def test_a_damaged_checkpoint_is_passed_over_and_told(work_dir, capsys, kept):
+    path = work_dir / 'epoch_10.pth'
+    content = path.read_bytes()
+    path.write_bytes(content[: kept if isinstance(kept, int) else int(kept * len(content))])
+    assert chosen(work_dir) == 'epoch_9.pth'
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f'{path} is truncated' in line
+
+
+def test_a_checkpoint_with_a_damaged_tensor_is_passed_over(work_dir):
+    path = work_dir / 'epoch_10.pth'
+    content = path.read_bytes()
+    ones = torch.ones(100).numpy().tobytes()
+    assert content.count(ones) == 1
+    path.write_bytes(content.replace(ones, ones[:-4] + b'\1\2\3\4'))
+    assert chosen(work_dir) == 'epoch_9.pth'
+
+
+def test_a_moved_run_is_resumed_from_its_own_files(work_dir, tmp_path, capsys):
+    shutil.copytree(work_dir, tmp_path / 'copy')
+    assert chosen(tmp_path / 'copy') == 'epoch_10.pth'
+    assert f'resuming from {tmp_path}/copy/epoch_10.pth' in capsys.readouterr().err
+
+
+def test_weights_without_an_optimizer_are_not_resumed(work_dir, capsys):
+    for step in (9, 10):
+        (work_dir / f'epoch_{step}.pth').unlink()
+    assert chosen(work_dir) is None
+    assert capsys.readouterr().err == (
+        f'no checkpoint in {work_dir} can be resumed: training starts from the beginning\n'
+    )
+
+
+def test_a_run_with_damaged_checkpoints_alone_is_not_started_again(work_dir):
+    for step in (9, 10):
+        (work_dir / f'epoch_{step}.pth').write_bytes(b'PK')
+    with pytest.raises(InputError, match=r'can be resumed: .* is truncated .*; remove it to start'):
+        chosen(work_dir)
+
+
+def test_a_new_work_dir_starts_without_a_word(tmp_path, capsys):
+    assert chosen(tmp_path / 'new') is None
+    assert capsys.readouterr().err == ''
+
+
+def test_checkpoints_in_the_hooks_own_folder_and_of_its_own_name_are_found(tmp_path):
+    hook = dict(type='CheckpointHook', out_dir=str(tmp_path / 'out'), filename_tmpl='step{}.pt')
+    checkpoint(tmp_path / 'out' / 'run' / 'step3.pt', 3)
+    assert chosen(tmp_path / 'run', default_hooks=dict(checkpoint=hook)) == 'step3.pt'
+
+
+def test_a_former_file_format_is_read(tmp_path):
+    content = dict(meta=dict(epoch=1, iter=1), state_dict={}, optimizer={})
+    tmp_path.joinpath('run').mkdir()
+    torch.save(content, tmp_path / 'run' / 'epoch_1.pth', _use_new_zipfile_serialization=False)
+    assert chosen(tmp_path / 'run') == 'epoch_1.pth'
+
+
+def test_a_file_that_is_named_is_the_one_that_is_resumed(work_dir):
+    path = str(work_dir / 'epoch_9.pth')
+    config = Config(dict(work_dir=str(work_dir), resume=True, load_from=path))
+    check_before_loading(config, trust=False)
+    assert config.load_from == path

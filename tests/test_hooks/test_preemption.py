@@ -1,0 +1,131 @@
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from mmengine.hooks import Hook
+
+from mmmuse.errors import InputError, Stopped
+from mmmuse.hooks import PreemptionHook
+
+from ..kills.comparison import differences, files, read
+from ..kills.runs import start
+from .test_safe_checkpoint import forget
+
+PREEMPTION = 'mmmuse.PreemptionHook'
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch):
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
+    yield
+    forget()
+
+
+class Send(Hook):
+    """Sends this process a signal in a step, or in the evaluation after an epoch."""
+
+    def __init__(self, step: int = 0, evaluation: int = 0) -> None:
+        self.step, self.evaluation = step, evaluation
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if runner.iter + 1 == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def before_val_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if runner.epoch == self.evaluation and batch_idx == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def preempted(kind: str, folder: Path, *sent: Send, **changes) -> Path:
+    """Train until each of the signals, and then to the end; return the work dir."""
+    work_dir = folder / 'preempted'
+    for send in sent:
+        hooks = [dict(type=PREEMPTION), dict(type='EMAHook', momentum=0.1), send]
+        with pytest.raises(Stopped) as stopped:
+            start(kind, folder, work_dir, custom_hooks=hooks, **changes)
+        assert stopped.value.number == signal.SIGTERM
+        forget()
+    hooks = [dict(type=PREEMPTION), dict(type='EMAHook', momentum=0.1)]
+    start(kind, folder, work_dir, custom_hooks=hooks, **changes)
+    return work_dir
+
+
+@pytest.fixture(scope='module')
+def straight(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp('straight')
+    start('ema', folder, folder / 'run')
+    forget()
+    return folder / 'run'
+
+
+@pytest.mark.parametrize('steps', [[1], [3], [2, 5, 8]])
+def test_a_run_that_is_preempted_within_an_epoch_ends_as_one_that_is_not(straight, tmp_path, steps):
+    work_dir = preempted('ema', tmp_path, *(Send(step=step) for step in steps))
+    assert differences(work_dir, straight) == []
+
+
+def test_the_step_is_finished_and_its_checkpoint_is_the_one_to_resume_from(tmp_path):
+    with pytest.raises(Stopped):
+        start(
+            'self', tmp_path, tmp_path / 'run', custom_hooks=[dict(type=PREEMPTION), Send(step=5)]
+        )
+    path = tmp_path / 'run' / 'preempted.pth'
+    assert (tmp_path / 'run' / 'last_checkpoint').read_text() == str(path)
+    meta = read(path)['meta']
+    assert (meta['epoch'], meta['iter'], meta['batches_done']) == (1, 5, 2)
+
+
+def test_a_signal_in_an_evaluation_stops_at_once_where_the_epoch_was_saved(straight, tmp_path):
+    assert differences(preempted('ema', tmp_path, Send(evaluation=2)), straight) == []
+
+
+def test_a_signal_in_an_evaluation_saves_after_it_where_the_epoch_was_not_saved(tmp_path):
+    changes = {'default_hooks.checkpoint.interval': 3}
+    start('ema', tmp_path, tmp_path / 'straight', **changes)
+    forget()
+    work_dir = preempted('ema', tmp_path, Send(evaluation=2), **changes)
+    assert differences(work_dir, tmp_path / 'straight') == []
+
+
+def test_an_iteration_based_run_is_preempted_too(tmp_path):
+    start(
+        'iterations',
+        tmp_path,
+        tmp_path / 'straight',
+        custom_hooks=[dict(type='EMAHook', momentum=0.1)],
+    )
+    forget()
+    work_dir = preempted('iterations', tmp_path, Send(step=3))
+    assert differences(work_dir, tmp_path / 'straight') == []
+
+
+def test_peers_are_preempted_without_files_of_their_own(tmp_path):
+    with pytest.raises(Stopped):
+        start(
+            'online', tmp_path, tmp_path / 'run', custom_hooks=[dict(type=PREEMPTION), Send(step=2)]
+        )
+    assert files(tmp_path / 'run') == {'preempted.pth', 'last_checkpoint'}
+
+
+def test_another_number_of_batches_starts_the_epoch_again(tmp_path):
+    hooks = [dict(type=PREEMPTION), Send(step=2)]
+    with pytest.raises(Stopped):
+        start('self', tmp_path, tmp_path / 'run', custom_hooks=hooks)
+    forget()
+    changes = {'train_dataloader.batch_size': 4, 'train_cfg.max_epochs': 1}
+    start('self', tmp_path, tmp_path / 'run', **changes)
+    assert read(tmp_path / 'run' / 'epoch_1.pth')['meta']['iter'] == 2 + 6
+
+
+def test_the_handlers_of_signals_are_restored_after_a_run(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    changes = {'train_cfg.max_epochs': 1}
+    start('self', tmp_path, tmp_path / 'run', custom_hooks=[dict(type=PREEMPTION)], **changes)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize('signals', ['SIGTERM', ['SIGNONE'], [15]])
+def test_unknown_signals_are_refused(signals):
+    with pytest.raises(InputError, match='signals are names such as SIGTERM, got'):
+        PreemptionHook(signals=signals)
