@@ -166,7 +166,7 @@ PEER = dict(model=network(), taps=TAPS)
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(peers=dict(a=PEER)), r'needs at least two peers, got a; one network alone'),
+        (dict(peers=dict(a=PEER)), r'needs at least two peers, got a; a single network'),
         (dict(peers=dict()), r'needs at least two peers, got none'),
         (dict(peers=[dict(PEER, name='a'), dict(PEER, name='a')]), r"two peers are named 'a'"),
         (dict(peers={'a.b': PEER, 'c': PEER}), r"a peer is named by a word .*'a.b'"),

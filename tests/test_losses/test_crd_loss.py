@@ -327,7 +327,7 @@ def test_a_large_set_may_have_as_many_negatives_as_images():
 
 @pytest.mark.parametrize('options', [dict(num_negatives=1e3), dict(embed_channels=8.0)])
 def test_numbers_that_are_not_whole_are_refused(options):
-    with pytest.raises(InputError, match='embed_channels and num_negatives from 1'):
+    with pytest.raises(InputError, match='is an integer of at least 1, got'):
         crd(**options)
 
 
