@@ -1,7 +1,7 @@
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop
 
 from mmmuse.checkpoints.content import check_resumable, check_weights, without_programs
@@ -31,6 +31,8 @@ class CheckedCheckpointHook(Hook):
         """Check a file before MMEngine loads its weights."""
         check_loaded(runner, checkpoint)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if isinstance(model, BaseTTAModel):  # As MMEngine does.
+            model = model.module
         weights = {
             name.removeprefix('module.'): value  # As MMEngine does.
             for name, value in checkpoint.get('state_dict', checkpoint).items()

@@ -178,26 +178,38 @@ def test_training_may_start_from_some_of_the_weights(kind, trained, tmp_path):
     assert start(kind, path, resume=False, epochs=1).epoch == 1
 
 
+def run_test(path: Path, model: dict) -> None:
+    runner = build_runner(
+        path.parent / 'run',
+        model=model,
+        custom_hooks=CHECKED,
+        load_from=str(path),
+        train_dataloader=None,
+        train_cfg=None,
+        optim_wrapper=None,
+        param_scheduler=None,
+    )
+    runner.load_or_resume()
+
+
+def test_a_network_that_averages_over_views_loads_the_files_of_its_module(trained, tmp_path):
+    model = dict(type='AverageClsScoreTTA', module=student_config())
+    run_test(changed(trained['plain'], tmp_path, lambda content: None), model)
+    path = changed(trained['plain'], tmp_path, lambda c: c['state_dict'].pop('head.fc.weight'))
+    with pytest.raises(InputError, match=r'of another network; it has no head\.fc\.weight'):
+        run_test(path, model)
+
+
 def test_a_test_needs_every_parameter_of_a_plain_network(trained, tmp_path):
-    def run_test(path: Path) -> None:
-        runner = build_runner(
-            tmp_path / 'run',
-            model=student_config(),
-            custom_hooks=CHECKED,
-            load_from=str(path),
-            train_dataloader=None,
-            train_cfg=None,
-            optim_wrapper=None,
-            param_scheduler=None,
-        )
-        runner.load_or_resume()
+    def run_plain(path: Path) -> None:
+        run_test(path, student_config())
 
     def rename(content: dict) -> None:
         weights = content['state_dict']
         content['state_dict'] = {f'module.{name}': value for name, value in weights.items()}
 
-    run_test(changed(trained['plain'], tmp_path, rename))
-    run_test(
+    run_plain(changed(trained['plain'], tmp_path, rename))
+    run_plain(
         changed(
             trained['plain'],
             tmp_path,
@@ -207,7 +219,7 @@ def test_a_test_needs_every_parameter_of_a_plain_network(trained, tmp_path):
     for name in ('head.fc.weight', 'backbone.layer1.0.conv1.weight'):
         path = changed(trained['plain'], tmp_path, lambda c, name=name: c['state_dict'].pop(name))
         with pytest.raises(InputError, match=f'of another network; it has no {name}'):
-            run_test(path)
+            run_plain(path)
     wide = lambda c: c['state_dict'].update({'head.fc.weight': torch.zeros(9, 64)})  # noqa: E731
     with pytest.raises(InputError, match=r'of another network: size mismatch for head\.fc\.weight'):
-        run_test(changed(trained['plain'], tmp_path, wide))
+        run_plain(changed(trained['plain'], tmp_path, wide))
