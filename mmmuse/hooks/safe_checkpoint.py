@@ -40,7 +40,8 @@ class SafeCheckpointHook(CheckpointHook):
 
     def before_train(self, runner) -> None:
         """Choose the backend; remove what a killed process left."""
-        if runner._resume and not self._resumes_own_run(runner):
+        own = self._resumes_own_run(runner)
+        if runner._resume and not own:
             runner.message_hub.update_info_dict({'keep_ckpt_ids': [], _OUTDATED: []})
         super().before_train(runner)
         self._local = self.file_client_args is None and isinstance(self.file_backend, LocalBackend)
@@ -48,8 +49,10 @@ class SafeCheckpointHook(CheckpointHook):
             return
         self.backend_args = dict(backend=SYNCED)
         self.file_backend = get_file_backend(self.out_dir, backend_args=self.backend_args)
-        if runner._resume:
+        if runner._resume and own:
             self._restore_paths(runner)
+        elif runner._resume:
+            self._set_best(dict.fromkeys(self._best()))  # The other run keeps its own.
         if is_main_process():
             for folder in {str(self.out_dir), runner.work_dir}:
                 remove_unfinished(folder)
@@ -67,12 +70,6 @@ class SafeCheckpointHook(CheckpointHook):
     def _restore_paths(self, runner) -> None:
         """Look for the files of a resumed run in its own folder, which may have been moved."""
         hub = runner.message_hub
-        if (
-            runner._load_from
-            and Path(runner._load_from).resolve().parent != Path(self.out_dir).resolve()
-        ):
-            self._set_best(dict.fromkeys(self._best()))  # The other run keeps its own.
-            return
         if runner._load_from and is_main_process():
             # The run may have been killed after it saved the file and before it noted it.
             note_last_checkpoint(runner, str(runner._load_from))

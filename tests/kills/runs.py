@@ -150,7 +150,6 @@ def detector(folder: Path) -> Config:
     if not (folder / 'distilled.py').exists():
         write_configs(folder, write_data(folder / 'data'))
     config = load_config(str(folder / 'distilled.py'), {})
-    config.custom_hooks = config.custom_hooks[:1]  # EMA; not the one that seeds each epoch.
     config.train_cfg.max_epochs = EPOCHS
     config.default_hooks.checkpoint.update(max_keep_ckpts=1)
     config.launcher = 'none'

@@ -59,7 +59,7 @@ def straight(tmp_path_factory) -> Path:
     return folder / 'run'
 
 
-@pytest.mark.parametrize('steps', [[1], [3], [2, 5, 8]])
+@pytest.mark.parametrize('steps', [[3], [2, 5]])
 def test_a_run_that_is_preempted_within_an_epoch_ends_as_one_that_is_not(straight, tmp_path, steps):
     work_dir = preempted('ema', tmp_path, *(Send(step=step) for step in steps))
     assert differences(work_dir, straight) == []

@@ -16,14 +16,13 @@ import pytest
 import torch
 from mmdet.apis import init_detector
 from mmdet.visualization import DetLocalVisualizer
-from mmengine.hooks import Hook
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
 
 from mmmuse.command_line.config import add_shared_flags, apply_shared_flags, load_config
 from mmmuse.detection import DetectionSelfDistiller
-from mmmuse.registry import HOOKS, MODELS, OPTIM_WRAPPERS
+from mmmuse.registry import MODELS, OPTIM_WRAPPERS
 
 from .conftest import ROOT, _forget_runs
 from .test_train import scalars
@@ -100,16 +99,8 @@ test_evaluator = val_evaluator
 train_cfg = dict(max_epochs=2, val_interval=1)
 default_hooks = dict(logger=dict(interval=1))
 log_processor = dict(window_size=1)
-custom_hooks = [dict(_base_.custom_hooks[0], gamma=2), dict(type='mmmuse.SeedEachEpoch')]
+custom_hooks = [dict(_base_.custom_hooks[0], gamma=2)]
 """
-
-
-@HOOKS.register_module()
-class SeedEachEpoch(Hook):
-    """Draws the same in an epoch, whether a run has come to it or was resumed there."""
-
-    def before_train_epoch(self, runner: Runner) -> None:
-        set_random_seed(runner.epoch)
 
 
 def write_annotations(path: Path, names: list[str], more: list[dict], generator) -> None:
@@ -154,9 +145,7 @@ def write_configs(folder: Path, data: Path) -> None:
     ):
         text = CONFIG.format(base=str(base), root=f'{data}/', model=model, evaluator=evaluator)
         (folder / f'{name}.py').write_text(text)
-    (folder / 'without_ema.py').write_text(
-        "_base_ = 'distilled.py'\ncustom_hooks = [dict(type='mmmuse.SeedEachEpoch')]\n"
-    )
+    (folder / 'without_ema.py').write_text("_base_ = 'distilled.py'\ncustom_hooks = []\n")
 
 
 def forget_runs() -> None:
