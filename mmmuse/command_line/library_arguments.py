@@ -208,6 +208,8 @@ BY_TYPE: Mapping[str, Annotations] = {
     ),
     'DefaultSampler': _SAMPLER,
     'InfiniteSampler': _SAMPLER,
+    'LoadAnnotations': dict(with_bbox=bool, with_label=bool, with_mask=bool, with_seg=bool),
+    'Resize': dict(scale=int | Sequence[int] | None, keep_ratio=bool),
     'LogProcessor': dict(window_size=PositiveInt, by_epoch=bool),
     'Accuracy': dict(topk=PositiveInt | PositiveInts),
     'CocoMetric': dict(ann_file=str | None, metric=str | Sequence[str]),

@@ -269,6 +269,13 @@ def test_taps_can_be_proposed(taps):
     assert distiller.taps.paths == (*TAPS['modules'], TAPS['last'], TAPS['logits'])
 
 
+@pytest.mark.parametrize('numbers', [[5, 0, 0], [0, 0, 10**15]])
+def test_prefix_tokens_that_leave_no_square_grid_are_refused(numbers):
+    neck = dict(type='mmmuse.SelfDistillNeck', num_prefix_tokens=numbers)
+    with pytest.raises(InputError, match=r'num_prefix_tokens is .* and \[0, 0, 0\] in the tapped'):
+        small_distiller('ce', neck=neck)
+
+
 def test_exits_need_tapped_logits():
     with pytest.raises(InputError, match=r'taps\.logits'):
         small_distiller('ce', taps=dict(TAPS, logits=None))
