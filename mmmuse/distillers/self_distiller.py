@@ -153,12 +153,8 @@ class SelfDistiller(BaseDistiller):
         )
         neck = without_inferred(neck, 'neck', **inferred)
         neck = MODELS.build({**defaults, **neck, **inferred})
-<<<<<<< HEAD
-        # An unused neck has been checked, but its parameters would get no gradient.
-=======
         _check_prefix_tokens(getattr(neck, 'num_prefix_tokens', ()), specs.shallow)
-        # A neck that nothing reads has been checked, but its parameters would get no gradient.
->>>>>>> args
+        # An unused neck has been checked, but its parameters would get no gradient.
         return neck if self.head.reads_exits else None
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
@@ -253,13 +249,11 @@ def exit_strides(specs: Sequence[FeatureSpec], last: FeatureSpec) -> list[int]:
     grids = [spec.grid for spec in specs if spec.grid]
     target = last.grid if last.grid not in (None, (1, 1)) else min(grids, default=(1, 1))
     return [max(round(spec.grid[0] / target[0]), 1) if spec.grid else 1 for spec in specs]
-<<<<<<< HEAD
-=======
 
 
 def _check_prefix_tokens(numbers: Sequence[int], specs: Sequence[FeatureSpec]) -> None:
     """Refuse numbers of prefix tokens that do not leave a square grid of the tapped features."""
-    for number, spec in zip(numbers, specs):
+    for number, spec in zip(numbers, specs, strict=False):  # Another neck may have none.
         height, width = spec.grid or (0, 0)
         rest = spec.num_prefix_tokens + height * width - number
         if number != spec.num_prefix_tokens and (rest < 1 or isqrt(rest) ** 2 != rest):
@@ -268,18 +262,3 @@ def _check_prefix_tokens(numbers: Sequence[int], specs: Sequence[FeatureSpec]) -
                 f'{[spec.num_prefix_tokens for spec in specs]} in the tapped features; leave it out '
                 'to have it inferred'
             )
-
-
-def _without_inferred(config: dict, part: str, **inferred: object) -> dict:
-    """Return a part's config without what is inferred; what it gives of it has to agree."""
-    for name, value in inferred.items():
-        given = config.get(name)
-        if isinstance(given, Sequence):
-            given = list(given)
-        if given is not None and value is not None and given != value:
-            raise InputError(
-                f'{part}.{name} is {given} in the config and {value} in the tapped '
-                'features; leave it out to have it inferred'
-            )
-    return {name: value for name, value in config.items() if inferred.get(name) is None}
->>>>>>> args
