@@ -98,7 +98,7 @@ class PreemptionHook(Hook):
         """Stop if a signal arrived during the evaluation."""
         self._evaluating = False
         if number := self._any_received(now=True):
-            if self._saved_iter != runner.iter:
+            if not self._is_saved(runner):
                 self._save(runner, dict(epoch=runner.epoch, iter=runner.iter))
             raise Stopped(number)
 
@@ -131,6 +131,14 @@ class PreemptionHook(Hook):
         torch_dist.all_reduce(self._agreed, torch_dist.ReduceOp.MAX)
         chosen = self._agreed if now else before
         return 0 if chosen is None else int(chosen)
+
+    def _is_saved(self, runner) -> bool:
+        """Return whether this step was saved, which only the first process knows."""
+        saved = torch.tensor(int(self._saved_iter == runner.iter))
+        if get_world_size() > 1:
+            saved = saved.to(get_comm_device())
+            torch_dist.broadcast(saved, 0)
+        return bool(saved)
 
     def _save(self, runner, meta: dict) -> None:
         share_buffers(runner)
