@@ -155,6 +155,8 @@ def _check(path: str, part: Mapping, closed: set[str]) -> None:
     if at_path is not None:
         annotations = BY_PATH[at_path]
         check_keys(path, part, annotations)
+        if 'type' in part and 'type' not in annotations:
+            raise InputError(unknown_key(f'{path}.type', set(annotations)))
         _check_names(path, part, REQUIRED.get(at_path, set()), at_path in closed and annotations)
     elif (own := _own_class(kind)) is not None:
         check_arguments(path, own.__init__, given)

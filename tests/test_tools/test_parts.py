@@ -67,6 +67,10 @@ def changed(config: dict, **options: object) -> Config:
         (dict(optim_wrapper__clip_grad=3.0), 'optim_wrapper.clip_grad is None or a dict with at'),
         (dict(optim_wrapper__clip_grad=dict(max_norm=0)), 'max_norm is a number above 0, got 0'),
         (dict(optim_wrapper__clip_grad=dict(max_nrm=1)), 'unknown config key'),
+        (
+            dict(optim_wrapper__paramwise_cfg=dict(custom_keys=dict(a=dict(type='SGD')))),
+            "unknown config key 'optim_wrapper.paramwise_cfg.custom_keys.a.type'",
+        ),
         (dict(randomness__seed=-1), 'randomness.seed is None or an integer from 0 to 4294967295'),
         (dict(resume='no'), "resume is True or False, got 'no' (str)"),
         (dict(model=3), 'model is a built Module or a dict, got 3'),
