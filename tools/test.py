@@ -50,6 +50,7 @@ def main() -> None:
         config = load_config(args.config, args.cfg_options)
         apply_shared_flags(config, args)
         config.load_from = args.checkpoint
+        config.resume = False  # True in the dump of a resumed run.
         if args.amp:
             config.test_cfg.fp16 = True
         check_before_loading(config, args.trust_checkpoint)

@@ -36,8 +36,8 @@ def main() -> None:
         check_loaded_images()
         config = load_config(args.config, args.cfg_options)
         apply_training_flags(config, args)
-        check_before_loading(config, args.trust_checkpoint)
-        run(config, train)
+        resume_from = check_before_loading(config, args.trust_checkpoint)
+        run(config, train, resume_from)
 
 
 if __name__ == '__main__':

@@ -12,10 +12,14 @@ from mmmuse.errors import InputError
 from .resume import choose_checkpoint
 
 
-def check_before_loading(config, trust: bool) -> None:
+def check_before_loading(config, trust: bool) -> str | None:
     """Check the file that a run with this config would load or resume from, if any.
 
     URLs are not checked here.
+
+    Returns:
+        The checkpoint that ``--resume`` without a file chooses; for
+        :func:`mmmuse.command_line.run.run`, since a dumped config is to choose again.
 
     Raises:
         InputError: If it cannot be loaded or resumed from; see
@@ -23,9 +27,9 @@ def check_before_loading(config, trust: bool) -> None:
             :func:`mmmuse.checkpoints.content.check_resumable`.
     """
     if config.get('load_from') is None and config.get('resume'):
-        choose_checkpoint(config, trust)  # It has read it.
-        if config.get('load_from') is not None:
-            return
+        chosen = choose_checkpoint(config, trust)  # It has read it.
+        if chosen is not None:
+            return chosen
     path = config.get('load_from')
     if path is None and config.get('resume'):
         path = _latest(Path(config.work_dir))
@@ -33,6 +37,7 @@ def check_before_loading(config, trust: bool) -> None:
         content = read_checkpoint(path, trust)
         if config.get('resume'):
             check_resumable(content, path)
+    return None
 
 
 def _latest(work_dir: Path) -> str | None:

@@ -140,6 +140,19 @@ _DATASET = dict(
 )
 
 # By the name of the class, without the scope of its library.
+_CHECKPOINTS = dict(
+    _HOOK,
+    interval=IntervalOrNone,
+    max_keep_ckpts=IntervalOrNone,
+    save_begin=NonNegativeInt,
+    save_best=str | Sequence[str] | None,
+    rule=Literal['greater', 'less'] | Sequence[Literal['greater', 'less']] | None,
+    by_epoch=bool,
+    save_last=bool,
+    save_optimizer=bool,
+    save_param_scheduler=bool,
+    out_dir=str | None,
+)
 BY_TYPE: Mapping[str, Annotations] = {
     **dict.fromkeys(('CrossEntropyLoss', 'FocalLoss', 'AsymmetricLoss', 'BCELoss'), _LOSS),
     'LabelSmoothLoss': dict(_LOSS, label_smooth_val=Fraction, num_classes=PositiveInt | None),
@@ -181,19 +194,8 @@ BY_TYPE: Mapping[str, Annotations] = {
     'IterBasedTrainLoop': _LOOP,
     'ValLoop': _LOOP,
     'TestLoop': _LOOP,
-    'CheckpointHook': dict(
-        _HOOK,
-        interval=IntervalOrNone,
-        max_keep_ckpts=IntervalOrNone,
-        save_begin=NonNegativeInt,
-        save_best=str | Sequence[str] | None,
-        rule=Literal['greater', 'less'] | Sequence[Literal['greater', 'less']] | None,
-        by_epoch=bool,
-        save_last=bool,
-        save_optimizer=bool,
-        save_param_scheduler=bool,
-        out_dir=str | None,
-    ),
+    'CheckpointHook': _CHECKPOINTS,
+    'SafeCheckpointHook': _CHECKPOINTS,
     'LoggerHook': dict(_HOOK, interval=PositiveInt, ignore_last=bool, keep_local=bool),
     'EMAHook': dict(
         _HOOK,

@@ -35,16 +35,16 @@ _SPLITS = ('train', 'val', 'test')
 _OWN_REGISTRIES = [value for value in vars(registry).values() if isinstance(value, Registry)]
 _LOADER_KEYS = set(inspect.signature(DataLoader).parameters) | {'num_batch_per_epoch'}
 # Parts in which MMEngine ignores unknown keys, or which a run may build late or never. For each: the
-# type for which it is checked (None for any), and its known keys.
-_PARTS: dict[str, tuple[str | None, set[str]]] = {
-    'env_cfg': (None, {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'}),
-    'auto_scale_lr': (None, {'base_batch_size', 'enable'}),
-    'test_cfg': ('TestLoop', {'type', 'fp16'}),
-    'val_dataloader': (None, _LOADER_KEYS),
-    'test_dataloader': (None, _LOADER_KEYS),
+# types for which it is checked (none for any), and its known keys.
+_PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
+    'env_cfg': ((), {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'}),
+    'auto_scale_lr': ((), {'base_batch_size', 'enable'}),
+    'test_cfg': (('TestLoop',), {'type', 'fp16'}),
+    'val_dataloader': ((), _LOADER_KEYS),
+    'test_dataloader': ((), _LOADER_KEYS),
     # This hook passes unknown arguments on to its first save.
     'default_hooks.checkpoint': (
-        'CheckpointHook',
+        ('CheckpointHook', 'SafeCheckpointHook'),
         {'type', 'priority'}
         | set(inspect.signature(CheckpointHook).parameters)
         | set(inspect.signature(Runner.save_checkpoint).parameters),
@@ -103,11 +103,11 @@ def check_parts(config: Config) -> None:
 
 
 def _refuse_unknown_keys(config: Config) -> None:
-    for path, (kind, read) in _PARTS.items():
+    for path, (kinds, read) in _PARTS.items():
         part = config
         for name in path.split('.'):
             part = part.get(name) or {}
-        if not isinstance(part, dict) or (kind and part.get('type', kind) != kind):
+        if not isinstance(part, dict) or (kinds and _name(part.get('type', kinds[0])) not in kinds):
             continue
         # MMEngine adds the scope to the parts of a base from another library.
         for key in sorted(set(part) - read - {'_scope_'}):

@@ -1,6 +1,7 @@
 """Choose the checkpoint from which ``--resume`` continues."""
 
 import os
+import re
 import sys
 import zipfile
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from mmmuse.checkpoints.content import check_resumable
 from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.checkpoints.regular_file import why_no_file
 from mmmuse.errors import InputError
+from mmmuse.hooks.safe_checkpoint import PREEMPTED
 
 try:
     from torch.utils.serialization import config as _settings
@@ -20,73 +22,79 @@ except ImportError:  # Before PyTorch 2.6.
     _settings = None
 
 
+_TEMPLATES = ('epoch_{}.pth', 'iter_{}.pth')  # MMEngine's names of checkpoints.
+_FIELD = re.compile(r'\{[^{}]*\}')
+
+
 @dataclass(frozen=True)
 class _Candidate:
     path: Path
-    progress: int  # Iterations; -1 if the file cannot be read.
+    progress: int  # Iterations; -1 if the run cannot be resumed from the file.
     error: str = ''
 
 
-def choose_checkpoint(config: Config, trust: bool) -> None:
-    """Set ``config.load_from`` to the newest checkpoint of the work dir that can be resumed.
+def choose_checkpoint(config: Config, trust: bool) -> str | None:
+    """Return the newest checkpoint of a run that can be resumed, None if there is none.
 
     Only the checkpoints of this run are considered, whatever ``last_checkpoint`` names; one line on
-    stderr says if that is another file. Without any, training starts from the beginning. A run that
-    saves into remote storage is left to MMEngine.
+    stderr says if that is another file. Without any, ``config.resume`` is switched off: training
+    starts from the beginning. A run that saves into remote storage is left to MMEngine.
 
     Args:
         config: With ``resume`` and without ``load_from``.
         trust: Accept files that hold more than weights.
 
     Raises:
-        InputError: If there are checkpoints and none can be read.
+        InputError: If there are checkpoints and none can be resumed.
     """
     folders = _folders(config)
     if any('://' in folder for folder in folders):
-        return
+        return None
     named = _named(Path(config.work_dir))
-    files = _files(folders, _suffix(config))
-    found = [_peek(path, trust) for path in files]
-    found = sorted(filter(None, found), key=lambda file: (file.progress, _age(file.path)))[::-1]
-    damaged = [file for file in found if file.progress < 0]
+    found = [_peek(path, config, trust) for path in _files(folders, config)]
+    found.sort(key=lambda file: (file.progress, _age(file.path)), reverse=True)
+    unusable = [file for file in found if file.progress < 0]
     for file in (file for file in found if file.progress >= 0):
         try:
-            check_resumable(read_checkpoint(str(file.path), trust), str(file.path))
+            read_checkpoint(str(file.path), trust)
             _check_sums(file.path)
         except InputError as error:
-            damaged.append(_Candidate(file.path, -1, str(error)))
+            unusable.append(_Candidate(file.path, -1, str(error)))
             continue
-        config.load_from = str(file.path)
-        _report(file.path, named, damaged)
-        return
-    if damaged:
+        _report(file.path, named, unusable)
+        return str(file.path)
+    if unusable:
         raise InputError(
-            f'no checkpoint in {folders[0]} can be resumed: {damaged[0].error}; remove it to start '
-            'from the beginning'
+            f'no checkpoint in {folders[0]} can be resumed: {unusable[0].error}; to start from the '
+            'beginning, use another work dir'
         )
-    if named is not None or files:
+    if named is not None:
         _print(f'no checkpoint in {folders[0]} can be resumed: training starts from the beginning')
     config.resume = False
+    return None
 
 
 def _folders(config: Config) -> list[str]:
     """Return the folders into which a run saves checkpoints, its work dir first."""
-    hook = (config.get('default_hooks') or {}).get('checkpoint')
-    out_dir = hook.get('out_dir') if isinstance(hook, dict) else None
+    out_dir = _checkpoint_hook(config).get('out_dir')
     if out_dir is None:
         return [config.work_dir]
     return [config.work_dir, f'{out_dir}/{Path(config.work_dir).name}']
 
 
-def _suffix(config: Config) -> str:
+def _checkpoint_hook(config: Config) -> dict:
     hook = (config.get('default_hooks') or {}).get('checkpoint')
-    template = hook.get('filename_tmpl') if isinstance(hook, dict) else None
-    return Path(template or '.pth').suffix or '.pth'
+    return hook if isinstance(hook, dict) else {}
 
 
-def _files(folders: list[str], suffix: str) -> list[Path]:
+def _files(folders: list[str], config: Config) -> list[Path]:
+    """Return the files whose names are those of a run's checkpoints."""
+    template = _checkpoint_hook(config).get('filename_tmpl')
+    templates = [*_TEMPLATES, *([template] if template else []), PREEMPTED]
+    patterns = [r'\d+'.join(map(re.escape, _FIELD.split(each))) for each in templates]
+    name = re.compile('|'.join(patterns))
     paths = (path for folder in folders if Path(folder).is_dir() for path in Path(folder).iterdir())
-    return [path for path in paths if path.suffix in (suffix, '.pth') and path.is_file()]
+    return [path for path in paths if name.fullmatch(path.name) and path.is_file()]
 
 
 def _age(path: Path) -> int:
@@ -105,17 +113,30 @@ def _named(work_dir: Path) -> Path | None:
     return Path(text) if text and '\0' not in text else None
 
 
-def _peek(path: Path, trust: bool) -> _Candidate | None:
-    """Return how far a checkpoint's training was; None if it has no optimizer to go on with."""
+def _peek(path: Path, config: Config, trust: bool) -> _Candidate:
+    """Return how far a checkpoint's training was."""
     try:
         content = _read_parts(path, trust)
+        check_resumable(content, str(path))
+        _check_end(content['meta'], config.get('train_cfg') or {}, path)
     except InputError as error:
         return _Candidate(path, -1, str(error))
-    meta = content.get('meta')
-    progress: Any = meta.get('iter') if isinstance(meta, dict) else None
-    if 'optimizer' not in content or not isinstance(progress, int) or progress < 0:
-        return None
-    return _Candidate(path, progress)
+    return _Candidate(path, content['meta']['iter'])
+
+
+def _check_end(meta: dict, loop: dict, path: Path) -> None:
+    """Check that a checkpoint is not from after the end of the training.
+
+    Raises:
+        InputError: If it is.
+    """
+    for key in ('epoch', 'iter'):
+        end = loop.get(f'max_{key}s')
+        if isinstance(end, int) and meta[key] > end:
+            raise InputError(
+                f'{path} is of {key} {meta[key]}, and the run ends at {end}: raise '
+                f'train_cfg.max_{key}s, or resume from an earlier checkpoint'
+            )
 
 
 def _read_parts(path: Path, trust: bool) -> dict[str, Any]:
@@ -144,8 +165,8 @@ def _check_sums(path: Path) -> None:
         raise InputError(f'{path} is damaged: {damaged} differs from its checksum')
 
 
-def _report(chosen: Path, named: Path | None, damaged: list[_Candidate]) -> None:
-    reasons = [file.error for file in damaged]
+def _report(chosen: Path, named: Path | None, unusable: list[_Candidate]) -> None:
+    reasons = [file.error for file in unusable]
     if named is None or named.name != chosen.name:
         reasons.insert(0, f'last_checkpoint names {named or "no file"}')
     elif named.resolve().parent != chosen.resolve().parent:

@@ -63,12 +63,13 @@ class _Steps(Hook):
         stop_if_received()
 
 
-def run(config: Config, act: Callable[[Runner], Any]) -> Any:
+def run(config: Config, act: Callable[[Runner], Any], resume_from: str | None = None) -> Any:
     """Build the config's runner and call ``act``; remove its files on an error before the first step.
 
     Args:
         config: The config.
         act: ``Runner.train``, or a function that tests.
+        resume_from: Checkpoint that a resumed run without ``load_from`` loads.
 
     Returns:
         The result of ``act``.
@@ -84,8 +85,10 @@ def run(config: Config, act: Callable[[Runner], Any]) -> Any:
     steps = _Steps()
     with _discarded_unless(lambda: steps.done > 0, config), _explainable(steps, config):
         runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+        if resume_from is not None:
+            runner._load_from = resume_from
         runner.register_hook(steps)
-        _add_missing_hooks(runner)
+        add_missing_hooks(runner)
         return act(runner)
 
 
@@ -104,9 +107,22 @@ def _explainable(steps: _Steps, config: Config) -> Iterator[None]:
         raise
 
 
-def _add_missing_hooks(runner: Runner) -> None:
-    """Add the hooks that a run, a distiller or a detector needs and the config lacks."""
-    for hook in runner.hooks:
+def add_missing_hooks(runner: Runner) -> None:
+    """Add the hooks that a run, a distiller or a detector needs and the config lacks.
+
+    ``tools/train.py`` and ``test.py`` call it. In a program of one's own, call it before
+    ``runner.train()``, for checkpoints that are always complete and for exact resume.
+
+    Raises:
+        InputError: If there are two hooks that save checkpoints.
+    """
+    saving = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    if len(saving) > 1:
+        raise InputError(
+            f'the config has {len(saving)} checkpoint hooks: change default_hooks.checkpoint instead '
+            'of adding another one to custom_hooks'
+        )
+    for hook in saving:
         if type(hook) is CheckpointHook and isinstance(runner, Runner):
             hook.__class__ = SafeCheckpointHook
     distiller = distiller_of(runner)

@@ -18,6 +18,7 @@ ENDING = tuple(
 
 # The last signal: its exception may be swallowed, by a bare ``except`` or in a callback of a fork.
 _received = [0]
+_handled = [False]  # Whether a command is running that stops at a signal.
 
 
 def received() -> int:
@@ -41,7 +42,7 @@ def stop_if_received() -> None:
     Raises:
         Stopped: If a signal arrived.
     """
-    if received():
+    if _handled[0] and received():
         raise Stopped(received())
 
 
@@ -57,7 +58,7 @@ def stopped_by_signals(numbers: Sequence[int] = ENDING) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _received[0] = 0
+    _received[0], _handled[0] = 0, True
     default = (signal.SIG_DFL, signal.default_int_handler)
     changed = {number: signal.getsignal(number) for number in numbers}
     changed = {number: before for number, before in changed.items() if before in default}
@@ -68,6 +69,7 @@ def stopped_by_signals(numbers: Sequence[int] = ENDING) -> Iterator[None]:
     try:
         yield
     finally:
+        _handled[0] = False
         sys.unraisablehook = report
         for number, before in changed.items():
             signal.signal(number, before)

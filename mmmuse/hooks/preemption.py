@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as torch_dist
@@ -13,15 +13,15 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 
 from mmmuse.checkpoints.synced_write import SYNCED
-from mmmuse.errors import InputError, Stopped
+from mmmuse.errors import Stopped
 from mmmuse.registry import HOOKS
 
 from .accumulated_gradients import share_gradients
-from .safe_checkpoint import note_last_checkpoint, note_outdated
+from .safe_checkpoint import PREEMPTED, note_last_checkpoint, note_outdated
 from .shared_buffers import share_buffers
 from .step_seed import BATCHES_DONE
 
-_FILE = 'preempted.pth'
+SignalName = Literal['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2']
 
 
 @HOOKS.register_module()
@@ -42,18 +42,13 @@ class PreemptionHook(Hook):
         signals: Names of the signals.
 
     Raises:
-        InputError: If a name is unknown.
+        InputError: If a name is not one of these signals.
     """
 
     # After the hook that saves regular checkpoints.
     priority = 'LOWEST'
 
-    def __init__(self, signals: Sequence[str] = ('SIGTERM', 'SIGINT', 'SIGHUP')) -> None:
-        unknown = [name for name in signals if name not in signal.Signals.__members__]
-        if unknown or isinstance(signals, str):
-            raise InputError(
-                f'PreemptionHook: signals are names such as SIGTERM, got {unknown or signals!r}'
-            )
+    def __init__(self, signals: Sequence[SignalName] = ('SIGTERM', 'SIGINT', 'SIGHUP')) -> None:
         self.signals = [signal.Signals[name] for name in signals]
         self._received = 0
         self._before: dict[int, Any] = {}
@@ -73,7 +68,7 @@ class PreemptionHook(Hook):
 
     def _receive(self, number: int, frame: Any) -> None:
         self._received = number
-        self._restore_handlers()  # For an impatient second signal.
+        self._restore_handlers()  # A second signal stops the run at once.
         if self._evaluating and get_world_size() == 1:
             raise Stopped(number)
 
@@ -88,7 +83,7 @@ class PreemptionHook(Hook):
             return
         self._saved_iter = checkpoint['meta']['iter']
         if not self._saving:
-            note_outdated(runner, [str(Path(runner.work_dir) / _FILE)])
+            note_outdated(runner, [str(Path(runner.work_dir) / PREEMPTED)])
 
     def before_val_epoch(self, runner) -> None:
         """Allow a signal to stop the run at once if there is nothing to save."""
@@ -148,14 +143,14 @@ class PreemptionHook(Hook):
         type(runner).save_checkpoint(
             runner,
             runner.work_dir,
-            _FILE,
+            PREEMPTED,
             meta=meta,
             by_epoch=False,
             backend_args=dict(backend=SYNCED),
         )
         if is_main_process():
-            note_last_checkpoint(runner, str(Path(runner.work_dir) / _FILE))
-        runner.logger.info(f'Stopped by a signal; --resume continues from {_FILE}')
+            note_last_checkpoint(runner, str(Path(runner.work_dir) / PREEMPTED))
+        runner.logger.info(f'Stopped by a signal; --resume continues from {PREEMPTED}')
 
 
 def _leave_group(initialise: Any, worker: int) -> None:

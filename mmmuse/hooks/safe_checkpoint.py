@@ -15,6 +15,7 @@ from .shared_buffers import share_buffers
 
 # In the message hub, and so in the checkpoint: the files that are removed once it is written.
 _OUTDATED = 'outdated_checkpoints'
+PREEMPTED = 'preempted.pth'  # Of PreemptionHook, in the work dir.
 
 
 @HOOKS.register_module()
@@ -59,13 +60,12 @@ class SafeCheckpointHook(CheckpointHook):
         self._remove_outdated(runner)
 
     def _resumes_own_run(self, runner) -> bool:
-        """Return whether a resumed checkpoint is in the folder into which this run saves."""
+        """Return whether a resumed checkpoint is in a folder into which this run saves."""
         if runner._load_from is None:
             return True
-        folder = Path(runner.work_dir)
-        if self.out_dir is not None:
-            folder = Path(self.out_dir) / folder.name
-        return Path(runner._load_from).resolve().parent == folder.resolve()
+        work_dir = Path(runner.work_dir)  # With an out_dir too, for a preempted step.
+        folders = {work_dir, Path(self.out_dir or work_dir.parent) / work_dir.name}
+        return Path(runner._load_from).resolve().parent in {path.resolve() for path in folders}
 
     def _restore_paths(self, runner) -> None:
         """Look for the files of a resumed run in its own folder, which may have been moved."""
@@ -73,12 +73,17 @@ class SafeCheckpointHook(CheckpointHook):
         if runner._load_from and is_main_process():
             # The run may have been killed after it saved the file and before it noted it.
             note_last_checkpoint(runner, str(runner._load_from))
-        self.last_ckpt = self._in_own_folder(hub.get_info('last_ckpt', None))
-        hub.update_info(_OUTDATED, [self._in_own_folder(p) for p in hub.get_info(_OUTDATED, [])])
-        self._set_best({key: self._in_own_folder(path) for key, path in self._best().items()})
+        self.last_ckpt = self._in_own_folder(runner, hub.get_info('last_ckpt', None))
+        hub.update_info(
+            _OUTDATED, [self._in_own_folder(runner, p) for p in hub.get_info(_OUTDATED, [])]
+        )
+        self._set_best(
+            {key: self._in_own_folder(runner, path) for key, path in self._best().items()}
+        )
 
-    def _in_own_folder(self, path: str | None) -> str | None:
-        return path and self.file_backend.join_path(self.out_dir, Path(path).name)
+    def _in_own_folder(self, runner, path: str | None) -> str | None:
+        folder = runner.work_dir if path and Path(path).name == PREEMPTED else self.out_dir
+        return path and self.file_backend.join_path(folder, Path(path).name)
 
     def _best(self) -> dict[str, str | None]:
         """Return the path of the best checkpoint of each metric."""

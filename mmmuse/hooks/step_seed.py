@@ -36,10 +36,13 @@ class StepSeedHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Save the seed of the sampler, which may have been drawn."""
+        if not hasattr(runner.train_loop, 'dataloader'):  # A loop of the user.
+            return
         seed = getattr(_sampler(runner), 'seed', None)
         if isinstance(seed, int):
             checkpoint['meta'][_SAMPLER_SEED] = seed
-        checkpoint['meta'][_BATCHES] = len(runner.train_dataloader)
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            checkpoint['meta'][_BATCHES] = len(runner.train_dataloader)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Restore the seed of the sampler."""
@@ -51,7 +54,9 @@ class StepSeedHook(Hook):
 
     def before_train(self, runner) -> None:
         """Number the batches of the data loader."""
-        loader = runner.train_loop.dataloader
+        loader = getattr(runner.train_loop, 'dataloader', None)
+        if loader is None:
+            return
         if isinstance(loader.batch_sampler, NumberedBatches):
             self._batches = loader.batch_sampler
         elif NumberedBatches.fit(loader):

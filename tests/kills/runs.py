@@ -230,5 +230,5 @@ def start(kind: str, folder: Path, work_dir: Path, **changes) -> None:
     config.resume = True
     config.merge_from_dict(changes)
     os.environ.setdefault('LOCAL_RANK', '0')
-    check_before_loading(config, trust=False)
-    run(config, train)
+    resume_from = check_before_loading(config, trust=False)
+    run(config, train, resume_from)

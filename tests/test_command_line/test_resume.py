@@ -8,11 +8,16 @@ from mmengine.config import Config
 from mmmuse.command_line.checkpoint import check_before_loading
 from mmmuse.errors import InputError
 
+RESUMABLE = dict(
+    message_hub=dict(log_scalars={}, runtime_info={}, resumed_keys={}),
+    optimizer=dict(state={}, param_groups=[]),
+)
+
 
 def checkpoint(path: Path, step: int, resumable: bool = True) -> Path:
     content = dict(meta=dict(epoch=step, iter=step), state_dict=dict(weight=torch.ones(100)))
     if resumable:
-        content['optimizer'] = dict(state={})
+        content.update(RESUMABLE)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, path)
     return path
@@ -20,8 +25,9 @@ def checkpoint(path: Path, step: int, resumable: bool = True) -> Path:
 
 def chosen(work_dir: Path, **more) -> str | None:
     config = Config(dict(work_dir=str(work_dir), resume=True, load_from=None, **more))
-    check_before_loading(config, trust=False)
-    return config.load_from and Path(config.load_from).name
+    path = check_before_loading(config, trust=False)
+    assert config.load_from is None  # A dumped config is to choose again.
+    return path and Path(path).name
 
 
 @pytest.fixture
@@ -104,8 +110,42 @@ def test_weights_without_an_optimizer_are_not_resumed(work_dir, capsys):
 def test_a_run_with_damaged_checkpoints_alone_is_not_started_again(work_dir):
     for step in (9, 10):
         (work_dir / f'epoch_{step}.pth').write_bytes(b'PK')
-    with pytest.raises(InputError, match=r'can be resumed: .* is truncated .*; remove it to start'):
+    with pytest.raises(
+        InputError, match=r'can be resumed: .* is truncated .*; to start from the beg'
+    ):
         chosen(work_dir)
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        (dict(optimizer=None), 'its optimizer is a NoneType'),
+        (dict(meta=dict(epoch=-5, iter=3)), 'its epoch is -5'),
+        (dict(meta=dict(epoch=3, iter=float('nan'))), 'its iter is nan'),
+        (dict(meta={}), 'its epoch is None'),
+        (dict(message_hub={}), 'its message_hub has no log_scalars'),
+        (dict(meta=dict(epoch=10**9, iter=3)), 'the run ends at 20'),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_resumed_from_is_told_and_the_run_is_not_started_again(
+    work_dir, capsys, change, said
+):
+    path = work_dir / 'epoch_10.pth'
+    torch.save(torch.load(path) | change, path)
+    loop = dict(max_epochs=20)
+    assert chosen(work_dir, train_cfg=loop) == 'epoch_9.pth'
+    assert said in capsys.readouterr().err
+    (work_dir / 'epoch_9.pth').unlink()
+    with pytest.raises(InputError, match=f'no checkpoint in .* can be resumed: .*{said}'):
+        chosen(work_dir, train_cfg=loop)
+
+
+def test_other_files_in_the_work_dir_do_not_take_part(work_dir, capsys):
+    checkpoint(work_dir / 'teacher.pth', 99)
+    checkpoint(work_dir / 'epoch_11.a.pth', 99)
+    (work_dir / 'notes.pth').write_bytes(b'PK')
+    assert chosen(work_dir) == 'epoch_10.pth'
+    assert capsys.readouterr().err == ''
 
 
 def test_a_new_work_dir_starts_without_a_word(tmp_path, capsys):
@@ -120,7 +160,8 @@ def test_checkpoints_in_the_hooks_own_folder_and_of_its_own_name_are_found(tmp_p
 
 
 def test_a_former_file_format_is_read(tmp_path):
-    content = dict(meta=dict(epoch=1, iter=1), state_dict={}, optimizer={})
+    weights = dict(weight=torch.ones(2))
+    content = dict(meta=dict(epoch=1, iter=1), state_dict=weights, **RESUMABLE)
     tmp_path.joinpath('run').mkdir()
     torch.save(content, tmp_path / 'run' / 'epoch_1.pth', _use_new_zipfile_serialization=False)
     assert chosen(tmp_path / 'run') == 'epoch_1.pth'

@@ -127,5 +127,22 @@ def test_the_handlers_of_signals_are_restored_after_a_run(tmp_path):
 
 @pytest.mark.parametrize('signals', ['SIGTERM', ['SIGNONE'], [15]])
 def test_unknown_signals_are_refused(signals):
-    with pytest.raises(InputError, match='signals are names such as SIGTERM, got'):
+    with pytest.raises(InputError, match='signals is a list of one of SIGTERM, SIGINT'):
         PreemptionHook(signals=signals)
+
+
+def test_a_preempted_step_in_the_work_dir_keeps_the_best_and_the_rotation_of_another_folder(
+    tmp_path,
+):
+    changes = {'default_hooks.checkpoint.out_dir': str(tmp_path / 'out')}
+    hooks = [dict(type='mmmuse.PreemptionHook')]
+    start('self', tmp_path, tmp_path / 'straight', custom_hooks=hooks, **changes)
+    forget()
+    sent = [*hooks, Send(step=5)]
+    with pytest.raises(Stopped):
+        start('self', tmp_path, tmp_path / 'run', custom_hooks=sent, **changes)
+    forget()
+    assert (tmp_path / 'run' / 'preempted.pth').exists()
+    start('self', tmp_path, tmp_path / 'run', custom_hooks=hooks, **changes)
+    assert not (tmp_path / 'run' / 'preempted.pth').exists()
+    assert files(tmp_path / 'out' / 'run') == files(tmp_path / 'out' / 'straight')

@@ -134,3 +134,9 @@ def test_mmengines_hook_in_a_config_becomes_the_safe_one():
     hook.__class__ = SafeCheckpointHook
     assert (hook.interval, hook.save_best) == (2, ['accuracy/top1'])
     assert isinstance(hook, CheckpointHook)
+
+
+def test_two_checkpoint_hooks_are_refused(tmp_path):
+    second = dict(type='mmmuse.SafeCheckpointHook')
+    with pytest.raises(InputError, match=r'2 checkpoint hooks: change default_hooks\.checkpoint'):
+        start('self', tmp_path, tmp_path / 'run', custom_hooks=[second])

@@ -118,6 +118,11 @@ def test_resume_goes_on_at_the_next_epoch(tool, trained, tmp_path):
     epochs = [record['epoch'] for record in scalars(work_dir) if 'loss' in record]
     assert epochs == [1, 1, 1, 2, 2, 2, 3, 3, 3]
     assert (work_dir / 'epoch_3.pth').exists()
+    dumped = work_dir / Path(DISTILLED).name
+    assert Config.fromfile(dumped).load_from is None  # A later --resume is to choose again.
+    (best,) = work_dir.glob('best_*.pth')
+    tested = tool('test.py', dumped, best, '--work-dir', tmp_path / 'test')
+    assert tested.code == 0, tested.err
 
 
 def test_testing_the_distilled_and_the_plain_config_agree(tool, trained, tmp_path):
