@@ -144,6 +144,10 @@ def _resume_last(path: Path) -> None:
     (path.parent / 'last_checkpoint').write_text(str(path))
     config = Config(dict(load_from=None, resume=True, work_dir=str(path.parent)))
     check_before_loading(config, False)
+    # What is not a file is not opened: the newest checkpoint beside it is taken, and there is none.
+    assert not path.is_file()
+    assert (config.load_from, config.resume) == (None, False)
+    raise FileNotFoundError(path)
 
 
 def _pointer(path: Path) -> None:

@@ -18,7 +18,7 @@ class InvalidCocoError(ValueError):
 def check_structure(content: dict) -> None:
     """Check what COCO's own reader does not: ids, image sizes and file names.
 
-    Of two entries with one id it keeps the last, without a word.
+    Of two entries with one id it keeps the last and logs nothing.
 
     Args:
         content: Of the file, with ``images``, ``annotations`` and ``categories``.
