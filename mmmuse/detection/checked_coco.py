@@ -70,7 +70,8 @@ class CheckedCocoDataset(CocoDataset):
     infinite numbers, of an image or a category that the file lacks. One line of the log counts
     these, except what is marked as ignored or of a class that is not asked for, and boxes that
     reach beyond their image, which are kept (to the right and below by more than the one pixel
-    that some files add).
+    that some files add). :class:`ZeroCocoMetric` leaves those with NaN or infinite numbers, of an
+    image or a category that the file lacks out of the ground truth; mmdet's ``CocoMetric`` does not.
 
     Args:
         *args: Those of mmdet's ``CocoDataset``.

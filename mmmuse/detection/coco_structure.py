@@ -1,7 +1,7 @@
 """What the images, categories and boxes of a COCO file have to be."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 # A box is kept if its numbers are finite in float32, and so are their sums.
 _LARGEST = 1e38
@@ -59,6 +59,24 @@ def finite_box(annotation: dict) -> bool:
         and -_LARGEST < y < _LARGEST
         and -_LARGEST < width < _LARGEST
         and -_LARGEST < height < _LARGEST
+    )
+
+
+def is_usable(annotation: dict, images: Container, categories: Container) -> bool:
+    """Return whether an annotation can be ground truth: finite, and of a known image and category.
+
+    Args:
+        annotation: Of a file, with or without ``bbox``.
+        images: Ids of the file's images.
+        categories: Ids of its categories.
+
+    Raises:
+        InvalidCocoError: If its box is not four numbers.
+    """
+    return (
+        annotation['image_id'] in images
+        and annotation['category_id'] in categories
+        and ('bbox' not in annotation or finite_box(annotation))
     )
 
 
