@@ -3,16 +3,14 @@
 import re
 from collections.abc import Container, Iterable
 
+from .coco_errors import InvalidCocoError
+
 # A box is kept if its numbers are finite in float32, and so are their sums.
 _LARGEST = 1e38
 _LARGEST_SIDE = 2**31
 # An address, an absolute path (of Windows, too), or a path with the folder above.
 _OUTSIDE = re.compile(r'://|^[\\/]|^[A-Za-z]:|(^|[\\/])\.\.([\\/]|$)')
 _NUMBERS = {int, float}  # JSON's; not bool, which is an int for Python.
-
-
-class InvalidCocoError(ValueError):
-    """The content is not that of a COCO file; the message says what, without the file."""
 
 
 def check_structure(content: dict) -> None:

@@ -5,10 +5,10 @@ from mmdet.datasets.api_wrappers import COCO
 from mmdet.evaluation import CocoMetric
 from mmengine.logging import print_log
 
-from mmmuse.errors import InputError
 from mmmuse.registry import METRICS
 
-from .coco_structure import InvalidCocoError, is_usable
+from .coco_errors import explained_coco_file
+from .coco_structure import is_usable
 
 _FIGURES = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
@@ -26,14 +26,18 @@ class ZeroCocoMetric(CocoMetric):
         **options: Those of mmdet's ``CocoMetric``.
 
     Raises:
-        InputError: If a box in the annotation file is not four numbers.
+        InputError: If the annotation file cannot be read or is not a valid COCO file.
     """
 
     default_prefix = 'coco'
 
     def __init__(self, ann_file: str | None = None, **options: Any) -> None:
-        super().__init__(ann_file, **options)
-        if self._coco_api is not None:
+        super().__init__(None, **options)
+        if ann_file is None:
+            return
+        with explained_coco_file(ann_file):
+            # mmdet's constructor again, for the file alone: errors in the options are not the file's.
+            super().__init__(ann_file, **options)
             _leave_out_unusable(self._coco_api, ann_file)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
@@ -49,10 +53,7 @@ class ZeroCocoMetric(CocoMetric):
 
 def _leave_out_unusable(coco: COCO, path: str) -> None:
     annotations = coco.dataset.get('annotations', [])
-    try:
-        usable = [each for each in annotations if is_usable(each, coco.imgs, coco.cats)]
-    except InvalidCocoError as error:
-        raise InputError(f'{path} is not a valid COCO annotation file: {error}') from error
+    usable = [each for each in annotations if is_usable(each, coco.imgs, coco.cats)]
     if len(usable) == len(annotations):
         return
     print_log(
