@@ -16,6 +16,8 @@ import mmengine
 import pytest
 import torch
 import yaml
+from mmdet.datasets import CocoDataset
+from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.fileio.handlers import file_handlers
@@ -37,7 +39,7 @@ from mmmuse.command_line.explain import explanation
 from mmmuse.command_line.wrapping import load_plain_config
 from mmmuse.datasets import BatchedCIFAR100, LoadCheckedImage, PerSampleCIFAR100, TinyImageNet
 from mmmuse.datasets.load_checked_image import check_loaded_images
-from mmmuse.detection import CheckedCocoDataset
+from mmmuse.detection import CheckedCocoDataset, ZeroCocoMetric
 from mmmuse.distillers.teacher import build_teacher_network
 from mmmuse.distillers.teacher_cache import TeacherCache
 from mmmuse.export.classifier_target import ClassifierTarget, exit_target, peer_target
@@ -144,6 +146,10 @@ def _resume_last(path: Path) -> None:
     (path.parent / 'last_checkpoint').write_text(str(path))
     config = Config(dict(load_from=None, resume=True, work_dir=str(path.parent)))
     check_before_loading(config, False)
+    # What is not a file is not opened: the newest checkpoint beside it is taken, and there is none.
+    assert not path.is_file()
+    assert (config.load_from, config.resume) == (None, False)
+    raise FileNotFoundError(path)
 
 
 def _pointer(path: Path) -> None:
@@ -161,6 +167,10 @@ def _coco(path: Path) -> None:
     CheckedCocoDataset(
         ann_file=str(path), data_prefix=dict(img=''), metainfo=dict(classes=('cat',))
     )
+
+
+def _plain_coco(path: Path) -> None:
+    CocoDataset(ann_file=str(path), data_prefix=dict(img=''), metainfo=dict(classes=('cat',)))
 
 
 def _cifar(kind: type) -> Callable[[Path], None]:
@@ -267,6 +277,13 @@ READERS: dict[str, Reader] = {
         for name in ('wnids.txt', 'val_annotations.txt')
     },
     'COCO annotations': Reader(_coco, 'instances.json'),
+    "COCO annotations of mmdet's data set": Reader(_plain_coco, 'instances.json'),
+    "COCO annotations of mmdet's metric": Reader(
+        lambda path: CocoMetric(ann_file=str(path)), 'instances.json'
+    ),
+    'COCO annotations of our metric': Reader(
+        lambda path: ZeroCocoMetric(ann_file=str(path)), 'instances.json'
+    ),
     'boxes of COCO annotations': Reader(
         lambda path: read_boxes({str(path): None}, 640), 'instances.json'
     ),
@@ -288,6 +305,9 @@ def _plain(content: object) -> None:
     raise ValueError(content)
 
 
+# mmdet's own readers: none hangs or runs code, and a file that is not JSON has a traceback.
+MMDETS = ("COCO annotations of mmdet's data set", "COCO annotations of mmdet's metric")
+
 # What these readers accept, without effect: a config without keys is one.
 ACCEPTED = {
     ('a config', 'nothing'),
@@ -307,7 +327,7 @@ def test_a_file_is_refused_in_one_line_and_runs_nothing(name, kind, tmp_path):
         with pytest.raises(Exception) as error:  # noqa: PT011 - the next lines say which.
             reader.read(path)
         line = explanation(error.value)
-        if not name.startswith(('the record', 'the log', 'a list in YAML')):
+        if not name.startswith(('the record', 'the log', 'a list in YAML', *MMDETS)):
             assert line, repr(error.value)
             assert '\n' not in line
     assert not marker.exists()

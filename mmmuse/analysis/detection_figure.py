@@ -120,7 +120,8 @@ def class_names(config: Config, split: str, detector: BaseModel) -> list[str]:
     """
     dataset = {**deepcopy(_dataset_config(config, split)), 'lazy_init': True}
     shown = list(DATASETS.build(dataset).metainfo.get('classes') or ())
-    trained = list((detector.dataset_meta or {}).get('classes') or shown)
+    names = (detector.dataset_meta or {}).get('classes')
+    trained = shown if names is None or len(names) == 0 else list(names)
     if shown and trained != shown:
         raise InputError(
             f'the checkpoint was trained on the classes {", ".join(trained)} and the data set '

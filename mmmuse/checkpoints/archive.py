@@ -56,7 +56,7 @@ def check_archive(path: str | Path, limited: bool = True) -> None:
     total = sum(entry.file_size for entry in entries)
     if total > size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise InputError(
-            f'{path} is compressed, which PyTorch never does: {size} bytes are of a content of '
+            f'{path} is compressed, which PyTorch never does: its {size} bytes decompress to '
             f'{total}; save it again with torch.save'
         )
 

@@ -1,4 +1,4 @@
-"""Read a config file, with one-line errors for a file that is none.
+"""Read a config file, with one-line errors for a file that is not one.
 
 A Python config is a program, which runs when it is read. JSON and YAML files are data.
 """

@@ -1,8 +1,9 @@
 """Check the content of a checkpoint that has been read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,10 +19,12 @@ def without_programs(content: Any) -> Any:
 
     MMEngine runs this text: ``Runner.resume`` that of ``meta['config']``, its inferencers that of
     ``message_hub['runtime_info']['cfg']``, older tools that of ``meta['cfg']``. A run has its own
-    config and saves it again.
+    config and saves it again. A ``meta`` of None, as some libraries write it, becomes an empty dict.
     """
     if not isinstance(content, dict):
         return content
+    if 'meta' in content and content['meta'] is None:
+        content['meta'] = {}
     hub = content.get('message_hub')
     places = [content.get('meta'), hub.get('runtime_info') if isinstance(hub, dict) else None]
     for place in places:
@@ -44,8 +47,11 @@ def check_weights(content: Any, path: str) -> None:
     if not isinstance(content, dict):
         raise InputError(f'{path} is not a checkpoint: it contains a {type(content).__name__}')
     weights = content.get('state_dict', content)
-    if not isinstance(weights, dict) or not _are_tensors(weights):
-        raise InputError(f'{path} is not a checkpoint: it has no state_dict of tensors')
+    if other := _no_tensor(weights):
+        raise InputError(
+            f'{path} is not a checkpoint: it has no state_dict of tensors, {other}; save the weights '
+            'alone with torch.save(dict(state_dict=...))'
+        )
     if not weights:
         raise InputError(
             f'{path} has no weights, its state_dict is empty: it is of another network'
@@ -56,12 +62,12 @@ def check_weights(content: Any, path: str) -> None:
     for key, part in parts.items():
         if part is None:
             continue
-        if not isinstance(part, dict) or not _are_tensors(part):
-            raise InputError(f'{path} is not a checkpoint: its {key} is no dict of tensors')
+        if other := _no_tensor(part):
+            raise InputError(
+                f'{path} is not a checkpoint: its {key} does not hold tensors by name, {other}'
+            )
         for name, value in part.items():
-            if value.is_meta or value.layout != torch.strided:
-                kind = "without data (device 'meta')" if value.is_meta else str(value.layout)
-                raise InputError(f'{path}: the tensor {name} of its {key} is {kind}')
+            _check_data(value, f'{path}: the tensor {name} of its {key}')
             # Hooks exchange averaged weights and others.
             same = weights.get(name.removeprefix('module.').removeprefix('student.'), value)
             if kind_of(same) != kind_of(value):
@@ -69,21 +75,77 @@ def check_weights(content: Any, path: str) -> None:
                     f'{path}: {name} of its {key} is {kind_of(value)}, and {kind_of(same)} in its '
                     'state_dict'
                 )
-    meta = {} if weights is content else content.get('meta', {})
-    if not isinstance(meta, dict):
+    meta = None if weights is content else content.get('meta')
+    if not isinstance(meta, dict | None):
         kind = type(meta).__name__
         raise InputError(f'{path} is not a checkpoint: its meta is a {kind}, not a dict')
-    of_data = meta.get('dataset_meta') or {}
-    names = of_data.get('classes') or () if isinstance(of_data, dict) else None
-    if not isinstance(names, (str, list, tuple)) or not all(isinstance(n, str) for n in names):
+    of_data = (meta or {}).get('dataset_meta')
+    if of_data is not None and not _has_class_names(of_data):
         raise InputError(
             f'{path} is not a checkpoint: its meta.dataset_meta is {str(of_data)[:80]!r}, without '
             'a list of class names'
         )
 
 
-def _are_tensors(part: Mapping) -> bool:
-    return all(isinstance(name, str) and isinstance(value, Tensor) for name, value in part.items())
+def check_tensors(content: Any, path: str) -> None:
+    """Check that a file has tensors, and that these have data.
+
+    Unlike :func:`check_weights` it takes files of other libraries: ``{'model': ...}``, or with other
+    values beside the weights.
+
+    Args:
+        content: Of the file.
+        path: Of the file, for the message.
+
+    Raises:
+        InputError: If it has no tensor, or one is without data or sparse.
+    """
+    found = False
+    for name, value in _tensors(content):
+        found = True
+        _check_data(value, f'{path}: the tensor {name}')
+    if not found:
+        raise InputError(f'{path} has no weights: it contains no tensor')
+
+
+def _tensors(content: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors in dicts and lists, with their names."""
+    waiting, seen = [('', content)], set()
+    while waiting:  # No recursion, as the nesting is the file's.
+        name, value = waiting.pop()
+        if isinstance(value, Tensor):
+            yield name, value
+        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))  # A file can hold a list that contains itself.
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += [(f'{name}.{key}'.removeprefix('.'), each) for key, each in items]
+
+
+def _check_data(value: Tensor, what: str) -> None:
+    if value.is_meta or value.layout != torch.strided:
+        kind = "without data (device 'meta')" if value.is_meta else str(value.layout)
+        raise InputError(f'{what} is {kind}')
+
+
+def _no_tensor(part: Any) -> str:
+    """Return what in a dict of named tensors is something else; empty if nothing is."""
+    if not isinstance(part, dict):
+        return f'it is a {type(part).__name__}'
+    for name, value in part.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            return f'its entry {str(name)[:80]!r} is a {type(value).__name__}'
+    return ''
+
+
+def _has_class_names(of_data: Any) -> bool:
+    if not isinstance(of_data, dict):
+        return False
+    names = of_data.get('classes')
+    if isinstance(names, np.ndarray):
+        names = names.tolist()
+    if names is None or isinstance(names, str):
+        return True
+    return isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
 
 
 def check_resumable(content: dict, path: str) -> None:

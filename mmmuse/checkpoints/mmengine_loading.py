@@ -17,7 +17,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmmuse.errors import InputError
 
-from .content import check_weights
+from .content import check_tensors
 from .files import FLAG, FORCE, check_trust, load_file
 from .regular_file import NOT_FOUND, why_no_file
 
@@ -71,7 +71,7 @@ def _install(trust: bool, flag: str) -> None:
     def load(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
         if isinstance(file, (str, os.PathLike)):
             content = load_file(file, trust, flag, map_location=map_location)
-            check_weights(content, str(file))
+            check_tensors(content, str(file))
             return content
         with tempfile.NamedTemporaryFile(suffix='.pth') as copy:  # Of a storage service.
             copy.write(file.read())
@@ -98,7 +98,7 @@ def _install(trust: bool, flag: str) -> None:
 
 
 class _RegularFiles(LocalBackend):
-    """Reads files only, which have an end."""
+    """Reads regular files only: reading a FIFO or a device may never end."""
 
     def get(self, filepath: str | Path) -> bytes:
         _check_if_present(filepath)
@@ -107,6 +107,11 @@ class _RegularFiles(LocalBackend):
     def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
         _check_if_present(filepath)
         return super().get_text(filepath, encoding)
+
+    @contextmanager
+    def get_local_path(self, filepath: str | Path) -> Iterator[str | Path]:
+        _check_if_present(filepath)  # pycocotools, for one, opens the path itself.
+        yield filepath
 
 
 def _check_if_present(path: str | Path) -> None:

@@ -100,7 +100,7 @@ class _History(HistoryBuffer):
             or {logged.ndim, counts.ndim} != {1}
             or {logged.dtype.kind, counts.dtype.kind} - {*'iuf'}
         ):
-            raise UnpicklingError('a history has values that are no numbers')
+            raise UnpicklingError('a history has other values than numbers')
         self.__init__(logged, counts, length)
         self.__class__ = HistoryBuffer
 

@@ -6,6 +6,7 @@ from typing import Literal
 import cv2
 from mmpretrain.datasets import BaseDataset
 
+from mmmuse.checkpoints.regular_file import why_no_file
 from mmmuse.errors import InputError
 from mmmuse.registry import DATASETS
 
@@ -103,13 +104,16 @@ class TinyImageNet(BaseDataset):
         """
         try:
             return super().prepare_data(idx)
-        except (OSError, AssertionError, cv2.error) as error:
-            why = error.strerror if isinstance(error, OSError) else 'not an image'
-            unreadable = 'failed to load image' in str(error) or 'imdecode' in str(error)
-            if not unreadable and not isinstance(error, OSError):
-                raise
+        except (OSError, AssertionError, cv2.error, InputError) as error:
             path = self.get_data_info(idx)['img_path']
-            raise InputError(f'cannot read image {path}: {why or error}') from error
+            why = why_no_file(path)  # First: who refuses the file, and how, depends on the reader.
+            if why is None and isinstance(error, OSError):
+                why = error.strerror or str(error)
+            if why is None and ('failed to load image' in str(error) or 'imdecode' in str(error)):
+                why = 'not an image'
+            if why is None:
+                raise
+            raise InputError(f'cannot read image {path}: {why}') from error
 
 
 def _read(path: Path, root: Path) -> str:

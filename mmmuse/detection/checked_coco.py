@@ -7,11 +7,11 @@ from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 
-from mmmuse.checkpoints.regular_file import NOT_FOUND, why_no_file
 from mmmuse.errors import InputError
 from mmmuse.registry import DATASETS
 
-from .coco_structure import InvalidCocoError, check_structure, finite_box
+from .coco_errors import explained_coco_file, invalid_coco
+from .coco_structure import check_structure, finite_box
 
 BoxKind = Literal[
     'inside',
@@ -70,7 +70,8 @@ class CheckedCocoDataset(CocoDataset):
     infinite numbers, of an image or a category that the file lacks. One line of the log counts
     these, except what is marked as ignored or of a class that is not asked for, and boxes that
     reach beyond their image, which are kept (to the right and below by more than the one pixel
-    that some files add).
+    that some files add). :class:`ZeroCocoMetric` leaves those with NaN or infinite numbers, of an
+    image or a category that the file lacks out of the ground truth; mmdet's ``CocoMetric`` does not.
 
     Args:
         *args: Those of mmdet's ``CocoDataset``.
@@ -90,31 +91,14 @@ class CheckedCocoDataset(CocoDataset):
         try:
             super().full_init()
         except RecursionError as error:  # Segmentations that cannot be serialized.
-            raise self._invalid('it is nested too deeply') from error
+            raise invalid_coco(self.ann_file, 'it is nested too deeply') from error
 
     def load_data_list(self) -> list[dict]:
         """Load the annotations."""
         self.box_counts: Counter[BoxKind] = Counter()
         self.COCOAPI = partial(_CheckedFile, counts=self.box_counts)
-        why = None if '://' in self.ann_file else why_no_file(self.ann_file)
-        if why not in (None, NOT_FOUND):
-            raise InputError(f'cannot read annotation file {self.ann_file}: {why}')
-        try:
+        with explained_coco_file(self.ann_file):
             data_list = super().load_data_list()
-        except InputError:
-            raise
-        except FileNotFoundError as error:
-            raise InputError(f'annotation file not found: {self.ann_file}') from error
-        except OSError as error:
-            raise InputError(
-                f'cannot read annotation file {self.ann_file}: {error.strerror or error}'
-            ) from error
-        except RecursionError as error:
-            raise self._invalid('it is nested too deeply') from error
-        except InvalidCocoError as error:
-            raise self._invalid(str(error)) from error
-        except (ValueError, AssertionError, LookupError, TypeError, OverflowError) as error:
-            raise self._invalid(f'{type(error).__name__}: {error}') from error
         if not data_list:
             raise InputError(f'{self.ann_file} has no images')
         found = [
@@ -129,9 +113,6 @@ class CheckedCocoDataset(CocoDataset):
                 level=logging.WARNING,
             )
         return data_list
-
-    def _invalid(self, why: str) -> InputError:
-        return InputError(f'{self.ann_file} is not a valid COCO annotation file: {why}')
 
     def parse_data_info(self, raw_data_info: dict) -> dict | list[dict]:
         """Read the annotations of one image."""

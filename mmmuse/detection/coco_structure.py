@@ -1,7 +1,9 @@
 """What the images, categories and boxes of a COCO file have to be."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+
+from .coco_errors import InvalidCocoError
 
 # A box is kept if its numbers are finite in float32, and so are their sums.
 _LARGEST = 1e38
@@ -11,14 +13,10 @@ _OUTSIDE = re.compile(r'://|^[\\/]|^[A-Za-z]:|(^|[\\/])\.\.([\\/]|$)')
 _NUMBERS = {int, float}  # JSON's; not bool, which is an int for Python.
 
 
-class InvalidCocoError(ValueError):
-    """The content is not that of a COCO file; the message says what, without the file."""
-
-
 def check_structure(content: dict) -> None:
     """Check what COCO's own reader does not: ids, image sizes and file names.
 
-    Of two entries with one id it keeps the last, without a word.
+    Of two entries with one id it keeps the last and logs nothing.
 
     Args:
         content: Of the file, with ``images``, ``annotations`` and ``categories``.
@@ -59,6 +57,24 @@ def finite_box(annotation: dict) -> bool:
         and -_LARGEST < y < _LARGEST
         and -_LARGEST < width < _LARGEST
         and -_LARGEST < height < _LARGEST
+    )
+
+
+def is_usable(annotation: dict, images: Container, categories: Container) -> bool:
+    """Return whether an annotation can be ground truth: finite, and of a known image and category.
+
+    Args:
+        annotation: Of a file, with or without ``bbox``.
+        images: Ids of the file's images.
+        categories: Ids of its categories.
+
+    Raises:
+        InvalidCocoError: If its box is not four numbers.
+    """
+    return (
+        annotation['image_id'] in images
+        and annotation['category_id'] in categories
+        and ('bbox' not in annotation or finite_box(annotation))
     )
 
 

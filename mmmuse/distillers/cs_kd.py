@@ -2,7 +2,7 @@ from torch import Tensor, nn
 
 from mmmuse.arguments import NonNegativeFloat, PositiveFloat
 from mmmuse.errors import InputError
-from mmmuse.losses import class_labels, refuse_mixed_labels
+from mmmuse.losses import refuse_mixed_labels, single_labels
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, Step
 
@@ -74,7 +74,7 @@ class CSKDDistiller(LogitsDistiller):
         refuse_mixed_labels(data_samples, 'CSKDDistiller')
         if self._pairs_seen:  # Looking at labels on a GPU waits for it: once is enough.
             return
-        labels = class_labels(data_samples, 'CSKDDistiller')
+        labels = single_labels(data_samples, 'CSKDDistiller')
         if (labels[::2] != labels[1::2]).any():
             raise InputError(
                 'CSKDDistiller needs pairs of one class, got pairs of two: set '

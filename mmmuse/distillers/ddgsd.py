@@ -3,7 +3,7 @@ from torch import Tensor, nn
 from mmmuse.arguments import NonNegativeFloat, PositiveFloat
 from mmmuse.errors import InputError
 from mmmuse.functional import linear_mmd_loss, symmetric_kl
-from mmmuse.losses import class_labels, refuse_mixed_labels
+from mmmuse.losses import refuse_mixed_labels, single_labels
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures
 
@@ -77,7 +77,7 @@ class DDGSDDistiller(LogitsDistiller):
         if not odd and self._views_seen:  # Looking at labels on a GPU waits for it.
             return
         if not odd:
-            labels = class_labels(data_samples, 'DDGSDDistiller')
+            labels = single_labels(data_samples, 'DDGSDDistiller')
         if odd or (labels[:half] != labels[half:]).any():
             raise InputError(
                 'DDGSDDistiller needs two views of each image, the second ones after the first: '

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mmmuse.arguments import ImageShape, PositiveInt
 from mmmuse.errors import InputError
-from mmmuse.losses import build_edge
+from mmmuse.losses import DistillLoss, build_edge
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import Step
 
@@ -123,6 +123,11 @@ class OfflineDistiller(SelfDistiller):
                 f'{error} (teacher_cache holds only logits and the last pooled feature)'
             ) from error
         self.losses.to(next(student.parameters()))
+
+    @property
+    def distill_losses(self) -> list[DistillLoss]:
+        """All losses between two features."""
+        return [*super().distill_losses, *self.losses]
 
     @property
     def min_batch_size(self) -> int:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmmuse.arguments import NonNegativeFloat
 from mmmuse.errors import InputError
-from mmmuse.losses import Edge, add_terms, build_edge, refuse_mixed_labels
+from mmmuse.losses import Edge, add_terms, build_edge, refuse_mixed_images, refuse_mixed_labels
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, Step
 from mmmuse.tapping.taps import TappedNetwork
@@ -181,10 +181,12 @@ class OnlineDistiller(BaseDistiller):
             data_samples: As many.
 
         Raises:
-            InputError: If the batch is too small, not one view for each peer, or views are
-                mixed (Mixup, CutMix).
+            InputError: If the batch is too small, not one view for each peer, or mixed (Mixup,
+                CutMix) where peers have views of their own or a loss reads labels.
         """
         batches, networks = self._batches(inputs, data_samples), self.networks
+        if not self.own_views:  # Else no mixed image has come so far.
+            refuse_mixed_images(self._losses, data_samples)
         terms: dict[str, Tensor] = {}
         features: dict[str, DistillFeatures] = {}
         own: dict[str, dict] = {}

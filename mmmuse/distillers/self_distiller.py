@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from mmmuse.arguments import ImageShape
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
-from mmmuse.losses import add_terms
+from mmmuse.losses import DistillLoss, add_terms, refuse_mixed_images
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, Step
 from mmmuse.tapping.inferred import without_inferred
@@ -170,7 +170,8 @@ class SelfDistiller(BaseDistiller):
         """Refuse a batch that the losses cannot be computed of.
 
         Raises:
-            InputError: If it is smaller than a loss needs.
+            InputError: If it is smaller than a loss needs, or has mixed images (Mixup, CutMix)
+                and a loss reads labels.
         """
         if len(data_samples) < self.min_batch_size:
             raise InputError(
@@ -178,6 +179,7 @@ class SelfDistiller(BaseDistiller):
                 f'{len(data_samples)}; if a last batch is left over, set drop_last=True of '
                 'train_dataloader or of its batch_sampler'
             )
+        refuse_mixed_images(self.distill_losses, data_samples)
 
     def step_losses(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Return the losses of N images that have been checked."""
@@ -221,6 +223,11 @@ class SelfDistiller(BaseDistiller):
             added.update(gradient_ratio(features, losses, added))
         add_terms(losses, added)
         return losses
+
+    @property
+    def distill_losses(self) -> list[DistillLoss]:
+        """All losses between two features."""
+        return [] if self.head is None else list(self.head.discrepancies)
 
     @property
     def min_batch_size(self) -> int:

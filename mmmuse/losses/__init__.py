@@ -2,8 +2,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from .build import build_edge, build_loss
-from .class_labels import class_labels, refuse_mixed_labels
-from .distill_loss import DistillLoss, Edge, FeatureLoss, add_terms
+from .class_labels import class_labels, refuse_mixed_labels, single_labels
+from .distill_loss import DistillLoss, Edge, FeatureLoss, add_terms, refuse_mixed_images
 from .muse_loss import INFORMATION_TERM
 
 __all__ = [
@@ -15,7 +15,9 @@ __all__ = [
     'build_edge',
     'build_loss',
     'class_labels',
+    'refuse_mixed_images',
     'refuse_mixed_labels',
+    'single_labels',
 ]
 
 # A new loss is one file: its class is registered, and offered here, by being in this folder.

@@ -19,10 +19,24 @@ def class_labels(data_samples: Sequence, reader: str) -> Tensor:
         InputError: If a sample has no label or several, or mixed ones; see
             :func:`refuse_mixed_labels`.
     """
+    labels = single_labels(data_samples, reader)
+    refuse_mixed_labels(data_samples, reader)
+    return labels
+
+
+def single_labels(data_samples: Sequence, reader: str) -> Tensor:
+    """Return the class labels of N data samples that are known not to be mixed, ``(N, )``.
+
+    Args:
+        data_samples: mmpretrain's, with ``gt_label``.
+        reader: What asks, for the message.
+
+    Raises:
+        InputError: If a sample has no label or several.
+    """
     labels = [data_sample.get('gt_label') for data_sample in data_samples]
     if any(label is None or label.numel() != 1 for label in labels):
         raise InputError(f'{reader} needs one class label (gt_label) for each image')
-    refuse_mixed_labels(data_samples, reader)
     return torch.cat([label.reshape(1) for label in labels])
 
 
@@ -38,7 +52,8 @@ def refuse_mixed_labels(data_samples: Sequence, reader: str) -> None:
     Raises:
         InputError: If the scores of an image are not 1 for its label and 0 for all other classes.
     """
-    # Looking at scores on a GPU waits for it; without one-hot labels there are none.
+    # Looking at scores on a GPU waits for it, once a batch. Only mmpretrain's preprocessor with
+    # batch_augments or to_onehot writes them.
     scored = [sample for sample in data_samples if 'gt_score' in sample]
     if not scored:
         return

@@ -1,5 +1,5 @@
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
 
 from mmengine.model import ModuleList
@@ -175,13 +175,10 @@ class Edge(ModuleList):
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Return the terms of all losses by name.
 
-        Raises:
-            InputError: If a loss reads labels, and an augmentation has mixed the images.
+        See :func:`refuse_mixed_images` for the batch.
         """
         terms: dict[str, Tensor] = {}
         for loss in self:
-            if 'labels' in loss.reads:
-                refuse_mixed_labels(step.data_samples, loss.name)
             add_terms(terms, loss(step))
         return terms
 
@@ -194,6 +191,19 @@ class Edge(ModuleList):
     def reads_exits(self) -> bool:
         """Whether a loss reads the neck's maps."""
         return any('exits' in loss.reads for loss in self)
+
+
+def refuse_mixed_images(losses: Iterable[DistillLoss], data_samples: Sequence) -> None:
+    """Refuse a batch that an augmentation has mixed if a loss reads labels.
+
+    A distiller asks once for all its losses, before the step.
+
+    Raises:
+        InputError: As :func:`mmmuse.losses.refuse_mixed_labels`.
+    """
+    readers = dict.fromkeys(loss.name for loss in losses if 'labels' in loss.reads)
+    if readers:
+        refuse_mixed_labels(data_samples, ' and '.join(readers))
 
 
 def add_terms(terms: dict[str, Tensor], more: dict[str, Tensor]) -> None:

@@ -5,7 +5,7 @@ from mmmuse.functional import dkd_loss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .class_labels import class_labels
+from .class_labels import single_labels
 from .distill_loss import DistillLoss
 
 
@@ -31,7 +31,7 @@ class DKDLoss(DistillLoss):
 
     Raises:
         InputError: If the temperature or the warm-up is out of its range, or an image has
-            not one label: several, or those of Mixup or CutMix.
+            several labels. A distiller refuses images of Mixup or CutMix.
 
     Source: "Decoupled Knowledge Distillation" (Zhao et al., CVPR 2022).
     """
@@ -59,7 +59,7 @@ class DKDLoss(DistillLoss):
         loss = dkd_loss(
             step.learner.logits,
             step.source.logits,
-            class_labels(step.data_samples, 'DKDLoss'),
+            single_labels(step.data_samples, 'DKDLoss'),
             self.temperature,
             self.target_weight,
             self.other_weight,

@@ -76,7 +76,7 @@ class MUSELoss(FeatureLoss):
         ``si_loss_i`` (the estimators' losses, detached, without weights, i from 1).
 
     Raises:
-        InputError: On an unknown ``combine``, an ``estimator`` that is none, critics for other
+        InputError: On an unknown ``combine``, an ``estimator`` of another kind, critics for other
             channels, a weight or ``warmup`` out of its range, or a batch of one image.
 
     Source: MUSE (Gong et al., BMVC 2021), section 3.2. That SI's global side is

@@ -53,6 +53,29 @@ def test_what_mmengine_saves_comes_back(tmp_path, is_zip):
 
 
 @pytest.mark.parametrize(
+    'classes', [None, ('a', 'b'), ['a', 'b'], np.array(['a', 'b']), np.array([]), 'a']
+)
+def test_class_names_are_a_list_or_an_array_or_none(tmp_path, classes):
+    content = dict(state_dict={'w': torch.ones(2)}, meta=dict(dataset_meta=dict(classes=classes)))
+    found = read_checkpoint(saved(tmp_path / 'a.pth', content))['meta']['dataset_meta']['classes']
+    assert (None if found is None else list(found)) == (None if classes is None else list(classes))
+
+
+@pytest.mark.parametrize('classes', [[1, 2], np.array([1, 2]), np.array([['a']]), 3, {'a': 1}])
+def test_other_class_names_are_refused(tmp_path, classes):
+    content = dict(state_dict={'w': torch.ones(2)}, meta=dict(dataset_meta=dict(classes=classes)))
+    with pytest.raises(InputError, match='without a list of class names'):
+        read_checkpoint(saved(tmp_path / 'a.pth', content))
+
+
+@pytest.mark.parametrize('of_data', ['a', ['a'], np.array(['a', 'b'])])
+def test_what_is_known_of_the_data_is_a_dict(tmp_path, of_data):
+    content = dict(state_dict={'w': torch.ones(2)}, meta=dict(dataset_meta=of_data))
+    with pytest.raises(InputError, match='without a list of class names'):
+        read_checkpoint(saved(tmp_path / 'a.pth', content))
+
+
+@pytest.mark.parametrize(
     'array',
     [
         np.arange(6, dtype=dtype).reshape(2, 3, order=order)

@@ -7,12 +7,13 @@ from pathlib import Path
 import mmengine
 import pytest
 import torch
-from mmengine.fileio import LocalBackend, register_backend
+from mmengine.config import ConfigDict
+from mmengine.fileio import LocalBackend, get_local_path, register_backend
 from mmengine.fileio.handlers import file_handlers
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from mmmuse.checkpoints.files import read_file
+from mmmuse.checkpoints.files import read_checkpoint, read_file
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files, safe_loading
 from mmmuse.errors import InputError
 
@@ -129,6 +130,100 @@ def test_results_are_still_written_as_pickles(tmp_path):
     refuse_code_in_files()
     mmengine.dump([1, 2], str(tmp_path / 'a.pkl'))
     assert (tmp_path / 'a.pkl').stat().st_size > 0
+
+
+LAYOUTS = {
+    'of another library': {'model': {'w': torch.ones(2)}, 'optimizer': None, 'epoch': 3},
+    'with a state of its own': {
+        'state_dict': {'w': torch.ones(2), 'norm._extra_state': dict(scale=2)},
+        'meta': dict(epoch=3),
+    },
+    'of names to tensors': {'w': torch.ones(2)},
+}
+
+
+@pytest.mark.parametrize('name', LAYOUTS)
+def test_weights_in_the_layout_of_another_library_are_read_by_mmengine(tmp_path, name):
+    refuse_code_in_files()
+    torch.save(LAYOUTS[name], tmp_path / 'a.pth')
+    found = CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'), map_location='cpu')
+    expected = LAYOUTS[name]
+    assert found.keys() == expected.keys()
+    for part in ('model', 'state_dict'):
+        if part in expected:
+            assert found[part].keys() == expected[part].keys()
+            assert torch.equal(found[part]['w'], torch.ones(2))
+
+
+def test_a_network_of_mmdet_starts_from_weights_that_were_published_for_it(tmp_path):
+    """Its PVT reads the file itself, and takes {'model': ...} as well."""
+    options = dict(
+        embed_dims=8, num_stages=1, num_layers=[1], num_heads=[1], patch_sizes=[4], strides=[4],
+        paddings=[0], sr_ratios=[8], out_indices=(0,), mlp_ratios=[2], pretrain_img_size=32,
+    )  # fmt: skip
+    mmdet_backbones = pytest.importorskip('mmdet.models.backbones')
+    refuse_code_in_files()
+    trained = mmdet_backbones.PyramidVisionTransformer(**options)
+    torch.save(dict(model=trained.state_dict()), tmp_path / 'a.pth')
+    started = mmdet_backbones.PyramidVisionTransformer(
+        **options, init_cfg=ConfigDict(type='Pretrained', checkpoint=str(tmp_path / 'a.pth'))
+    )
+    started.init_weights()
+    for name, value in trained.state_dict().items():
+        assert torch.equal(started.state_dict()[name], value), name
+
+
+def test_a_meta_of_none_is_an_empty_one(tmp_path):
+    refuse_code_in_files()
+    torch.save({**GOOD, 'meta': None}, tmp_path / 'a.pth')
+    assert CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'))['meta'] == {}
+    assert read_checkpoint(str(tmp_path / 'a.pth'))['meta'] == {}
+
+
+@pytest.mark.parametrize(
+    ('content', 'why', 'trust'),
+    [
+        ({'model': {'w': torch.ones(2, device='meta')}}, "without data (device 'meta')", False),
+        ({'model': {'w': torch.ones(2, device='meta')}}, 'model.w is without data', True),
+        ({'model': [torch.ones(2).to_sparse()]}, 'model.0 is torch.sparse_coo', True),
+        ({'model': {'w': 1}}, 'it contains no tensor', False),
+    ],
+)
+def test_weights_without_data_are_refused_in_any_layout(content, why, trust, tmp_path):
+    refuse_code_in_files(trust)
+    torch.save(content, tmp_path / 'a.pth')
+    with pytest.raises(InputError) as error:
+        CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'))
+    assert str(error.value).startswith(str(tmp_path / 'a.pth'))
+    assert why in str(error.value)
+
+
+def test_a_file_that_contains_itself_is_read(tmp_path):
+    refuse_code_in_files()
+    content = dict(state_dict={'w': torch.ones(2)})
+    content['itself'] = content
+    torch.save(content, tmp_path / 'a.pth')
+    found = CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'))
+    assert found['itself'] is found
+
+
+@pytest.mark.parametrize('kind', ['a FIFO', 'a device', 'a folder'])
+def test_a_path_that_is_no_file_is_not_handed_to_a_reader(kind, tmp_path):
+    refuse_code_in_files()
+    path = tmp_path / 'instances.json'
+    write_crafted(kind, path, tmp_path / 'marker')
+    with (
+        pytest.raises(InputError, match=f'cannot read {path}: it is a'),
+        get_local_path(str(path)),
+    ):
+        pass
+
+
+def test_a_path_of_a_file_is_handed_on(tmp_path):
+    refuse_code_in_files()
+    (tmp_path / 'a.json').touch()
+    with get_local_path(str(tmp_path / 'a.json')) as path:
+        assert path == str(tmp_path / 'a.json')
 
 
 @pytest.mark.parametrize('trust', ['no', 1, None])

@@ -120,7 +120,7 @@ def test_a_config_sets_the_limit(tmp_path, max_pixels, accepted):
 
 @pytest.mark.parametrize('max_pixels', [0, -1, 1e8, '100', True])
 def test_a_limit_is_a_whole_number(max_pixels):
-    with pytest.raises(InputError, match='max_pixels is a whole number from 1, got'):
+    with pytest.raises(InputError, match='max_pixels is an integer of at least 1, got'):
         LoadCheckedImage(max_pixels=max_pixels)
 
 

@@ -186,8 +186,8 @@ def replaced_by_a_folder(path: Path) -> None:
         (lambda path: path.write_bytes(path.read_bytes()[:-2]), 'not an image'),
         (lambda path: path.write_text('<html>404</html>'), 'not an image'),
         (looped, 'Too many levels of symbolic links'),
-        (replaced_by_a_folder, 'Is a directory'),
-        (Path.unlink, 'No such file or directory'),
+        (replaced_by_a_folder, 'it is a folder'),
+        (Path.unlink, 'file not found'),
     ],
     ids=['empty', 'truncated', 'without its end', 'text', 'looped', 'folder', 'removed'],
 )

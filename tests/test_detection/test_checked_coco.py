@@ -363,5 +363,5 @@ def test_an_annotation_file_that_cannot_be_read_is_named(tmp_path):
     loop.symlink_to(loop)
     with pytest.raises(InputError, match=f'cannot read annotation file {loop}: '):
         data_set(str(loop))
-    with pytest.raises(InputError, match=f'cannot read annotation file {tmp_path}: Is a dir'):
+    with pytest.raises(InputError, match=f'cannot read annotation file {tmp_path}: it is a folder'):
         data_set(str(tmp_path))

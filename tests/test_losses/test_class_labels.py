@@ -1,5 +1,7 @@
 """What reads one class for each image refuses images that Mixup or CutMix has mixed."""
 
+import sys
+
 import pytest
 import torch
 from mmpretrain.models.utils import ClsDataPreprocessor
@@ -114,6 +116,28 @@ def test_rivals_that_pair_images_refuse_mixed_ones_in_any_batch(name, labels):
     distiller(*with_scores(labels), mode='loss')
     with pytest.raises(InputError, match='needs images of one class'):
         distiller(*mixed(labels), mode='loss')
+
+
+@pytest.mark.parametrize(
+    ('build', 'labels'),
+    [
+        (lambda: transfer.offline(dict(type='mmmuse.DKDLoss'), transfer.CRD), [0, 1, 2, 3]),
+        (lambda: transfer.online(dict(type='mmmuse.DKDLoss'), transfer.CRD), [0, 1, 2, 3]),
+        (lambda: transfer.offline(dict(type='mmmuse.KDLoss')), None),
+        (lambda: rival('cs_kd'), [0, 0, 3, 3]),
+        (lambda: rival('ddgsd'), [0, 3, 0, 3]),
+    ],
+    ids=['offline', 'online', 'no labels', 'cs_kd', 'ddgsd'],
+)
+def test_a_batch_is_looked_at_once_if_labels_are_read(build, labels, monkeypatch):
+    distiller, looks = build(), []
+    module = sys.modules['mmmuse.losses.class_labels']
+    one_hot = module._one_hot
+    monkeypatch.setattr(module, '_one_hot', lambda count: looks.append(count) or one_hot(count))
+    batch = mixed() if labels is None else with_scores(labels)
+    for _ in range(2):
+        distiller(*batch, mode='loss')
+    assert len(looks) == (0 if labels is None else 2)
 
 
 def test_peers_with_views_of_their_own_refuse_mixed_ones():

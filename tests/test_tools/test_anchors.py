@@ -44,7 +44,8 @@ def write_config(folder, generator=None, dataset=None, student=False):
         model = dict(type='mmmuse.OfflineDistiller', student=model)
     dataset = dataset or dict(type='CocoDataset', data_root=str(folder), ann_file='boxes.json')
     path = folder / 'config.py'
-    path.write_text(f'model = {model!r}\ntrain_dataloader = dict(dataset={dataset!r})\n')
+    loader = dict(sampler=dict(type='DefaultSampler'), dataset=dataset)
+    path.write_text(f'model = {model!r}\ntrain_dataloader = {loader!r}\n')
     return path
 
 

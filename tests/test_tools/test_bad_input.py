@@ -68,7 +68,9 @@ def trained(tmp_path_factory) -> Path:
     (["model.head.discrepancy.type=mmmuse.Wasserstein"],
      "unknown loss within one network 'mmmuse.Wasserstein'; available: mmmuse.AdversarialLoss, "
      "mmmuse.AttentionTransferLoss, mmmuse.FitNetLoss, mmmuse.HintLoss"),
-    (["model.head.discrepancy.type=mmmuse.KDLoss"], "unknown loss within one network 'mmmuse.KDLoss'"),
+    (["model.head.discrepancy.type=mmmuse.KDLoss"],
+     'KDLoss compares two networks; within one network choose another loss: '
+     'mmmuse.AdversarialLoss, '),
     (["model.taps.depth=4"], 'taps: unknown keys depth'),
     (["model.head=mi_si"], "unknown variant 'mi_si'; available: mi_x_si, mi_plus_si, byot, ce, "),
 ])  # yapf: disable

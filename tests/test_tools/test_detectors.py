@@ -401,7 +401,10 @@ def test_batches_of_mmdets_own_configs_are_left_to_mmengine():
 
 def test_batches_of_a_classifier_are_stacked_all_the_same(tmp_path):
     path = tmp_path / 'classifier.py'
-    path.write_text("default_scope = 'mmpretrain'\ntrain_dataloader = dict(batch_size=2)\n")
+    loader = dict(
+        batch_size=2, sampler=dict(type='DefaultSampler'), dataset=dict(type='mmmuse.BatchedDigits')
+    )
+    path.write_text(f"default_scope = 'mmpretrain'\ntrain_dataloader = {loader!r}\n")
     loader = with_shared_flags(path).train_dataloader
     assert loader.collate_fn == dict(type='default_collate')
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import runpy
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -27,7 +26,7 @@ from mmmuse.export.data import NormalizedTestSet
 from mmmuse.export.trained import load_trained_detector
 from mmmuse.registry import MODELS
 
-from .conftest import ROOT, _forget_runs
+from .conftest import run_command
 from .test_show_detections import CLASSES, write_config
 
 TOOL = 'export_detector.py'
@@ -160,11 +159,8 @@ def exit1(squares, tmp_path_factory) -> Export:
     pytest.importorskip('onnxruntime')
     out = tmp_path_factory.mktemp('out') / 'exit1'
     args = [*files(squares, 'distilled'), '--exit', 1, '--nms', '--evaluate', '--out', out]
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
-        patch.chdir(ROOT)
-        patch.setattr(sys, 'argv', [TOOL, *map(str, args)])
-        runpy.run_path(str(ROOT / 'tools' / TOOL), run_name='__main__')
-    _forget_runs()
+    with redirect_stdout(StringIO()) as printed:
+        assert run_command(TOOL, *args) == 0
     return Export(out, printed.getvalue())
 
 
