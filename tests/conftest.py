@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import settings
 from mmengine.logging import MessageHub
-from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 
 from mmmuse.distillers import SelfDistiller
@@ -26,8 +26,10 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _seed_and_scope():
     torch.manual_seed(0)
-    if DefaultScope.get_current_instance() is None:
-        init_default_scope('mmpretrain')
+    # A runner that an earlier test built may have left another one.
+    scope = DefaultScope.get_current_instance()
+    if scope is None or scope.scope_name != 'mmpretrain':
+        DefaultScope.get_instance(f'test_{uuid4().hex}', scope_name='mmpretrain')
 
 
 @pytest.fixture

@@ -143,12 +143,16 @@ def _resume(path: Path) -> None:
 
 
 def _resume_last(path: Path) -> None:
-    (path.parent / 'last_checkpoint').write_text(str(path))
-    config = Config(dict(load_from=None, resume=True, work_dir=str(path.parent)))
-    check_before_loading(config, False)
+    work_dir = path.parent / 'run'
+    work_dir.mkdir()
+    checkpoint = work_dir / 'epoch_1.pth'
+    checkpoint.symlink_to(path)
+    (work_dir / 'last_checkpoint').write_text(str(checkpoint))
+    config = Config(dict(load_from=None, resume=True, work_dir=str(work_dir)))
+    chosen = check_before_loading(config, False)
     # What is not a file is not opened: the newest checkpoint beside it is taken, and there is none.
     assert not path.is_file()
-    assert (config.load_from, config.resume) == (None, False)
+    assert (chosen, config.resume) == (None, False)
     raise FileNotFoundError(path)
 
 

@@ -56,7 +56,7 @@ def test_bad_flags_are_refused_before_anything_is_trained(tool, only_error, opti
         ),
         (
             ['type=mmmuse.DonskerVaradhan', 'momentum=2'],
-            'momentum is None, or above 0 and at most 1, got 2',
+            'estimator.momentum is None or a number above 0 and at most 1, got 2',
         ),
         (
             ['type=mmmuse.InfoNCE', 'momentum=0.1'],
