@@ -26,9 +26,9 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _seed_and_scope():
     torch.manual_seed(0)
-    # A runner that an earlier test built may have left another one.
+    # An earlier test may have left MMEngine's own; fixtures of modules set mmdet's.
     scope = DefaultScope.get_current_instance()
-    if scope is None or scope.scope_name != 'mmpretrain':
+    if scope is None or scope.scope_name not in ('mmpretrain', 'mmdet'):
         DefaultScope.get_instance(f'test_{uuid4().hex}', scope_name='mmpretrain')
 
 
