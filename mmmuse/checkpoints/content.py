@@ -198,6 +198,26 @@ def check_resumable(content: dict, path: str) -> None:
             )
 
 
+def check_not_after_end(content: dict, key: str, end: int, path: str) -> None:
+    """Check that a checkpoint to resume from is not from after the end of the training.
+
+    Args:
+        content: Of the file, after :func:`check_resumable`.
+        key: ``'epoch'`` or ``'iter'``, what the training counts.
+        end: The last one of the training.
+        path: Of the file, for the message.
+
+    Raises:
+        InputError: If it is.
+    """
+    done = content['meta'][key]
+    if done > end:
+        raise InputError(
+            f'{path} is of {key} {done}, and the run ends at {end}: raise '
+            f'train_cfg.max_{key}s, or resume from an earlier checkpoint'
+        )
+
+
 def _optimizers(saved: dict) -> dict[str, Any]:
     """Return the state dicts of one optimizer, or of several by their names."""
     if 'param_groups' in saved or not saved:

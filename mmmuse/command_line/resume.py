@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmmuse.checkpoints.content import check_resumable
+from mmmuse.checkpoints.content import check_not_after_end, check_resumable
 from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.checkpoints.regular_file import why_no_file
 from mmmuse.errors import InputError
@@ -118,25 +118,13 @@ def _peek(path: Path, config: Config, trust: bool) -> _Candidate:
     try:
         content = _read_parts(path, trust)
         check_resumable(content, str(path))
-        _check_end(content['meta'], config.get('train_cfg') or {}, path)
+        loop = config.get('train_cfg') or {}
+        for key in ('epoch', 'iter'):
+            if isinstance(end := loop.get(f'max_{key}s'), int):
+                check_not_after_end(content, key, end, str(path))
     except InputError as error:
         return _Candidate(path, -1, str(error))
     return _Candidate(path, content['meta']['iter'])
-
-
-def _check_end(meta: dict, loop: dict, path: Path) -> None:
-    """Check that a checkpoint is not from after the end of the training.
-
-    Raises:
-        InputError: If it is.
-    """
-    for key in ('epoch', 'iter'):
-        end = loop.get(f'max_{key}s')
-        if isinstance(end, int) and meta[key] > end:
-            raise InputError(
-                f'{path} is of {key} {meta[key]}, and the run ends at {end}: raise '
-                f'train_cfg.max_{key}s, or resume from an earlier checkpoint'
-            )
 
 
 def _read_parts(path: Path, trust: bool) -> dict[str, Any]:

@@ -4,7 +4,12 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop
 
-from mmmuse.checkpoints.content import check_resumable, check_weights, without_programs
+from mmmuse.checkpoints.content import (
+    check_not_after_end,
+    check_resumable,
+    check_weights,
+    without_programs,
+)
 from mmmuse.checkpoints.state_dicts import kind_of
 from mmmuse.errors import InputError
 from mmmuse.registry import HOOKS
@@ -75,13 +80,8 @@ def check_loaded(runner, checkpoint: dict) -> None:
     loop = runner._train_loop
     if isinstance(loop, BaseLoop):
         by_epoch = isinstance(loop, EpochBasedTrainLoop)
-        key = 'epoch' if by_epoch else 'iter'
-        done, end = checkpoint['meta'][key], loop.max_epochs if by_epoch else loop.max_iters
-        if done > end:
-            raise InputError(
-                f'{_FILE} is of {key} {done}, and the run ends at {end}: raise '
-                f'train_cfg.max_{key}s, or resume from an earlier checkpoint'
-            )
+        key, end = ('epoch', loop.max_epochs) if by_epoch else ('iter', loop.max_iters)
+        check_not_after_end(checkpoint, key, end, _FILE)
 
 
 def check_optimizer(runner, checkpoint: dict) -> None:
