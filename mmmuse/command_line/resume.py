@@ -56,7 +56,6 @@ def choose_checkpoint(config: Config, trust: bool) -> str | None:
     unusable = [file for file in found if file.progress < 0]
     for file in (file for file in found if file.progress >= 0):
         try:
-            read_checkpoint(str(file.path), trust)
             _check_sums(file.path)
         except InputError as error:
             unusable.append(_Candidate(file.path, -1, str(error)))
