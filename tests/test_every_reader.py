@@ -475,11 +475,13 @@ def test_a_reader_that_is_not_in_the_table_is_found():
     assert visitor.found == {'A.f'}
 
 
-def test_every_tool_makes_mmengine_read_safely():
-    for path in ROOT.glob('tools/**/*.py'):
+def test_every_command_makes_mmengine_read_safely():
+    commands = ROOT / 'mmmuse' / 'commands'
+    for path in [*commands.glob('*.py'), *ROOT.glob('tools/**/*.py')]:
         text = path.read_text()
         if 'with explained(' in text:
             first = re.search(r'with explained\([^\n]*:\n\s*(\S[^\n]*)', text)[1]
-            trusted = '--trust-checkpoint' in text or 'add_shared_flags' in text
+            flags = commands / 'parsers' / path.name if path.parent == commands else path
+            trusted = re.search('--trust-checkpoint|add_run_flags', flags.read_text())
             flag = 'args.trust_checkpoint' if trusted else ''
             assert first == f'refuse_code_in_files({flag})', path

@@ -1,7 +1,6 @@
-"""Export a detector; the same command as ``export.py``: ``export_detector.py CONFIG CHECKPOINT --out DIR``."""
+"""Export a detector as a plain network: the same as ``mmmuse export``."""
 
-import runpy
-from pathlib import Path
+from mmmuse.commands import main
 
 if __name__ == '__main__':
-    runpy.run_path(str(Path(__file__).with_name('export.py')))['main'](is_detector=True)
+    main('export')

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -41,44 +41,6 @@ def runner_keys(config: Config) -> set[str]:
     if 'runner_type' in config:
         runner = RUNNERS.get(config.runner_type) or Runner
     return (set(inspect.signature(runner).parameters) - {'cfg'}) | _OTHER_KEYS
-
-
-def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:
-    """Add ``--cfg-options``, which overrides config keys."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help=f'override config keys, e.g. {example}',
-    )
-
-
-def add_shared_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that ``train.py`` and ``test.py`` share with mmpretrain's tools."""
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints')
-    parser.add_argument('--amp', action='store_true', help='mixed precision')
-    parser.add_argument('--no-pin-memory', action='store_true', help='do not pin batches')
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='load a checkpoint that holds more than weights; it may run code',
-    )
-    add_config_options(parser, 'train_cfg.max_epochs=3')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-
-
-def add_exit_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that the tools for exits share."""
-    parser.add_argument(
-        '--input-shape',
-        type=int,
-        nargs=3,
-        metavar=('C', 'H', 'W'),
-        help='shape of an image; read from the config by default',
-    )
-    add_config_options(parser, 'test_dataloader.dataset.indices=1000')
 
 
 def check_at_least(args: argparse.Namespace, **least: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmmuse.checkpoints.regular_file import check_regular_file
 from mmmuse.errors import InputError
+from mmmuse.version import __version__
 
 from .plan import Run
 
@@ -70,13 +71,18 @@ def log_of(run: Run) -> Path:
     return run.work_dir.with_name(f'{run.work_dir.name}.log')
 
 
-def code_version(folder: Path) -> str:
-    """Return the commit of the code in a folder, with ``-dirty`` if there are changes."""
-    command = ['git', 'describe', '--always', '--dirty', '--exclude', '*']
+def code_version() -> str:
+    """Return the commit of this code, with ``-dirty`` if there are changes; without git the version."""
+    folder, name = Path(__file__).parent, Path(__file__).name
+    described = ['describe', '--always', '--dirty', '--exclude', '*']
     try:
-        answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        # An installed package may lie in a repository of another project.
+        for command in (['ls-files', '--error-unmatch', name], described):
+            answer = subprocess.run(
+                ['git', *command], cwd=folder, capture_output=True, text=True, check=True
+            )
     except (OSError, subprocess.CalledProcessError):
-        return 'unknown'
+        return __version__
     return answer.stdout.strip()
 
 

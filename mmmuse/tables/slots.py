@@ -3,13 +3,11 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -67,7 +65,7 @@ def environment(device: str, devices: Sequence[str]) -> dict[str, str]:
 def run_all(
     runs: Sequence[Run],
     devices: Sequence[str],
-    train: Path,
+    train: Sequence[str],
     finished: Callable[[Run, str], None],
     keep_open: Sequence[int] = (),
 ) -> dict[str, str]:
@@ -80,7 +78,7 @@ def run_all(
     Args:
         runs: In their order.
         devices: The slots; see :func:`check_devices`.
-        train: Path of ``tools/train.py``.
+        train: The command that trains a config: ``mmmuse train``.
         finished: Called with each finished run and its device.
         keep_open: File descriptors that the runs inherit, such as that of a lock.
 
@@ -108,7 +106,7 @@ class _Work:
 
     waiting: list[Run]
     devices: Sequence[str]
-    train: Path
+    train: Sequence[str]
     finished: Callable[[Run, str], None]
     keep_open: Sequence[int]
     progress: Progress
@@ -184,7 +182,7 @@ class _Slot:
     def __init__(
         self,
         run: Run,
-        train: Path,
+        train: Sequence[str],
         env: dict[str, str],
         progress: Progress,
         keep_open: Sequence[int],
@@ -195,10 +193,10 @@ class _Slot:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.task = progress.add_task(run.name, total=run.epochs)
         with self.log.open('a') as log:
-            log.write(f'{COMMIT}{code_version(train.parent)}\n')
+            log.write(f'{COMMIT}{code_version()}\n')
             log.flush()
             self.process = subprocess.Popen(
-                [sys.executable, str(train), *run.arguments()],
+                [*train, *run.arguments()],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=env,

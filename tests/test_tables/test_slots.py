@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -41,10 +42,10 @@ if config == 'bad':
 
 
 @pytest.fixture
-def train(tmp_path: Path) -> Path:
+def train(tmp_path: Path) -> list[str]:
     path = tmp_path / 'train.py'
     path.write_text(TRAIN)
-    return path
+    return [sys.executable, str(path)]
 
 
 def runs_of(folder: Path, *configs: str) -> list[Run]:

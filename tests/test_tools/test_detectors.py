@@ -20,7 +20,8 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
 
-from mmmuse.command_line.config import add_shared_flags, apply_shared_flags, load_config
+from mmmuse.command_line.config import apply_shared_flags, load_config
+from mmmuse.commands.parsers.shared import add_run_flags
 from mmmuse.detection import DetectionSelfDistiller
 from mmmuse.registry import MODELS, OPTIM_WRAPPERS
 
@@ -214,7 +215,7 @@ def with_shared_flags(path: Path):
     """A config as train.py and test.py make it."""
     parser = argparse.ArgumentParser()
     parser.add_argument('config')
-    add_shared_flags(parser)
+    add_run_flags(parser)
     config = load_config(str(path), {})
     apply_shared_flags(config, parser.parse_args([str(path)]))
     return config

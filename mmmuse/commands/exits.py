@@ -1,0 +1,87 @@
+"""The command ``mmmuse exits``."""
+
+import argparse
+
+import torch
+
+from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
+from mmmuse.analysis.exit_record import record_exits
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
+from mmmuse.command_line.config import check_at_least, load_config
+from mmmuse.command_line.explain import explained
+from mmmuse.command_line.report import check_new_path, new_folder, print_table
+from mmmuse.datasets.load_checked_image import check_loaded_images
+from mmmuse.export.data import image_shape, normalized_batches
+from mmmuse.export.exit_network import check_exit
+from mmmuse.export.exit_table import exit_costs
+from mmmuse.export.latency import latencies
+from mmmuse.export.trained import load_trained
+
+
+def choose(args: argparse.Namespace) -> None:
+    config = load_config(args.config, args.cfg_options)
+    distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
+    check_exit(distiller, 1)
+    shape = tuple(args.input_shape or image_shape(config))
+    record = record_exits(distiller, normalized_batches(config, 'test', distiller, args.data))
+    accuracy = 100 * record.correct.mean(0)
+    costs = exit_costs(config.model, distiller, shape)
+    timed = latencies(
+        {cost.number: cost.network for cost in costs}, torch.zeros(args.batch_size, *shape)
+    )
+    rows = [
+        dict(
+            exit=cost.number,
+            module=cost.module,
+            top1=round(float(accuracy[cost.number - 1]), 4),
+            params=cost.real.params,
+            macs=cost.real.flops,
+            milliseconds=round(timed[cost.number], 4),
+        )
+        for cost in costs
+    ]
+    needed = args.baseline if args.baseline is not None else accuracy[-1] - args.max_loss
+    good = [row for row in rows if row['top1'] >= round(float(needed), 4)]
+    chosen = min(good, key=lambda row: row['macs']) if good else None
+
+    with new_folder(args.out) as folder:
+        write_csv(folder / 'exits.csv', rows)
+        draw_accuracy(
+            {
+                'multiply-adds (M)': {'exits': [(row['macs'] / 1e6, row['top1']) for row in rows]},
+                'latency (ms)': {'exits': [(row['milliseconds'], row['top1']) for row in rows]},
+            },
+            folder / 'exits.png',
+            float(needed),
+        )
+    print_table(
+        f'{len(record.correct)} images; latency of batch {args.batch_size}, '
+        f'{torch.get_num_threads()} threads',
+        ['exit', 'module', 'top-1 %', 'params M', 'MACs M', 'ms', ''],
+        [
+            [
+                row['exit'],
+                row['module'],
+                f'{row["top1"]:.2f}',
+                f'{row["params"] / 1e6:.3f}',
+                f'{row["macs"] / 1e6:.1f}',
+                f'{row["milliseconds"]:.2f}',
+                'chosen' if row is chosen else '',
+            ]
+            for row in rows
+        ],
+    )
+    if chosen is None:
+        print(f'no exit reaches {needed:.2f} %, the full network included')
+    else:
+        print(f'exit {chosen["exit"]} is the smallest that reaches {needed:.2f} %')
+    print(f'written to {args.out}: exits.csv, exits.png')
+
+
+def main(args: argparse.Namespace) -> None:
+    with explained():
+        refuse_code_in_files(args.trust_checkpoint)
+        check_loaded_images()
+        check_new_path(args.out)
+        check_at_least(args, batch_size=1)
+        choose(args)

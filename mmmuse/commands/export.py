@@ -1,0 +1,182 @@
+"""The command ``mmmuse export``."""
+
+import argparse
+import re
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
+from mmmuse.command_line.config import load_config, runner_keys
+from mmmuse.command_line.explain import explained
+from mmmuse.command_line.report import check_new_path, new_folder, print_table, write_json
+from mmmuse.datasets.load_checked_image import check_loaded_images
+from mmmuse.errors import InputError
+from mmmuse.export import formats
+from mmmuse.export.classifier_target import exit_target, peer_target
+from mmmuse.export.complexity import real_complexity
+from mmmuse.export.data import first_images, normalized_batches
+from mmmuse.export.latency import latencies
+from mmmuse.export.standalone import CHECKPOINT, CONFIG, write_standalone
+from mmmuse.export.target import ORIGINAL, ExportTarget, Form, evaluate
+from mmmuse.export.trained import trains_detector
+
+INT8 = 'ONNX int8'
+UNSUPPORTED = {
+    'classifier': ['--nms'],
+    'detector': ['--peer', '--torch-export', '--int8', '--data ROOT'],
+}
+
+
+def read_target(config: Config, args: argparse.Namespace, is_detector: bool) -> ExportTarget:
+    """Return the network to export, after checking that its kind supports the flags."""
+    kind = 'detector' if is_detector else 'classifier'
+    for flag in UNSUPPORTED[kind]:
+        if getattr(args, re.sub(r'\W', '_', flag[2:]).lower()):
+            raise InputError(f'{flag} is not supported for a {kind}')
+    if is_detector:
+        from mmmuse.export.detector_target import detector_target
+
+        read, name = detector_target, args.exit
+    elif args.peer is not None:
+        read, name = peer_target, args.peer
+    elif args.exit is not None:
+        read, name = exit_target, args.exit
+    else:
+        raise InputError('select the network of a classifier with --exit or --peer')
+    target = read(config, args.checkpoint, name, args.trust_checkpoint)
+    target.data_root = args.data_root
+    return target
+
+
+def write_forms(
+    folder: Path,
+    target: ExportTarget,
+    module: nn.Module | None,
+    images: Tensor,
+    calibration: list,
+    args: argparse.Namespace,
+) -> dict[str, Form]:
+    """Write all forms that were asked for, read each file again, and add the full network."""
+    shape = tuple(images.shape[1:])
+    path = folder / 'original.pth'
+    torch.save(dict(state_dict=target.original.state_dict()), path)
+    sizes = {ORIGINAL: path.stat().st_size}
+    path.unlink()
+    write_standalone(
+        *(folder, target.config, target.model, target.network.state_dict()),
+        runner_keys(target.config),
+        title=f'{target.title} of {Path(args.config).name}: a plain network, read by {target.library}.',
+        dataset_meta=target.trained.dataset_meta,
+    )
+    read = target.read(str(folder / CONFIG), str(folder / CHECKPOINT))
+    sizes[target.library] = (folder / CHECKPOINT).stat().st_size
+    forms = {
+        name: Form(network, target.predict(network), sizes[name], *real_complexity(network, shape))
+        for name, network in ((ORIGINAL, target.original), (target.library, read))
+    }
+
+    def add(name: str, run: formats.Function, path: Path) -> None:
+        forms[name] = Form(run, target.predict(run, args.nms), path.stat().st_size)
+
+    if module is not None:
+        program = formats.to_program(module, images)
+    if args.torch_export:
+        path = folder / 'network.pt2'
+        add('torch.export', formats.save_program(program, path), path)
+    if args.onnx:
+        path = folder / target.onnx_file
+        run = formats.save_onnx(program, path, target.metadata(), module.outputs, module.nms)
+        add('ONNX', run, path)
+    if args.int8:
+        path = folder / 'network_int8.onnx'
+        add(INT8, formats.save_int8(folder / target.onnx_file, path, calibration), path)
+    return forms
+
+
+def export(target: ExportTarget, args: argparse.Namespace) -> None:
+    """Write a folder with all forms and the report, and print the report as a table."""
+    module = target.module(args.nms) if args.onnx or args.torch_export else None
+    calibration = []
+    if args.int8:
+        batches = normalized_batches(target.config, 'train', target.trained, args.data_root)
+        calibration = list(first_images(batches, args.calibration_images))
+    batches = target.batches_to_check(args.input_shape, args.evaluate, calibration)
+    images = batches[0]['inputs']
+    shape = tuple(images.shape[1:])
+    with new_folder(args.out) as folder:
+        forms = write_forms(folder, target, module, images, calibration, args)
+        checked = {
+            name: target.compare(name, form, batches, exact=name != INT8)
+            for name, form in forms.items()
+            if name != ORIGINAL
+        }
+        repeated = images[:1].expand(args.batch_size, -1, -1, -1).contiguous()
+        timed = latencies(
+            {name: form.run for name, form in forms.items()}, repeated, target.repeats
+        )
+        metrics = {}
+        if args.evaluate:
+            predict = {name: form.predict for name, form in forms.items()}
+            metrics = evaluate(target.metric, predict, target.test_set(shape), target.field)
+        figures = {
+            name: {
+                **target.scores(metrics.get(name)),
+                'params': form.params,
+                'macs': form.macs,
+                'bytes': form.bytes,
+                'milliseconds': timed[name],
+                target.check_key: checked.get(name),
+            }
+            for name, form in forms.items()
+        }
+        report = dict(forms=figures, batch_size=args.batch_size, image_shape=shape)
+        write_json(str(folder / 'report.json'), report)
+    show(target, args, shape, figures, metrics)
+
+
+def show(
+    target: ExportTarget, args: argparse.Namespace, shape: tuple, figures: dict, metrics: dict
+) -> None:
+    def text(value: float | None, pattern: str, scale: float = 1.0) -> str:
+        return '-' if value is None else format(value / scale, pattern)
+
+    check, check_format = target.check_column
+    rows = [
+        [
+            name,
+            *(text(metrics.get(name, {}).get(key), form) for key, form in target.columns.values()),
+            text(row['params'], '.3f', 1e6),
+            text(row['macs'], '.1f', 1e6),
+            text(row['bytes'], '.2f', 2**20),
+            text(row['milliseconds'], '.2f'),
+            text(row[target.check_key], check_format),
+        ]
+        for name, row in figures.items()
+    ]
+    print_table(
+        f'{target.title} and the full network; batch {args.batch_size} of {shape} on the CPU, '
+        f'{torch.get_num_threads()} threads; times include NMS only in ONNX files with --nms',
+        ['form', *target.columns, 'params M', 'MACs M', 'file MiB', 'ms', check],
+        rows,
+    )
+    print(f'written to {args.out}: {", ".join(sorted(path.name for path in args.out.iterdir()))}')
+
+
+def main(args: argparse.Namespace) -> None:
+    args.onnx = args.onnx or args.nms or args.int8
+    args.input_shape = args.input_shape and tuple(args.input_shape)
+    args.evaluate = args.data is not None
+    args.data_root = args.data if isinstance(args.data, str) else None
+    with explained():
+        refuse_code_in_files(args.trust_checkpoint)
+        check_loaded_images()
+        check_new_path(args.out)
+        if args.calibration_images < 1 or args.batch_size < 1:
+            raise InputError('--calibration-images and --batch-size are at least 1')
+        if args.onnx:
+            formats.import_onnx()
+        config = load_config(args.config, args.cfg_options)
+        export(read_target(config, args, trains_detector(config)), args)

@@ -1,0 +1,35 @@
+"""Write a distilled config for a plain one.
+
+Runs the model once on a blank image, prints every module that can be tapped, proposes where to cut
+the network, and writes a short config that inherits from CONFIG.
+"""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'config', help='a config file, or mmpretrain::folder/file.py, mmdet::folder/file.py'
+    )
+    parser.add_argument(
+        '--variant',
+        metavar='NAME',
+        help='named head: mi_x_si (default; mi_x_si_alone without class logits), mi_plus_si, byot, '
+        'ce_kd, ... An unknown name lists all.',
+    )
+    parser.add_argument(
+        '--modules',
+        type=int,
+        default=4,
+        metavar='T',
+        help='number of modules to cut the network into',
+    )
+    parser.add_argument(
+        '--input-shape',
+        type=int,
+        nargs=3,
+        metavar=('C', 'H', 'W'),
+        help='shape of the blank image; chosen by default',
+    )
+    parser.add_argument('--out', required=True, type=Path, help='the config to write')
