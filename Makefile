@@ -21,7 +21,7 @@ lint: env
 
 lock: $(UV)
 	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
-	  --extra export --group dev pyproject.toml -o requirements.lock
+	  --extra stack --extra export --extra completion --group dev pyproject.toml -o requirements.lock
 
 $(VENV)/.synced: requirements.lock pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV)

@@ -4,12 +4,13 @@ Importing the package is cheap: its parts are imported when a config names
 them (``mmmuse.X``) or when :func:`mmmuse.distill` is first used.
 """
 
-from .compat import stand_in_for_mmcv_ops
+from .compat import add_config_scope, stand_in_for_mmcv_ops
 from .version import __version__
 
 __all__ = ['__version__', 'distill']
 
 stand_in_for_mmcv_ops()
+add_config_scope()
 
 
 def __getattr__(name: str):

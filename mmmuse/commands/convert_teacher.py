@@ -13,7 +13,7 @@ from mmmuse.checkpoints.state_dicts import check_same
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_new_path
-from mmmuse.command_line.shipped import configs_folder
+from mmmuse.compat.shipped_configs import configs_folder
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 

@@ -15,7 +15,7 @@ from mmmuse.analysis.information_figure import draw_information
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import print_table
-from mmmuse.command_line.shipped import configs_folder
+from mmmuse.compat.shipped_configs import configs_folder
 from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.hooks.information_logger import UNINFORMED
 

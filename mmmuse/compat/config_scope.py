@@ -1,0 +1,91 @@
+"""``_base_ = 'mmmuse::folder/file.py'`` in the config of any project.
+
+MMEngine has a fixed table of the packages whose configs can be named like this, and marks every part
+of such a base with the package as its registry scope. The parts of our configs are found in the
+scope of the library that the config is for, its ``default_scope``.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import spec_from_file_location
+from types import ModuleType
+from typing import Any
+
+from .shipped_configs import configs_folder
+
+_SCOPE = 'mmmuse'
+_MODULE = 'mmengine.config.config'
+
+
+def add_config_scope() -> None:
+    """Let configs name ours as a base: now if MMEngine is imported, or else when it is.
+
+    ``import mmmuse`` calls it. A second call changes nothing.
+    """
+    if _MODULE in sys.modules:
+        _extend(sys.modules[_MODULE])
+    elif _ConfigFinder not in sys.meta_path:
+        sys.meta_path.insert(0, _ConfigFinder)
+
+
+class _ConfigFinder:
+    """Finds MMEngine's module of configs, and no other."""
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != _MODULE:
+            return None
+        spec = PathFinder.find_spec(name, path)
+        if spec is None or spec.origin is None:
+            return None
+        return spec_from_file_location(
+            name, spec.origin, loader=_ExtendedLoader(name, spec.origin)
+        )
+
+
+class _ExtendedLoader(SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        _extend(module)
+
+
+def _extend(module: ModuleType) -> None:
+    table = sys.modules['mmengine.config.utils'].MODULE2PACKAGE
+    if _SCOPE in table:
+        return
+    table[_SCOPE] = _SCOPE
+    config = module.Config
+    config._get_cfg_path = staticmethod(_with_our_folder(config._get_cfg_path))
+    config._dict_to_config_dict = staticmethod(_with_own_scope(config._dict_to_config_dict))
+
+
+def _with_our_folder(find: Callable[..., tuple]) -> Callable[..., tuple]:
+    """Find our configs also where MMEngine looks in vain: in editable installs and clones."""
+
+    @wraps(find)
+    def get_cfg_path(cfg_path: str, filename: str) -> tuple:
+        scope, separator, name = cfg_path.partition('::')
+        if scope != _SCOPE or not separator:
+            return find(cfg_path, filename)
+        file = configs_folder() / name
+        if not file.is_file():
+            raise FileNotFoundError(f'mmmuse has no config {name}; its configs: {configs_folder()}')
+        return str(file), scope
+
+    return get_cfg_path
+
+
+def _with_own_scope(convert: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark the parts of our configs with their ``default_scope``, or not at all without one."""
+
+    @wraps(convert)
+    def dict_to_config_dict(cfg: Any, scope: str | None = None, has_scope: bool = True) -> Any:
+        if scope == _SCOPE:
+            scope = cfg.get('default_scope') if isinstance(cfg, dict) else None
+        return convert(cfg, scope, has_scope)
+
+    return dict_to_config_dict
