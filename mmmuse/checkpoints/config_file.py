@@ -3,6 +3,7 @@
 A Python config is a program, which runs when it is read. JSON and YAML files are data.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config
@@ -10,13 +11,15 @@ from mmengine.config.utils import ConfigParsingError
 
 from mmmuse.errors import InputError
 
+from .packaged_config import packaged_file
+
 
 def read_config(path: str | Path) -> Config:
     """Read a config file.
 
     Raises:
         InputError: If it is no config: binary, damaged, or of another type. Errors that a Python
-            config raises are passed on.
+            config raises are passed on. If a base of it, ``mmpretrain::folder/file.py``, does not exist.
     """
     suffix = Path(path).suffix
     if suffix not in ('.py', '.json', '.yaml', '.yml'):
@@ -31,6 +34,19 @@ def read_config(path: str | Path) -> Config:
     except UnicodeDecodeError as error:
         raise InputError(f'{path} is not a config file: it is not text in UTF-8') from error
     except Exception as error:
+        for base in _bases_of_packages(Path(path)):
+            packaged_file(base)
         if suffix == '.py' and 'null bytes' not in str(error):
             raise
         raise InputError(f'{path} is not a config file: {type(error).__name__}: {error}') from error
+
+
+def _bases_of_packages(path: Path) -> Iterator[str]:
+    """Yield the names of the bases that a config and its own bases inherit from installed packages."""
+    if path.suffix != '.py' or not path.is_file() or Config._is_lazy_import(str(path)):
+        return
+    for base in Config._get_base_files(str(path)):
+        if '::' in base:
+            yield base
+        else:
+            yield from _bases_of_packages(path.parent / base)

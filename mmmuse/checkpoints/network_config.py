@@ -5,11 +5,11 @@ from copy import deepcopy
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.hub import get_config
 
 from mmmuse.errors import InputError
 
 from .config_file import read_config
+from .packaged_config import packaged_file
 
 
 def network_config(source: Mapping | str) -> dict:
@@ -43,10 +43,7 @@ def packaged_config(name: str) -> Config:
     Raises:
         InputError: If it does not exist.
     """
-    try:
-        return get_config(name)
-    except (FileNotFoundError, ImportError, KeyError, OSError, ValueError) as error:
-        raise InputError(f'no config {name} in an installed package ({error})') from error
+    return read_config(packaged_file(name))
 
 
 def _load(path: str) -> Config:

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.network_config import network_config
+from mmmuse.checkpoints.packaged_config import packaged_file
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
 
@@ -62,10 +63,16 @@ def check_at_least(args: argparse.Namespace, **least: int) -> None:
 def load_config(path: str, options: dict) -> Config:
     """Read a config file and merge the command line's options into it.
 
+    Args:
+        path: Of the file, or ``mmmuse::folder/file.py`` for a config of an installed package.
+        options: Of ``--cfg-options``.
+
     Raises:
         InputError: If the file is missing, or a key or the variant that the head names is unknown.
     """
-    if not Path(path).is_file():
+    if '::' in path:
+        path = str(packaged_file(path))
+    elif not Path(path).is_file():
         raise InputError(f'no config file {path}')
     config = read_config(path)
     refuse_unknown_keys(config, path, options)

@@ -42,9 +42,7 @@ class _ConfigFinder:
         spec = PathFinder.find_spec(name, path)
         if spec is None or spec.origin is None:
             return None
-        return spec_from_file_location(
-            name, spec.origin, loader=_ExtendedLoader(name, spec.origin)
-        )
+        return spec_from_file_location(name, spec.origin, loader=_ExtendedLoader(name, spec.origin))
 
 
 class _ExtendedLoader(SourceFileLoader):

@@ -10,11 +10,13 @@ from typing import Any
 from mmengine.config import Config
 
 from mmmuse.checkpoints.config_file import read_config
+from mmmuse.checkpoints.network_config import packaged_config
 from mmmuse.command_line.config import load_config
 from mmmuse.errors import InputError
 
 from .schedule import scaled_schedule
 
+_SHIPPED = 'mmmuse::'  # The folder "configs" of a clone.
 _KEYS = {'title', 'rows', 'options', 'metric', 'caption'}
 _ROW_KEYS = {'name', 'config', 'paper', 'options', 'metric'}
 
@@ -88,12 +90,15 @@ class Run:
 def read_table(path: str) -> Table:
     """Read a table's file, a Python config with ``title`` and ``rows``.
 
+    Args:
+        path: Of the file, or ``mmmuse::tables/file.py``, whose rows are configs of mmmuse as well.
+
     Raises:
         InputError: If it is missing, not a table, or two rows have the same name.
     """
-    if not Path(path).is_file():
+    if '::' not in path and not Path(path).is_file():
         raise InputError(f'no table {path}')
-    config = read_config(path)
+    config = packaged_config(path) if '::' in path else read_config(path)
     unknown = sorted({key for key in config if not key.startswith('_')} - _KEYS)
     if unknown:
         raise InputError(f'{path} is not a table: unknown keys {", ".join(unknown)}')
@@ -117,7 +122,10 @@ def _read_row(path: str, number: int, row: dict, options: dict, metric: str) -> 
     paper = row.get('paper', {})
     paper = {'top1': paper} if isinstance(paper, str) else dict(paper)
     options = {**options, **row.get('options', {})}
-    return Row(row['name'], row['config'], paper, options, row.get('metric', metric))
+    config = row['config']
+    if path.startswith(_SHIPPED):
+        config = config.replace('configs/', _SHIPPED, 1)
+    return Row(row['name'], config, paper, options, row.get('metric', metric))
 
 
 def plan_runs(
@@ -173,7 +181,7 @@ def _folder(path: str, config: Config) -> Path:
     """Return a folder named after the config and a hash of its content."""
     content = json.dumps(config.to_dict(), sort_keys=True, default=str)
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-    parts = Path(path).with_suffix('').parts
+    parts = Path(path.replace(_SHIPPED, 'configs/')).with_suffix('').parts
     inside = parts[1:-1] if parts[0] == 'configs' else ()
     return Path(*inside, f'{parts[-1]}-{digest}')
 

@@ -1,6 +1,7 @@
 # YOLOv5 (version 5.0), size S; a size is the backbone's deepen_factor and widen_factor, and what follows from them.
 model = dict(
     type='SingleStageDetector',
+    _scope_='mmdet',
     data_preprocessor=dict(
         type='DetDataPreprocessor',
         mean=[0.0, 0.0, 0.0],

@@ -9,7 +9,9 @@ from .shared import add_config_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('table', help='a file of configs/tables, or your own')
+    parser.add_argument(
+        'table', help='mmmuse::tables/table5.py, or another file of configs/tables, or your own'
+    )
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument(
         '--epochs', type=int, help='of every run, its schedule scaled; the configs own by default'

@@ -6,7 +6,7 @@ from .shared import add_run_flags
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or mmmuse::folder/file.py')
     parser.add_argument(
         '--resume',
         nargs='?',
