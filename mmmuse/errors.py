@@ -2,6 +2,8 @@
 
 from typing import Any
 
+TRACEBACK_VARIABLE = 'MMMUSE_TRACEBACK'  # Of the environment: prints the traceback as well.
+
 
 class MMMuseError(Exception):
     """Base of the errors that are printed without a traceback."""

@@ -11,9 +11,9 @@ from pickle import UnpicklingError
 
 from mmengine.config.utils import ConfigParsingError
 
-from mmmuse.errors import MMMuseError
+from mmmuse.errors import TRACEBACK_VARIABLE, MMMuseError
 
-from .library_errors import TRACEBACK_VARIABLE, library_explanation
+from .library_errors import library_explanation
 from .signals import received, stopped_by_signals
 
 _UNKNOWN_ARGUMENT = re.compile(

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
-TRACEBACK_VARIABLE = 'MMMUSE_TRACEBACK'
+from mmmuse.errors import TRACEBACK_VARIABLE
+
 _HINT = f'{TRACEBACK_VARIABLE}=1 prints the traceback'
 _OURS = 'mmmuse'
 _OPENMMLAB = {'mmengine', 'mmcv', 'mmpretrain', 'mmdet'}

@@ -6,17 +6,22 @@ arguments have been parsed.
 """
 
 import argparse
-import difflib
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
+from typing import NoReturn
 
+from mmmuse.errors import TRACEBACK_VARIABLE, InputError
 from mmmuse.version import __version__
 
 COMMANDS = (
     *('train', 'test', 'wrap', 'export', 'exits', 'early-exit', 'complexity', 'information'),
     *('detections', 'anchors', 'cache-teacher', 'convert-teacher', 'table', 'demo'),
+    *('check', 'completion'),
 )
+_WITHOUT_LIBRARIES = ('check', 'completion')
 
 
 def main(command: str | None = None, arguments: Sequence[str] | None = None) -> None:
@@ -27,18 +32,60 @@ def main(command: str | None = None, arguments: Sequence[str] | None = None) -> 
             By default it is the first argument.
         arguments: By default those of the process.
     """
+    try:
+        args, command = _parsed(command, sys.argv[1:] if arguments is None else arguments)
+        if command not in _WITHOUT_LIBRARIES:
+            from mmmuse.environment.requirements import check_environment
+
+            check_environment()
+    except InputError as error:
+        _refuse(str(error))
+    _imported(command).main(args)
+
+
+def _parsed(command: str | None, arguments: Sequence[str]) -> tuple[argparse.Namespace, str]:
+    """Return the parsed arguments and the name of the command."""
+    prog = None
     if command is None:
-        args = mmmuse_parser().parse_args(arguments)
-        command = args.command
-    else:
-        parser = argparse.ArgumentParser()
-        _describe(command, parser)
-        args = parser.parse_args(arguments)
-    import_module(f'{__name__}.{_module(command)}').main(args)
+        if not arguments:
+            mmmuse_parser().print_help(sys.stderr)
+            sys.exit(2)
+        if arguments[0] not in COMMANDS:
+            mmmuse_parser().parse_args(arguments)  # Ends with a message.
+        command, *arguments = arguments
+        prog = f'mmmuse {command}'
+    parser = argparse.ArgumentParser(prog=prog)
+    _describe(command, parser)
+    return parser.parse_args(arguments), command
+
+
+def _imported(command: str) -> ModuleType:
+    """Import a command's module, with what it needs of the libraries."""
+    try:
+        return import_module(f'{__name__}.{_module(command)}')
+    except Exception as error:
+        import traceback
+
+        from mmmuse.environment.import_errors import import_explanation
+
+        line = import_explanation(error)
+        if line is None:
+            raise
+        if os.environ.get(TRACEBACK_VARIABLE, '0') not in ('', '0'):
+            traceback.print_exception(error)
+        _refuse(line)
+
+
+def _refuse(line: str) -> NoReturn:
+    print(f'error: {line}', file=sys.stderr)
+    sys.exit(1)
 
 
 def mmmuse_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command ``mmmuse``, with a subparser for each command."""
+    """Return the parser of the command ``mmmuse``, with a subparser for each command.
+
+    For its help, completion and unknown commands; :func:`main` builds that of one command.
+    """
     parser = _Parser(
         prog='mmmuse', description='Self-distillation for OpenMMLab models, and what belongs to it.'
     )
@@ -56,6 +103,8 @@ class _Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: str) -> None:
         if action.dest == 'command' and value not in COMMANDS:
+            import difflib
+
             nearest = difflib.get_close_matches(value, COMMANDS, n=1, cutoff=0.5)
             hint = (
                 f'did you mean {nearest[0]!r}?' if nearest else f'available: {", ".join(COMMANDS)}'

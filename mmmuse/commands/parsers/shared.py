@@ -14,6 +14,9 @@ class ConfigOptions(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
+        from mmmuse.environment.requirements import check_environment
+
+        check_environment()  # Before the command does, since the values are read by MMEngine.
         from mmengine.config import DictAction
 
         action = DictAction(self.option_strings, self.dest, nargs=self.nargs)

@@ -1,0 +1,1 @@
+"""What is installed, and what to do where it does not suffice; needs the standard library alone."""
