@@ -1,5 +1,14 @@
+import ast
+import inspect
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import mmmuse
+from mmmuse.heads.head_arguments import HeadArguments
 
 FRESH = """
 import sys
@@ -31,3 +40,51 @@ def test_mmengine_finds_the_registered_parts_by_itself():
         'print(loss.momentum)'
     )
     assert '0.5' in found.splitlines()
+
+
+def test_no_public_name_is_imported_before_its_use():
+    assert imported('print("SelfDistiller" in vars(mmmuse), "torch" in sys.modules)').startswith(
+        'False False'
+    )
+
+
+@pytest.mark.parametrize('name', mmmuse.__all__)
+def test_every_public_name_exists_and_is_listed(name):
+    assert getattr(mmmuse, name) is not None
+    assert name in dir(mmmuse)
+
+
+def test_type_checkers_see_the_names_that_are_imported_lazily():
+    tree = ast.parse(Path(mmmuse.__file__).read_text())
+    (guarded,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        alias.name: part.module
+        for part in guarded.body
+        if isinstance(part, ast.ImportFrom)
+        for alias in part.names
+    }
+    assert seen.keys() == mmmuse._LAZY.keys()
+    assert {*seen, 'InputError', 'MMMuseError', '__version__'} == {*mmmuse.__all__}
+    for name, module in seen.items():
+        found = import_module(f'mmmuse.{module}')
+        assert getattr(found, name) is getattr(mmmuse, name)
+
+
+def test_the_package_is_marked_as_typed():
+    assert Path(mmmuse.__file__).with_name('py.typed').is_file()
+
+
+def test_the_typed_keywords_of_distill_are_the_arguments_of_the_head():
+    arguments = set(inspect.signature(mmmuse.MUSEHead.__init__).parameters) - {'self', 'specs'}
+    assert HeadArguments.__annotations__.keys() == arguments
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'mmmuse' has no attribute 'SelfDistill'"):
+        _ = mmmuse.SelfDistill
+
+
+def test_a_detector_without_mmdet_says_what_is_missing(monkeypatch):
+    monkeypatch.delattr('mmmuse.detection.DetectionSelfDistiller')
+    with pytest.raises(ImportError, match=r'mmmuse\.DetectionSelfDistiller needs mmdet'):
+        _ = mmmuse.DetectionSelfDistiller

@@ -2,8 +2,10 @@ from collections.abc import Sequence
 
 from mmengine.config import Config
 from mmengine.model import BaseModel
+from typing_extensions import Unpack
 
 from mmmuse.errors import InputError
+from mmmuse.heads.head_arguments import HeadArguments
 from mmmuse.heads.variants import variant_head
 
 from .self_distiller import SelfDistiller
@@ -17,7 +19,7 @@ def distill(
     variant: str = 'mi_x_si',
     num_modules: int = 4,
     input_shape: Sequence[int] | None = None,
-    **head: object,
+    **head: Unpack[HeadArguments],
 ) -> SelfDistiller:
     """Wrap a built model for self-distillation.
 

@@ -64,12 +64,15 @@ def install(site: Path, distributions: dict[str, str], **texts: str | None) -> P
 
 def run(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run the command ``mmmuse`` where only the standard library and the folder can be imported."""
-    code = (
-        f'import json, sys\nsys.path[:0] = {[str(ROOT), str(site)]!r}\n'
-        f'from mmmuse.commands import main\nmain(arguments=json.loads(sys.argv[1]))'
-    )
+    code = 'import json\nfrom mmmuse.commands import main\nmain(arguments=json.loads(sys.argv[1]))'
+    return python(site, folder, code, json.dumps(arguments))
+
+
+def python(site: Path, folder: Path, code: str, *arguments: str) -> subprocess.CompletedProcess:
+    """Run Python code there."""
+    start = f'import sys\nsys.path[:0] = {[str(ROOT), str(site)]!r}\n{code}'
     return subprocess.run(
-        [sys.executable, '-I', '-S', '-c', code, json.dumps(arguments)],
+        [sys.executable, '-I', '-S', '-c', start, *arguments],
         cwd=folder,
         capture_output=True,
         text=True,

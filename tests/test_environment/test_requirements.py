@@ -7,7 +7,7 @@ import pytest
 
 from mmmuse.commands import COMMANDS, mmmuse_parser
 
-from .fake_site import FORKS, ORIGINALS, ROOT, install, run
+from .fake_site import FORKS, ORIGINALS, ROOT, install, python, run
 
 MISFIT = "raise RuntimeError('operator torchvision::nms does not exist')"
 
@@ -170,3 +170,11 @@ def test_help_needs_no_library(command, tmp_path, folder):
     finished = run(tmp_path / 'site', folder, *arguments)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.startswith(f'usage: mmmuse {command or ""}'.rstrip())
+
+
+def test_a_public_name_says_what_the_environment_lacks(tmp_path, folder):
+    site = install(tmp_path / 'site', {'torch': '2.4.1'})
+    finished = python(site, folder, 'from mmmuse import SelfDistiller')
+    last = finished.stderr.splitlines()[-1]
+    assert last.startswith('ImportError: mmmuse.SelfDistiller cannot be imported: the OpenMMLab')
+    assert f'pip install -e "{ROOT}[stack]"' in last
