@@ -1,10 +1,16 @@
-# make env | demo | test | lint | lock; needs Python >= 3.10 and pip.
+# make env | demo | test | test-openmmlab | lint | lock; needs Python >= 3.10 and pip.
+# test-openmmlab, with OpenMMLab's own releases, needs Python 3.10 to 3.12 and 5 GB.
 PYTHON ?= python3
 VENV := .venv
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(VENV)/bin/python
 
-.PHONY: env demo test lint lock
+OPENMMLAB := .venv-openmmlab
+# Of test-openmmlab-core: a file of each part of the package, chosen for a few minutes.
+CORE := $(addprefix tests/, \
+  test_import.py test_checkpoints/test_restricted_unpickler.py)
+
+.PHONY: env demo test test-openmmlab test-openmmlab-core lint lock
 
 env: $(VENV)/.synced
 
@@ -15,6 +21,12 @@ demo: env
 test: env
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
 
+test-openmmlab: $(OPENMMLAB)/.synced
+	OMP_NUM_THREADS=1 $(OPENMMLAB)/bin/python -m pytest -n 2 --dist loadfile
+
+test-openmmlab-core: $(OPENMMLAB)/.synced
+	OMP_NUM_THREADS=1 $(OPENMMLAB)/bin/python -m pytest -n 2 --dist loadfile $(CORE)
+
 lint: env
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -22,11 +34,19 @@ lint: env
 lock: $(UV)
 	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 	  --extra stack --extra export --extra completion --group dev pyproject.toml -o requirements.lock
+	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+	  requirements-openmmlab.in -o requirements-openmmlab.lock
 
 $(VENV)/.synced: requirements.lock pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV)
 	VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --editable .
+	touch $@
+
+$(OPENMMLAB)/.synced: requirements-openmmlab.lock pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(OPENMMLAB)
+	VIRTUAL_ENV=$(OPENMMLAB) $(UV) pip sync --quiet --compile-bytecode --require-hashes requirements-openmmlab.lock
+	VIRTUAL_ENV=$(OPENMMLAB) $(UV) pip install --quiet --no-deps --editable .
 	touch $@
 
 .uv/bin/uv:

@@ -3,11 +3,13 @@
 from pathlib import Path
 from uuid import uuid4
 
+import mmengine
 import pytest
 import torch
 from hypothesis import settings
 from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope
+from mmengine.utils import digit_version
 from mmpretrain.structures import DataSample
 
 from mmmuse.distillers import SelfDistiller
@@ -21,6 +23,19 @@ settings.register_profile('mmmuse', derandomize=True, deadline=None, database=No
 settings.load_profile('mmmuse')
 # On tensors this small a second thread only waits, for long where the machine has other work.
 torch.set_num_threads(1)
+
+
+def needs_torch(version: str, reason: str) -> pytest.MarkDecorator:
+    """Mark a test of what older versions of PyTorch do not have; docs/environments.md lists these."""
+    found = torch.__version__
+    return pytest.mark.skipif(found < version, reason=f'torch {version}, found {found}: {reason}')
+
+
+def needs_mmengine(version: str, reason: str) -> pytest.MarkDecorator:
+    """Mark a test of what older versions of MMEngine do not have."""
+    older = digit_version(mmengine.__version__) < digit_version(version)
+    reason = f'mmengine {version}, found {mmengine.__version__}: {reason}'
+    return pytest.mark.skipif(older, reason=reason)
 
 
 @pytest.fixture(autouse=True)

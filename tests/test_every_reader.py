@@ -25,7 +25,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import TRANSFORMS, DefaultScope
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner import load_checkpoint
-from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
+from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmmuse.analysis.information import read_information
 from mmmuse.analysis.training_boxes import read_boxes
@@ -49,7 +49,7 @@ from mmmuse.registry import MODELS
 from mmmuse.tables.plan import Row, Run, read_table
 from mmmuse.tables.record import logged_epochs, read_record
 
-from .conftest import small_classifier_config
+from .conftest import needs_mmengine, small_classifier_config
 from .crafted_files import CONTENTS, KINDS, write_crafted
 from .test_detection.test_detection_exit import yolov5
 from .test_hooks.test_student_checkpoint import build_runner, distiller_config, student_config
@@ -355,9 +355,11 @@ def test_the_crafted_files_with_code_would_run_it(tmp_path, monkeypatch):
         marker.unlink() if marker.is_file() else marker.rmdir()
 
 
+@needs_mmengine('0.10.12', 'a list of safe globals')
 def test_mmengines_list_of_safe_globals_would_make_the_call_of_getattr(tmp_path):
     path = tmp_path / 'file.pth'
     write_crafted('getattr in a checkpoint', path, tmp_path / 'marker')
+    get_torch_safe_globals = mmengine_checkpoint.get_torch_safe_globals
     with torch.serialization.safe_globals(get_torch_safe_globals()):
         content = torch.load(path, weights_only=True)
     assert '__builtins__' in content['asked']  # From which exec is one step away.
@@ -410,7 +412,7 @@ def test_a_distillers_run_that_no_tool_started_runs_no_text_of_a_checkpoint(trai
     content['meta']['config'] = f'from pathlib import Path\nPath({str(marker)!r}).touch()\n'
     torch.save(content, path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mmengine_checkpoint, '_safe_torch_load', torch.load)
+        patch.setattr(mmengine_checkpoint, '_safe_torch_load', torch.load, raising=False)
         patch.setitem(CheckpointLoader._schemes, '', lambda name, where: content)
         runner = build_runner(
             tmp_path / 'run', model=distiller_config(), epochs=2, load_from=str(path), resume=True
@@ -424,7 +426,15 @@ def test_a_distillers_run_that_no_tool_started_runs_no_text_of_a_checkpoint(trai
 READS = {
     *('load', 'loads', 'safe_load', 'loadtxt', 'genfromtxt', 'read', 'read_text', 'read_bytes'),
     *('open', 'fromfile', 'memmap', 'imread', 'imfrombytes', 'decode_image', 'read_image'),
-    *('load_file', 'load_checkpoint', 'load_state_dict_from_url', 'load_url', 'get_model'),
+    *(
+        'load_data_only',
+        'load_trusted',
+        'load_file',
+        'load_checkpoint',
+        'load_state_dict_from_url',
+        'load_url',
+        'get_model',
+    ),
     *('init_detector', 'InferenceSession', 'ZipFile', 'genops', 'find_latest_checkpoint'),
     *('load_digits', 'load_data_list', 'get_config', 'download_and_extract_archive'),
     *('read_csv', 'read_pickle', 'parse', 'iterparse', 'EventAccumulator', 'list_from_file'),

@@ -4,7 +4,6 @@ import math
 from typing import NamedTuple
 
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from mmmuse.errors import InputError
@@ -112,6 +111,8 @@ def cluster_anchors(sizes: Tensor, num_anchors: int, seed: int = 0) -> Tensor:
             f'{len(sizes)} boxes of {different} different sizes are fewer than the '
             f'{num_anchors} anchors asked for'
         )
+    from sklearn.cluster import KMeans  # Slow to import, and needed here only.
+
     clusters = KMeans(num_anchors, n_init=4, random_state=seed).fit(sizes.log().numpy())
     # Rounding also hides the differences in summation order between threads.
     return _whole_pixels(torch.from_numpy(clusters.cluster_centers_).exp())

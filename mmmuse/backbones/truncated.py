@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmmuse.arguments import ImageShape
+from mmmuse.compat.compiling import is_compiling
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dry_run import dry_run
@@ -91,7 +92,7 @@ class TruncatedBackbone(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map images ``(N, C, H, W)`` to the outputs of the modules ``outs`` and, last, ``end``."""
-        if not torch.compiler.is_compiling():
+        if not is_compiling():
             self._hooks.follow(self.body)
         # Not self.body(x): tracers record module calls, and this one may end in an error.
         return self._features(lambda: self.body.forward(x))

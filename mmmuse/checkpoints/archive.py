@@ -2,8 +2,8 @@
 
 import os
 import pickletools
+import tarfile
 import zipfile
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Iterator
 from pathlib import Path
 from pickle import UnpicklingError
@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from mmmuse.errors import InputError
 
-from .safe_globals import is_allowed
+from .safe_globals import current_name, is_allowed
 
 LIMIT = 'MMMUSE_MAX_CHECKPOINT_GIB'  # Environment variable.
 _DEFAULT_GIB = 64.0
@@ -30,7 +30,8 @@ def check_archive(path: str | Path, limited: bool = True) -> None:
         limited: Whether its size has a limit; False for a file that is mapped, not read.
 
     Raises:
-        InputError: If the file is empty, compressed, larger than it can be, or above the limit.
+        InputError: If the file is empty, compressed, larger than it can be, or above the limit, or
+            if it is a TorchScript program or a tar file.
     """
     size = os.path.getsize(path)
     if not size:
@@ -44,8 +45,11 @@ def check_archive(path: str | Path, limited: bool = True) -> None:
             f'sufficient, set the environment variable {LIMIT}'
         )
     with open(path, 'rb') as file:
-        if file.read(4) != _ZIP:
-            return
+        is_zip = file.read(4) == _ZIP
+    if not is_zip:
+        if tarfile.is_tarfile(path):  # Of PyTorch 0.1; reading one extracts files.
+            raise InputError(f'{path} is a tar file, not a checkpoint; use an earlier checkpoint')
+        return
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -53,6 +57,11 @@ def check_archive(path: str | Path, limited: bool = True) -> None:
         raise InputError(
             f'{path} is truncated or not a checkpoint; use an earlier checkpoint'
         ) from error
+    if any(entry.filename.endswith('/constants.pkl') for entry in entries):
+        raise InputError(
+            f'{path} is a TorchScript program, not a checkpoint; save the weights alone with '
+            'torch.save(dict(state_dict=...))'
+        )
     total = sum(entry.file_size for entry in entries)
     if total > size or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise InputError(
@@ -112,6 +121,4 @@ def _globals_of_pickle(file: BinaryIO) -> Iterator[str]:
     for opcode, argument, _ in pickletools.genops(file):
         if opcode.name in ('GLOBAL', 'INST'):
             module, _, name = argument.partition(' ')
-            if (module, name) in NAME_MAPPING:
-                module, name = NAME_MAPPING[module, name]
-            yield f'{IMPORT_MAPPING.get(module, module)}.{name}'
+            yield current_name(module, name)

@@ -1,23 +1,20 @@
 """Read a checkpoint file without running code that it may contain."""
 
-import os
 import re
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmmuse.errors import InputError
 
 from .archive import check_archive, check_globals
 from .content import check_weights, without_programs
+from .data_only import load_data_only, load_trusted
 from .regular_file import check_regular_file
-from .safe_globals import only_safe_globals, with_arrays
+from .safe_globals import with_arrays
 
 # PyTorch's messages with weights_only=True for a file that refers to other classes or functions.
 _NEEDS_CODE = re.compile(
@@ -25,7 +22,6 @@ _NEEDS_CODE = re.compile(
     r'|Can only create new object|is blocked',
     re.IGNORECASE,
 )
-FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 FLAG = 'pass --trust-checkpoint'
 
 _UNREADABLE = (
@@ -107,13 +103,10 @@ def load_file(
     check_regular_file(path, 'checkpoint file')
     check_archive(path, limited=not mmap)
     try:
-        if not trust:
-            check_globals(path)
-        with _weights_only(not trust), only_safe_globals():
-            content = torch.load(
-                path, map_location=map_location, weights_only=not trust, mmap=mmap or None
-            )
-        return without_programs(content if trust else with_arrays(content))
+        if trust:
+            return without_programs(load_trusted(path, map_location, mmap))
+        check_globals(path)
+        return without_programs(with_arrays(load_data_only(path, map_location, mmap)))
     except InputError:
         raise
     except _UNREADABLE as error:
@@ -125,17 +118,3 @@ def load_file(
         raise InputError(
             f'{path} is truncated or not a checkpoint; use an earlier checkpoint'
         ) from error
-
-
-@contextmanager
-def _weights_only(wanted: bool) -> Iterator[None]:
-    """Set PyTorch's environment variable for weights_only loading during one load."""
-    before = os.environ.pop(FORCE, None)
-    if wanted:
-        os.environ[FORCE] = '1'
-    try:
-        yield
-    finally:
-        os.environ.pop(FORCE, None)
-        if before is not None:
-            os.environ[FORCE] = before

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmmuse.errors import InputError
 
 from .content import check_tensors
-from .files import FLAG, FORCE, check_trust, load_file
+from .data_only import FORCE
+from .files import FLAG, check_trust, load_file
 from .regular_file import NOT_FOUND, why_no_file
 
 
@@ -62,9 +63,19 @@ def safe_loading(trust: bool = False, flag: str = FLAG) -> Iterator[None]:
         CheckpointLoader._schemes.update(schemes)
 
 
-# In mmengine.runner.checkpoint. Versions before 0.10.12 have no _safe_torch_load; there the loader of local
-# files is replaced, and files of a storage service are read by PyTorch with weights_only.
-_FUNCTIONS = {'_safe_torch_load', 'load_url'}
+# In mmengine.runner.checkpoint. Versions before 0.10.12 have no _safe_torch_load; there all loaders
+# call torch.load of their module's torch.
+_FUNCTIONS = {'_safe_torch_load', 'load_url', 'torch'}
+
+
+class _TorchWithLoad:
+    """PyTorch with another ``load``, for the name ``torch`` of one module."""
+
+    def __init__(self, load: Callable) -> None:
+        self.load = load
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
 
 
 def _install(trust: bool, flag: str) -> None:
@@ -91,9 +102,11 @@ def _install(trust: bool, flag: str) -> None:
             torch.hub.download_url_to_file(url, str(path), progress=progress)
         return load(path, map_location)
 
-    for function, name in ((load, '_safe_torch_load'), (load_url, 'load_url')):
-        if hasattr(mmengine_checkpoint, name):
-            setattr(mmengine_checkpoint, name, function)
+    mmengine_checkpoint.load_url = load_url
+    if hasattr(mmengine_checkpoint, '_safe_torch_load'):
+        mmengine_checkpoint._safe_torch_load = load
+    else:
+        mmengine_checkpoint.torch = _TorchWithLoad(load)
     CheckpointLoader.register_scheme('', load_from_local, force=True)
 
 

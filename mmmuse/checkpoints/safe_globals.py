@@ -5,8 +5,11 @@ state can declare the bytes of a file to be pointers. Here both are replaced by 
 only what a checkpoint of MMEngine has.
 """
 
+import importlib
 import math
 import re
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pickle import UnpicklingError
@@ -117,6 +120,13 @@ def _bytes() -> bytes:
     return b''
 
 
+def _encode(text: Any, encoding: Any) -> bytes:
+    """Return the bytes that a pickle of protocol 2 holds as text."""
+    if type(text) is not str or encoding != 'latin1':
+        raise UnpicklingError(f'Unsupported global: an encoding of {encoding!r}')
+    return text.encode('latin1')
+
+
 _STAND_INS = {
     'builtins.bytes': _bytes,
     'builtins.getattr': _getattr,
@@ -131,10 +141,61 @@ _STAND_INS = {
     'numpy.core.multiarray.scalar': _scalar,
 }
 
+# What a checkpoint may call. Tensors and storages are missing: they would allocate any size.
+_CALLED = (
+    *(_bytes, _getattr, _encode, _DType, _reconstruct, _scalar, slice, set, complex),
+    *(OrderedDict, Counter, torch.Size, torch.device),
+    *(
+        getattr(torch._utils, name)
+        for name in (
+            '_rebuild_tensor',
+            '_rebuild_tensor_v2',
+            '_rebuild_tensor_v3',
+            '_rebuild_parameter',
+        )
+        if hasattr(torch._utils, name)  # The third is from 2.1 on.
+    ),
+)
+
+
+def current_name(module: str, name: str) -> str:
+    """Return the full name of a global in a pickle, which may have the module's name in Python 2."""
+    module, name = NAME_MAPPING.get((module, name), (module, name))
+    return f'{IMPORT_MAPPING.get(module, module)}.{name}'
+
 
 def is_allowed(name: str) -> bool:
     """Return whether a checkpoint may refer to a global, ``'module.name'``."""
     return name in _STAND_INS or _OF_PYTORCH.fullmatch(name) is not None
+
+
+def allowed_global(module: str, name: str) -> Any:
+    """Return a global that a checkpoint refers to, or its stand-in.
+
+    Raises:
+        UnpicklingError: If it is not on the list.
+    """
+    full = current_name(module, name)
+    if not is_allowed(full):
+        raise UnpicklingError(f'Unsupported global: {full}')
+    if full in _STAND_INS:
+        return _STAND_INS[full]
+    module, _, name = full.rpartition('.')
+    found = getattr(importlib.import_module(module), name, None)
+    # The list has patterns, and some functions of PyTorch begin with the name of a type of numbers.
+    if found is None or (module == 'torch' and not isinstance(found, (type, torch.dtype))):
+        raise UnpicklingError(f'Unsupported global: {full}')
+    return _encode if full == '_codecs.encode' else found
+
+
+def is_callable(function: Any) -> bool:
+    """Return whether a checkpoint may call a global of :func:`allowed_global`."""
+    return any(function is each for each in _CALLED)
+
+
+def takes_state(kind: Any) -> bool:
+    """Return whether a class is one of the stand-ins that a checkpoint fills with a state."""
+    return any(kind is each for each in (_DType, _Array, _History))
 
 
 @contextmanager

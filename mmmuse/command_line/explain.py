@@ -29,6 +29,8 @@ _UNKNOWN_TYPE = re.compile(r'[\'"]?(\S+ is not in the \S+(?: \w+)* registry)')
 # A signal to the whole process group may reach the workers of a data loader first.
 _STOPPED_WORKER = re.compile(r'killed by signal: (Terminated|Hangup|Interrupt)\b')
 _STOPPING = {'Terminated': 15, 'Hangup': 1, 'Interrupt': 2}
+# Packages that only some parts need, by the name of their module.
+_OPTIONAL = {'sklearn': 'scikit-learn', 'pycocotools': 'pycocotools', 'matplotlib': 'matplotlib'}
 _NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE}
 
 
@@ -40,6 +42,9 @@ def explanation(error: BaseException) -> str | None:
     if isinstance(error, (MMMuseError, ConfigParsingError)):
         in_worker = _IN_WORKER.search(message)
         return in_worker[1] if in_worker else message
+    if isinstance(error, ModuleNotFoundError) and error.name in _OPTIONAL:
+        package = _OPTIONAL[error.name]
+        return f'this needs the package {package}, which is not installed: pip install {package}'
     if isinstance(error, FileNotFoundError):
         return f'no such file: {error.filename}' if error.filename else message
     if isinstance(error, UnpicklingError):

@@ -82,7 +82,7 @@ def write_forms(
         forms[name] = Form(run, target.predict(run, args.nms), path.stat().st_size)
 
     if module is not None:
-        program = formats.to_program(module, images)
+        program = formats.Program(module, images)
     if args.torch_export:
         path = folder / 'network.pt2'
         add('torch.export', formats.save_program(program, path), path)
@@ -176,6 +176,8 @@ def main(args: argparse.Namespace) -> None:
         check_new_path(args.out)
         if args.calibration_images < 1 or args.batch_size < 1:
             raise InputError('--calibration-images and --batch-size are at least 1')
+        if args.torch_export:
+            formats.check_programs_supported()
         if args.onnx:
             formats.import_onnx()
         config = load_config(args.config, args.cfg_options)

@@ -1,18 +1,32 @@
 """Warnings and errors where mmcv's compiled ops are missing."""
 
 import logging
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
-import torch
 from mmengine.logging import print_log
 
+from mmmuse.compat.compiling import is_compiling
 from mmmuse.errors import InputError
 
-HOW_TO_BUILD = (
-    "build mmcv's compiled ops, with torch installed, by pip install --no-build-isolation --no-cache-dir "
+_FORK = (
+    'build them, with torch installed, by pip install --no-build-isolation --no-cache-dir '
     '--force-reinstall --no-deps onedl-mmcv (FORCE_CUDA=1 where no GPU is seen)'
 )
+_ORIGINAL = (
+    'install them by pip uninstall mmcv-lite; pip install openmim; mim install mmcv=={version}, which has '
+    'binaries for PyTorch 2.1 and builds them for others'
+)
+
+
+def how_to_install() -> str:
+    """Return how to get the ops of the mmcv that is installed: the maintained fork or OpenMMLab's own."""
+    for name in ('mmcv-lite', 'mmcv'):
+        with suppress(PackageNotFoundError):
+            return _ORIGINAL.format(version=version(name))
+    return _FORK
 
 
 def refuse(what: str) -> NoReturn:
@@ -21,12 +35,14 @@ def refuse(what: str) -> NoReturn:
     Raises:
         InputError: Always.
     """
-    raise InputError(f"{what} needs mmcv's compiled ops, which are not installed: {HOW_TO_BUILD}")
+    raise InputError(
+        f"{what} needs mmcv's compiled ops, which are not installed: {how_to_install()}"
+    )
 
 
 def warn_fallback() -> None:
     """Warn, once per process, that mmcv's compiled ops are replaced."""
-    if not torch.compiler.is_compiling():
+    if not is_compiling():
         _warn_once()
 
 

@@ -2,8 +2,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from mmmuse.registry import DATASETS
 
@@ -33,6 +31,10 @@ class BatchedDigits(BatchedImages):
     def __init__(
         self, split: Literal['train', 'test'] = 'train', indices: int | Sequence[int] | None = None
     ) -> None:
+        # Not at the top: mmmuse.datasets is imported for any data set, and scikit-learn is slow.
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
         digits = load_digits()
         images = (digits.images * 15).astype(np.uint8)[:, None]
         rows = np.arange(len(images))

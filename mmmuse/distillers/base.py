@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmmuse.arguments import with_checked_arguments
 from mmmuse.checkpoints.state_dicts import with_current_names
+from mmmuse.compat.compiling import is_compiling
 from mmmuse.errors import InputError, NonFiniteLossError
 from mmmuse.losses import INFORMATION_TERM
 from mmmuse.registry import MODELS
@@ -104,7 +105,7 @@ class BaseDistiller(BaseModel):
     @property
     def records_gradient_ratio(self) -> bool:
         """Whether to log the gradients' ratio of this step; not possible under ``torch.compile``."""
-        return self.measures_gradients and not torch.compiler.is_compiling()
+        return self.measures_gradients and not is_compiling()
 
     @property
     def detector(self) -> BaseModel:

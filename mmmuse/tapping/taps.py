@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmmuse.compat.compiling import is_compiling
 from mmmuse.errors import InputError
 from mmmuse.tapping.features import DistillFeatures
 from mmmuse.tapping.gradient_check import refuse_cut_gradients
@@ -124,7 +125,7 @@ class FeatureTaps:
             )
         tensor = select_tensor(path, output)
         # A compiled graph has no eager version counter; the dry run at build time has checked it.
-        counted = not (torch.compiler.is_compiling() or tensor.is_inference())
+        counted = not (is_compiling() or tensor.is_inference())
         self._captured[path] = (tensor, tensor._version if counted else None)
 
 
@@ -174,7 +175,7 @@ class TappedNetwork:
         self._frozen: frozenset[str] = frozenset()
 
     def __enter__(self) -> 'TappedNetwork':
-        if not torch.compiler.is_compiling():
+        if not is_compiling():
             self.follow()
         self.taps.__enter__()
         return self

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.runner.checkpoint import get_torch_safe_globals
+
+from mmmuse.checkpoints.files import read_file
 
 # Of a checkpoint; its meta has times, and its message hub the names of folders.
 PARTS = ('state_dict', 'distiller', 'ema_state_dict', 'optimizer', 'param_schedulers', 'gradients')
@@ -13,8 +14,7 @@ SCORES = ('best_score', 'epoch', 'iter', 'keep_ckpt_ids')
 
 
 def read(path: Path) -> dict:
-    with torch.serialization.safe_globals(get_torch_safe_globals()):
-        return torch.load(path, weights_only=True)
+    return read_file(str(path))
 
 
 def files(work_dir: Path) -> set[str]:

@@ -2,6 +2,7 @@ import ast
 import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -75,6 +76,25 @@ def test_another_op_is_there_and_raises_one_line_when_called(stand_in, name):
     with pytest.raises(InputError, match=rf'^{name} needs .*pip install') as error:
         op(1, groups=2)
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ('installed', 'hint'),
+    [
+        ('onedl-mmcv', 'pip install --no-build-isolation .* onedl-mmcv'),
+        ('mmcv-lite', r'pip uninstall mmcv-lite; pip install openmim; mim install mmcv==2\.1\.0'),
+        ('mmcv', r'mim install mmcv==2\.1\.0'),
+    ],
+)
+def test_the_hint_is_for_the_mmcv_that_is_installed(monkeypatch, installed, hint):
+    def version(name: str) -> str:
+        if name != installed:
+            raise PackageNotFoundError(name)
+        return '2.1.0'
+
+    monkeypatch.setattr(missing_ops, 'version', version)
+    with pytest.raises(InputError, match=rf"^A needs mmcv's compiled ops, .*: .*{hint}"):
+        missing_ops.refuse('A')
 
 
 def test_a_function_of_mmcv_without_its_op_raises_its_name(stand_in, monkeypatch):

@@ -13,10 +13,12 @@ from torch import Tensor
 from mmmuse.command_line.config import runner_keys
 from mmmuse.export.data import image_shape
 from mmmuse.export.exit_network import exit_logits, exit_network, exit_network_config
-from mmmuse.export.formats import save_onnx, save_program, to_program
+from mmmuse.export.formats import save_onnx, save_program
 from mmmuse.export.onnx_modules import Logits
+from mmmuse.export.program import Program
 from mmmuse.export.standalone import write_standalone
 
+from ..conftest import needs_torch
 from .conftest import CONFIGS, settled
 
 NETWORKS = [
@@ -48,7 +50,7 @@ class Exported(NamedTuple):
     folder: Path
     images: Tensor
     logits: Tensor
-    program: torch.export.ExportedProgram
+    program: Program
 
 
 @pytest.fixture(scope='module')
@@ -66,7 +68,7 @@ def exported(tmp_path_factory) -> dict[str, Exported]:
         write_standalone(folder, config, model, network.state_dict(), runner_keys(config), name)
         torch.save(images, folder / 'images.pt')
         logits = exit_logits(distiller, images)[2]
-        exports[name] = Exported(folder, images, logits, to_program(Logits(network), images))
+        exports[name] = Exported(folder, images, logits, Program(Logits(network), images))
     return exports
 
 
@@ -87,6 +89,7 @@ def test_in_mmpretrain_without_mmmuse(exported, mmpretrains_logits, name):
     assert_the_exits(mmpretrains_logits[name], exported[name])
 
 
+@needs_torch('2.3', 'torch.export for batches of any size')
 @pytest.mark.parametrize('name', NETWORKS)
 def test_through_torch_export(exported, tmp_path, name):
     run = save_program(exported[name].program, tmp_path / 'network.pt2')

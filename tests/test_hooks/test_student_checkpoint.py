@@ -6,8 +6,8 @@ import pytest
 import torch
 from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import get_torch_safe_globals
 
+from mmmuse.checkpoints.files import read_file
 from mmmuse.datasets import BatchedImages
 from mmmuse.errors import InputError, NonFiniteLossError
 from mmmuse.registry import MODELS
@@ -85,8 +85,7 @@ def train(work_dir: Path, *args, **options) -> tuple[Runner, Path]:
 
 
 def read(path: Path) -> dict:
-    with torch.serialization.safe_globals(get_torch_safe_globals()):
-        return torch.load(path, weights_only=True)
+    return read_file(str(path))
 
 
 def averaged(runner: Runner) -> torch.nn.Module:

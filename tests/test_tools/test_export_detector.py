@@ -321,7 +321,7 @@ def save_for_one_shape(program, path, *more):
 
 def test_all_forms_are_evaluated_on_batches_of_any_shape(tool, squares, tmp_path, monkeypatch):
     pytest.importorskip('onnxruntime')
-    monkeypatch.setattr('mmmuse.export.formats.to_program', lambda *program: program)
+    monkeypatch.setattr('mmmuse.export.formats.Program', lambda *program: program)
     monkeypatch.setattr('mmmuse.export.formats.save_onnx', save_for_one_shape)
     export = Export(tmp_path / 'full', '')
     args = [TOOL, *files(squares, 'distilled'), '--onnx', '--evaluate', '--out', export.out]
@@ -382,7 +382,7 @@ def test_a_suppression_that_onnx_lacks_is_refused_before_the_export(
 ):
     pytest.importorskip('onnxruntime')
     calls = []
-    monkeypatch.setattr('mmmuse.export.formats.to_program', lambda *args: calls.append(args))
+    monkeypatch.setattr('mmmuse.export.formats.Program', lambda *args: calls.append(args))
     monkeypatch.setattr('mmmuse.export.data.NormalizedTestSet.__iter__', calls.append)
     args = [TOOL, *files(squares, 'plain'), '--nms', '--out', tmp_path / 'out']
     line = only_error(tool(*args, '--cfg-options', 'model.test_cfg.nms.type=soft_nms'))
