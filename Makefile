@@ -1,10 +1,10 @@
-# make env | demo | test | lint | lock; needs Python >= 3.10 and pip.
+# make env | demo | test | test-wheel | lint | lock; needs Python >= 3.10 and pip.
 PYTHON ?= python3
 VENV := .venv
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(VENV)/bin/python
 
-.PHONY: env demo test lint lock
+.PHONY: env demo test test-wheel lint lock
 
 env: $(VENV)/.synced
 
@@ -14,6 +14,10 @@ demo: env
 # Two processes of one thread each: more threads only wait for each other.
 test: env
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
+
+# The wheel in fresh environments, outside the clone; needs the package index or uv's cache.
+test-wheel: env $(UV)
+	OMP_NUM_THREADS=1 UV="$(abspath $(UV))" $(RUN) -m pytest -m wheel tests/test_wheel
 
 lint: env
 	$(VENV)/bin/ruff check .
