@@ -1,4 +1,4 @@
-# make env | demo | test | test-openmmlab | lint | lock; needs Python >= 3.10 and pip.
+# make env | demo | test | test-wheel | test-openmmlab | lint | lock; needs Python >= 3.10 and pip.
 # test-openmmlab, with OpenMMLab's own releases, needs Python 3.10 to 3.12 and 5 GB.
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +10,7 @@ OPENMMLAB := .venv-openmmlab
 CORE := $(addprefix tests/, \
   test_import.py test_checkpoints/test_restricted_unpickler.py)
 
-.PHONY: env demo test test-openmmlab test-openmmlab-core lint lock
+.PHONY: env demo test test-wheel test-openmmlab test-openmmlab-core lint lock
 
 env: $(VENV)/.synced
 
@@ -26,6 +26,10 @@ test-openmmlab: $(OPENMMLAB)/.synced
 
 test-openmmlab-core: $(OPENMMLAB)/.synced
 	OMP_NUM_THREADS=1 $(OPENMMLAB)/bin/python -m pytest -n 2 --dist loadfile $(CORE)
+
+# The wheel in fresh environments, outside the clone; needs the package index or uv's cache.
+test-wheel: env $(UV)
+	OMP_NUM_THREADS=1 UV="$(abspath $(UV))" $(RUN) -m pytest -m wheel tests/test_wheel
 
 lint: env
 	$(VENV)/bin/ruff check .
