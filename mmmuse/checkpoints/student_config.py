@@ -1,17 +1,30 @@
 """The plain config of a distilled network, for programs that do not know mmmuse."""
 
+import inspect
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from .network_config import network_config
 from .plain_data import per_sample
 
 _OWN = 'mmmuse.'
 # Of the run, not of the network.
-_OF_THE_RUN = ('work_dir', 'launcher', 'load_from', 'resume', 'model_wrapper_cfg', 'runner_type')
+_OF_THE_RUN = ('work_dir', 'launcher', 'load_from', 'resume', 'cfg')
+# The other keys of a config are variables, which its text has used.
+_READ = set(inspect.signature(Runner).parameters) | {
+    'activation_checkpointing',
+    'compile',
+    'custom_imports',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
+    'sync_bn',
+    'tta_model',
+    'tta_pipeline',
+}
 _BATCHED_ONLY = ('num_views', 'fixed_views')
 # Parts of mmmuse with the part of a library that they replace, and their own arguments.
 _REPLACED: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -66,8 +79,7 @@ def _networks(model: Mapping) -> Iterator[tuple[str, str, dict]]:
 def _plain(config: dict, network: dict) -> dict:
     config = deepcopy(config)
     distiller = config.pop('model')
-    for key in _OF_THE_RUN:
-        config.pop(key, None)
+    config = {key: value for key, value in config.items() if key in _READ - set(_OF_THE_RUN)}
     network = Config(network).to_dict()
     preprocessors = (network, distiller, config)
     config['data_preprocessor'] = next(

@@ -43,7 +43,7 @@ def apply_test_time_augmentation(config: Config) -> None:
     model = deepcopy(config.get('tta_model') or (_OF_DETECTORS if detects else _OF_CLASSIFIERS))
     pipeline = config.get('tta_pipeline') or _flipped(innermost['pipeline'], detects)
     if str(config.model.type).startswith('mmmuse.'):
-        model = dict(type='mmmuse.MergedExits', merge=model)
+        model = dict(type='mmmuse.MergedExits', tta_model=model)
     config.model = ConfigDict(**model, module=config.model)
     innermost['pipeline'] = pipeline
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.registry import init_default_scope
 
 from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.network_config import packaged_config
@@ -117,8 +117,9 @@ def distilled_config(
 def _is_multi_label(config: Config) -> bool:
     """Return whether the head of a config's model is one of mmpretrain's multi-label heads."""
     head = config.model.get('head') or {}
-    with DefaultScope.overwrite_default_scope(config.get('default_scope') or 'mmpretrain'):
-        kind = MODELS.get(str(head.get('type')))
+    scope = head.get('_scope_') or config.get('default_scope') or 'mmpretrain'
+    with MODELS.switch_scope_and_registry(scope) as registry:
+        kind = registry.get(str(head.get('type')))
     return any(base.__name__ == 'MultiLabelClsHead' for base in getattr(kind, '__mro__', ()))
 
 

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.model import BaseTTAModel
 from mmengine.structures import BaseDataElement
 from torch import nn
@@ -20,15 +21,17 @@ class MergedExits(BaseTTAModel):
 
     Args:
         module: Config of the distiller, or the built one.
-        merge: Config of the model that merges, e.g. ``dict(type='mmpretrain.AverageClsScoreTTA')``.
+        tta_model: Config of the model that merges, e.g.
+            ``dict(type='mmpretrain.AverageClsScoreTTA')``.
         data_preprocessor: Of the distiller, if its config has none.
     """
 
     def __init__(
-        self, module: dict | nn.Module, merge: dict, data_preprocessor: dict | None = None
+        self, module: dict | nn.Module, tta_model: dict, data_preprocessor: dict | None = None
     ) -> None:
         super().__init__(module, data_preprocessor)
-        merging = MODELS.build({**merge, 'module': self.module})
+        # mmdet's model reads its options as attributes.
+        merging = MODELS.build(ConfigDict({**tta_model, 'module': self.module}))
         self._merge: Callable[[list], list] = merging.merge_preds  # Not a submodule.
 
     def merge_preds(self, data_samples_list: list[Sequence]) -> list:

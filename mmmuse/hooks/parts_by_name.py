@@ -7,10 +7,11 @@ at the start; ``docs/compatibility.md`` has the table.
 from collections.abc import Iterator
 from operator import attrgetter
 
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, PrepareTTAHook
+from mmengine.model import BaseTTAModel
 from torch import nn
 
-from mmmuse.distillers import BaseDistiller, OnlineDistiller, TeacherCache
+from mmmuse.distillers import BaseDistiller, MergedExits, OnlineDistiller, TeacherCache
 from mmmuse.errors import InputError
 from mmmuse.tapping.path_hooks import resolve_tap
 
@@ -41,10 +42,11 @@ def check_parts_by_name(runner, distiller: BaseDistiller) -> None:
     """
     for hook in runner.hooks:
         _check_hook(hook, distiller)
-    for loop in (runner._val_loop, runner._test_loop):
+    for loop in (getattr(runner, '_val_loop', None), getattr(runner, '_test_loop', None)):
         kind = loop.get('type') if isinstance(loop, dict) else type(loop).__name__
         if str(kind).endswith('TeacherStudentValLoop'):
             raise InputError(_semi_supervised('TeacherStudentValLoop', distiller))
+    _check_augmented_test(runner, distiller)
     for option in ('activation_checkpointing', 'efficient_conv_bn_eval'):
         paths = runner.cfg.get(option) or []
         for path in [paths] if isinstance(paths, str) else paths:
@@ -76,6 +78,22 @@ def _check_hook(hook: Hook, distiller: BaseDistiller) -> None:
                 'the hook'
             )
         hook.__class__ = StudentPrototypeHook
+
+
+def _check_augmented_test(runner, distiller: BaseDistiller) -> None:
+    """Refuse a model that merges the student's predictions and keeps those of exits of one view."""
+    merging = [runner.model] if isinstance(runner.model, BaseTTAModel) else []
+    kinds = [type(model).__name__ for model in merging]
+    hooks = [hook for hook in runner.hooks if isinstance(hook, PrepareTTAHook)]
+    kinds += [str(hook.tta_cfg.get('type')).rpartition('.')[2] for hook in hooks]
+    parts = dict(distiller.named_modules())
+    added = [name for name in ('muse.exits', 'exits', 'peers') if len(parts.get(name) or ())]
+    for kind in kinds:
+        if added and kind != MergedExits.__name__:
+            raise InputError(
+                f'{kind} merges the predictions of the student and not those of {added[0]}: use '
+                f"dict(type='mmmuse.MergedExits', tta_model=dict(type={kind!r})), as test.py --tta does"
+            )
 
 
 def _semi_supervised(name: str, distiller: BaseDistiller) -> str:

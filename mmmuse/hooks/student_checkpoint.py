@@ -50,6 +50,13 @@ class StudentCheckpointHook(Hook):
             check_parts_by_name(runner, model)
             check_constructor(runner.cfg.get('optim_wrapper'), runner.optim_wrapper)
 
+    def after_train(self, runner) -> None:
+        """Note that the averaged weights of an EMA, a copy of the distiller, are trained."""
+        for hook in runner.hooks:
+            average = getattr(getattr(hook, 'ema_model', None), 'module', None)
+            if isinstance(average, BaseDistiller):
+                average.added_weights.trained = True
+
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Join the student's weights and the others under the distiller's names."""
         model = distiller_of(runner)

@@ -5,7 +5,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ALL_CONSTRUCTORS
 from torch import nn
 
-from mmmuse.distillers import BaseDistiller
+from mmmuse.distillers import BaseDistiller, OnlineDistiller
 from mmmuse.errors import InputError
 from mmmuse.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
@@ -39,23 +39,24 @@ class StudentConstructor:
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer wrapper for a model's trainable parameters."""
         model = getattr(model, 'module', model)
-        first, *others = map(
-            self._of_network, [model.student, *getattr(model, 'peers', {}).values()]
-        )
+        networks = [model.student]
+        if isinstance(model, OnlineDistiller):
+            networks = list(model.networks.values())
+        first, *others = map(self._of_network, networks)
         for other in others:
             for group in other.optimizer.param_groups:
                 first.optimizer.add_param_group(group)
-        grouped = {
-            id(parameter) for group in first.optimizer.param_groups for parameter in group['params']
+        theirs = {id(parameter) for network in networks for parameter in network.parameters()}
+        added = {
+            name: parameter
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and id(parameter) not in theirs
         }
-        of_networks = {id(parameter) for parameter in model.student.parameters()} | grouped
-        added = [
-            parameter
-            for parameter in model.parameters()
-            if parameter.requires_grad and id(parameter) not in of_networks
-        ]
         if added:
-            first.optimizer.add_param_group(dict(params=added))
+            group = dict(params=list(added.values()))
+            if 'param_names' in first.optimizer.param_groups[0]:  # PyTorch wants all or none.
+                group['param_names'] = list(added)
+            first.optimizer.add_param_group(group)
         first.groups_student = True  # For check_constructor().
         return first
 
@@ -92,18 +93,20 @@ def for_student(optim_wrapper: Any, model: nn.Module) -> Any:
     }
 
 
-def check_constructor(config: dict | None, optim_wrapper: OptimWrapper) -> None:
+def check_constructor(config: dict | None, optim_wrapper: Any) -> None:
     """Refuse an optimizer that was grouped by the names of a plain model.
 
     Args:
         config: Of the optimizer wrapper.
-        optim_wrapper: Of a distiller, built.
+        optim_wrapper: Of a distiller; one that is not built, as in a test, is not checked.
 
     Raises:
         InputError: Naming the constructor to use.
     """
     name = (config or {}).get('constructor')
-    if name and reads_names(name) and not hasattr(optim_wrapper, 'groups_student'):
+    if not name or not isinstance(optim_wrapper, OptimWrapper):
+        return
+    if reads_names(name) and not hasattr(optim_wrapper, 'groups_student'):
         raise InputError(
             f'optim_wrapper.constructor {name!r} reads parameter names such as backbone.*, which are '
             "student.backbone.* here: set constructor='mmmuse.StudentConstructor' and "

@@ -20,7 +20,7 @@ def views_of(samples: list, model, *views: torch.Tensor) -> list[tuple]:
 
 def test_scores_of_exits_are_averaged_as_those_of_the_student():
     model = small_distiller('ce').eval()
-    tta = MODELS.build(dict(type='mmmuse.MergedExits', module=model, merge=AVERAGE))
+    tta = MODELS.build(dict(type='mmmuse.MergedExits', module=model, tta_model=AVERAGE))
     images, samples = torch.randint(0, 256, (3, 3, 16, 16)).float(), labelled([0, 1, 2])
     mirrored = images.flip(-1)
     found = tta.test_step(
@@ -38,7 +38,7 @@ def test_scores_of_exits_are_averaged_as_those_of_the_student():
 
 def test_predictions_of_peers_are_averaged():
     model = as_trained(online(dict(type='mmmuse.KDLoss'))).eval()
-    tta = MODELS.build(dict(type='mmmuse.MergedExits', module=model, merge=AVERAGE))
+    tta = MODELS.build(dict(type='mmmuse.MergedExits', module=model, tta_model=AVERAGE))
     images, samples = batch()
     views = views_of(samples, model, images, images.flip(-1))
     for sample, (a, b) in zip(tta.merge_preds(views), views):
@@ -48,7 +48,7 @@ def test_predictions_of_peers_are_averaged():
 
 def test_a_student_alone_is_merged_as_a_plain_model():
     model = small_distiller('mi_x_si_alone', neck=None).eval()
-    tta = MODELS.build(dict(type='mmmuse.MergedExits', module=model, merge=AVERAGE))
+    tta = MODELS.build(dict(type='mmmuse.MergedExits', module=model, tta_model=AVERAGE))
     views = views_of([DataSample()], model, torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16))
     (sample,), ((a, b),) = tta.merge_preds(views), views
     torch.testing.assert_close(sample.pred_score, (a.pred_score + b.pred_score) / 2)
@@ -57,5 +57,5 @@ def test_a_student_alone_is_merged_as_a_plain_model():
 
 def test_the_weights_are_those_of_the_distiller():
     model = small_distiller('ce')
-    tta = MODELS.build(dict(type='mmmuse.MergedExits', module=model, merge=AVERAGE))
+    tta = MODELS.build(dict(type='mmmuse.MergedExits', module=model, tta_model=AVERAGE))
     assert {name.split('.')[0] for name in tta.state_dict()} == {'module'}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmdet.engine.hooks import SetEpochInfoHook, YOLOXModeSwitchHook
 from mmengine.config import Config
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, PrepareTTAHook
 from mmpretrain.engine.hooks import (
     ClassNumCheckHook,
     DenseCLHook,
@@ -22,6 +22,7 @@ from torch import nn
 from mmmuse.errors import InputError
 from mmmuse.hooks import StudentPrototypeHook
 from mmmuse.hooks.parts_by_name import check_parts_by_name
+from mmmuse.registry import MODELS
 
 from ..conftest import labelled, small_classifier_config, small_distiller
 from ..test_distillers.transfer import online
@@ -256,3 +257,46 @@ def test_an_option_that_names_no_module_is_refused_with_the_students_paths(optio
 def test_efficient_norms_that_bypass_a_tapped_module_are_refused():
     line = refused(small_distiller('ce'), efficient_conv_bn_eval=['backbone'])
     assert "of 'backbone' runs without calling the tapped module 'backbone.layer1'" in line
+
+
+def test_a_distilled_retriever_finds_by_prototypes_that_were_set_by_name():
+    retriever = dict(
+        type='mmpretrain.ImageToImageRetriever',
+        _scope_='mmpretrain',
+        image_encoder=[small_classifier_config()['backbone'], dict(type='GlobalAveragePooling')],
+        head=dict(type='ArcFaceClsHead', num_classes=5, in_channels=64, margins=[0.3] * 5),
+        prototype=torch.ones(2, 64),
+    )
+    layers = [f'image_encoder.0.layer{i}' for i in range(1, 5)]
+    taps = dict(modules=layers[:3], last=layers[3])
+    model = small_distiller('mi_x_si_alone', student=retriever, taps=taps, neck=None).eval()
+    model.prototype = torch.randn(3, 64)  # As mmpretrain's ImageRetrievalInferencer does.
+    model.prepare_prototype()
+    for sample in model(torch.randn(2, 3, 16, 16), labelled([0, 1]), mode='predict'):
+        assert sample.pred_score.shape == (3,)
+    hook = PrepareProtoBeforeValLoopHook()
+    check_parts_by_name(runner_of(model, hook), model)
+    model.prototype = torch.randn(4, 64)
+    hook.before_val(runner_of(model))
+    assert model.student.prototype_vecs.shape == (4, 64)
+
+
+AVERAGE = dict(type='AverageClsScoreTTA')
+
+
+def test_a_model_that_merges_the_student_alone_is_refused():
+    model = small_distiller('ce')
+    tta = MODELS.build(dict(AVERAGE, module=model))
+    with pytest.raises(
+        InputError, match='AverageClsScoreTTA merges the predictions of the student'
+    ):
+        check_parts_by_name(runner_of(tta), model)
+    with pytest.raises(InputError, match=r"use dict\(type='mmmuse.MergedExits', tta_model=dict"):
+        check_parts_by_name(runner_of(model, PrepareTTAHook(dict(AVERAGE))), model)
+    merged = MODELS.build(dict(type='mmmuse.MergedExits', tta_model=AVERAGE, module=model))
+    check_parts_by_name(runner_of(merged), model)
+
+
+def test_a_distiller_without_exits_is_merged_by_any_model():
+    model = small_distiller('mi_x_si_alone', neck=None)
+    check_parts_by_name(runner_of(MODELS.build(dict(AVERAGE, module=model))), model)

@@ -77,3 +77,16 @@ def test_without_it_the_run_is_refused_at_the_start():
     assert 'student.backbone.* here' in str(error.value)
     assert f'paramwise_cfg.student_constructor={NAME!r}' in str(error.value)
     check_constructor(CONFIG, build_optim_wrapper(distiller, for_student(CONFIG, distiller)))
+
+
+def test_each_peer_has_the_rates_of_its_plain_model():
+    plain = MODELS.build(CONVNEXT)
+    expected = rates(build_optim_wrapper(plain, CONFIG), plain)
+    peers = {name: dict(model=CONVNEXT, taps=dict(num_modules=3)) for name in 'ab'}
+    model = MODELS.build(
+        dict(type='mmmuse.OnlineDistiller', peers=peers, losses=[dict(type='mmmuse.MUSELoss')])
+    )
+    found = rates(build_optim_wrapper(model, for_student(CONFIG, model)), model)
+    for prefix in ('student.', 'peers.b.'):
+        assert {name: found[prefix + name] for name in expected} == expected
+    assert set(found) == {name for name, _ in model.named_parameters()}
