@@ -85,7 +85,10 @@ TAPS = dict(
 
 
 def small_distiller(variant: str = 'mi_x_si', num_classes: int = 5, **options) -> SelfDistiller:
-    """The small classifier, wrapped for a named variant as a config would; critics 16 wide."""
+    """The small classifier, wrapped for a named variant as a config would; critics 16 wide.
+
+    Its exits predict as if they were trained.
+    """
     head = variant_head(variant)
     if head.get('discrepancy', {}).get('type') == 'mmmuse.MUSELoss':
         head['discrepancy']['critic'].update(hidden_channels=16)
@@ -95,9 +98,15 @@ def small_distiller(variant: str = 'mi_x_si', num_classes: int = 5, **options) -
         head=head,
         neck=dict(type='mmmuse.SelfDistillNeck'),
     )
-    return SelfDistiller(**{**arguments, **options})
+    return as_trained(SelfDistiller(**{**arguments, **options}))
 
 
 def labelled(labels) -> list[DataSample]:
     """Data samples with the given class labels."""
     return [DataSample().set_gt_label(label) for label in labels]
+
+
+def as_trained(distiller):
+    """The distiller, which takes the first weights of its exits and peers for trained ones."""
+    distiller.added_weights.trained = True
+    return distiller

@@ -115,7 +115,7 @@ def test_byot_weighs_the_last_exit_with_one_minus_alpha():
     config = Config.fromfile(OF_VARIANT['byot'])
     assert config.model.student.head.loss.loss_weight == 0.9
     distiller = get_model(config)
-    assert [exit.loss_module.loss_weight for exit in distiller.head.exits] == [1.0, 1.0, 1.0]
+    assert [exit.loss_module.loss_weight for exit in distiller.muse.exits] == [1.0, 1.0, 1.0]
 
 
 def test_the_shipped_configs_score_64_locations_or_by_one_option_all():
@@ -128,7 +128,7 @@ def test_the_shipped_configs_score_64_locations_or_by_one_option_all():
 @pytest.mark.parametrize('name', ['swin-tiny_in1k_mi_x_si', 'convnext-tiny_in1k_mi_x_si'])
 def test_the_examples_distil_mmpretrains_own_configs(name):
     distiller = get_model(Config.fromfile(CONFIGS / 'examples' / f'{name}.py'))
-    assert len(distiller.head.exits) == 3
+    assert len(distiller.muse.exits) == 3
     assert distiller.tap_paths.last == 'backbone.norm3'
 
 

@@ -29,6 +29,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmmuse.analysis.information import read_information
 from mmmuse.analysis.training_boxes import read_boxes
+from mmmuse.checkpoints import load_distiller
 from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files, safe_loading
@@ -255,6 +256,9 @@ READERS: dict[str, Reader] = {
     'train.py --resume': Reader(_resume),
     'the file that last_checkpoint names': Reader(_resume_last),
     'last_checkpoint': Reader(_pointer, 'last_checkpoint'),
+    'load_distiller': Reader(
+        lambda path: load_distiller(MODELS.build(distiller_config()), str(path))
+    ),
     'export.py --exit': Reader(lambda path: exit_target(_distilled(), str(path), 1)),
     'export.py --peer': Reader(lambda path: peer_target(_peers(), str(path), 'a')),
     'export.py of a detector': Reader(_trained_detector),

@@ -27,7 +27,9 @@ from mmmuse.hooks import (
     StudentCheckpointHook,
     TrainingLabelsHook,
 )
+from mmmuse.hooks.parts_by_name import check_parts_by_name
 from mmmuse.hooks.student_checkpoint import distiller_of, unwrapped
+from mmmuse.optim.student_constructor import for_student
 from mmmuse.tapping.dry_run import is_detector
 
 from .parts import path_in
@@ -126,6 +128,10 @@ def add_missing_hooks(runner: Runner) -> None:
         if type(hook) is CheckpointHook and isinstance(runner, Runner):
             hook.__class__ = SafeCheckpointHook
     distiller = distiller_of(runner)
+    if distiller:
+        check_parts_by_name(runner, distiller)
+        if isinstance(runner, Runner):
+            runner.optim_wrapper = for_student(runner.optim_wrapper, distiller)
     needed = [StepSeedHook, AccumulatedGradientsHook, PendingEvaluationHook]
     if distiller:
         needed += [StudentCheckpointHook, PeerCheckpointHook, TrainingLabelsHook]

@@ -1,6 +1,7 @@
 """Write a distilled config that inherits from a plain one."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from mmengine.config import Config
@@ -8,6 +9,7 @@ from mmengine.registry import init_default_scope
 
 from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.network_config import packaged_config
+from mmmuse.distillers.exit_classifier import why_no_classes
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
 from mmmuse.registry import MODELS
@@ -47,7 +49,9 @@ def propose_for_config(
     model = dict(config.model)
     if config.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', config.data_preprocessor)
-    return propose_taps(MODELS.build(model), num_modules, input_shape)
+    network = MODELS.build(model)
+    proposal = propose_taps(network, num_modules, input_shape)
+    return proposal if why_no_classes(network) is None else replace(proposal, logits=None)
 
 
 def distilled_config(
@@ -101,10 +105,22 @@ def distilled_config(
         evaluators, kept = [evaluators], '_base_.val_evaluator'
     types = [evaluator.get('type') for evaluator in evaluators]
     if has_exits and types and 'mmmuse.ExitAccuracy' not in types:
-        lines += [f"val_evaluator = [{kept}, dict(type='mmmuse.ExitAccuracy')]"]
+        metric = "dict(type='mmmuse.ExitAccuracy')"
+        if _is_multi_label(config):
+            metric = "dict(type='mmmuse.ExitMetric', metric=_base_.val_evaluator)"
+        lines += [f'val_evaluator = [{kept}, {metric}]']
         if config.get('test_evaluator'):
             lines += ['test_evaluator = val_evaluator']
     return '\n'.join(lines) + '\n'
+
+
+def _is_multi_label(config: Config) -> bool:
+    """Return whether the head of a config's model is one of mmpretrain's multi-label heads."""
+    head = config.model.get('head') or {}
+    scope = head.get('_scope_') or config.get('default_scope') or 'mmpretrain'
+    with MODELS.switch_scope_and_registry(scope) as registry:
+        kind = registry.get(str(head.get('type')))
+    return any(base.__name__ == 'MultiLabelClsHead' for base in getattr(kind, '__mro__', ()))
 
 
 def _code(value: object) -> str:

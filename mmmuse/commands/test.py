@@ -12,6 +12,7 @@ from mmmuse.command_line.checkpoint import check_before_loading
 from mmmuse.command_line.config import apply_shared_flags, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.run import run
+from mmmuse.command_line.tta import apply_test_time_augmentation
 from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.errors import InputError
 
@@ -38,6 +39,8 @@ def main(args: argparse.Namespace) -> None:
         apply_shared_flags(config, args)
         config.load_from = args.checkpoint
         config.resume = False  # True in the dump of a resumed run.
+        if args.tta:
+            apply_test_time_augmentation(config)
         if args.amp:
             config.test_cfg.fp16 = True
         check_before_loading(config, args.trust_checkpoint)

@@ -127,7 +127,14 @@ class DetectionSelfDistiller(SelfDistiller):
         }
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
-        """Return the student's predictions with those of the exits, ``exit1_instances``, ..."""
+        """Return the student's predictions with those of the exits, ``exit1_instances``, ...
+
+        Exits that were never trained or loaded are left out, with a warning.
+        """
+        if (why := self.added_weights.why_random(self, 'exits')) is not None:
+            return self.added_weights.leave_out(
+                why, self.student(inputs, data_samples, mode='predict')
+            )
         with self.tapped:
             predictions = self.student(inputs, data_samples, mode='predict')
             features = self.collect()

@@ -7,6 +7,7 @@ from .frozen_network import FrozenNetwork
 from .frskd import FRSKDDistiller
 from .input_conversion import InputConversion
 from .logits_distiller import LogitsDistiller
+from .merged_exits import MergedExits
 from .offline import OfflineDistiller
 from .one import ONEDistiller
 from .online import OnlineDistiller
@@ -24,6 +25,7 @@ __all__ = [
     'FrozenNetwork',
     'InputConversion',
     'LogitsDistiller',
+    'MergedExits',
     'ONEDistiller',
     'OfflineDistiller',
     'OnlineDistiller',

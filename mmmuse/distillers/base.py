@@ -13,19 +13,22 @@ from mmmuse.arguments import with_checked_arguments
 from mmmuse.checkpoints.state_dicts import with_current_names
 from mmmuse.compat.compiling import is_compiling
 from mmmuse.errors import InputError, NonFiniteLossError
-from mmmuse.losses import INFORMATION_TERM
+from mmmuse.losses import INFORMATION_TERM, DistillLoss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.taps import TappedNetwork
 
+from .added_weights import AddedWeights
 from .own_total import with_own_total
+from .student_attributes import StudentAttributes
 
 
 @with_checked_arguments
-class BaseDistiller(BaseModel):
+class BaseDistiller(StudentAttributes):
     """Wrap an untouched OpenMMLab model, the student.
 
     A subclass owns the taps and the losses. This class owns the student and the
-    check for non-finite losses. In ``tensor`` mode the distiller is the student.
+    check for non-finite losses. In ``tensor`` mode the distiller is the student, and what it has
+    no attribute for is the student's: ``distiller.backbone``, ``distiller.extract_feat(images)``.
     Weights saved under the student's own names (any plain checkpoint) load into it.
 
     Args:
@@ -47,6 +50,7 @@ class BaseDistiller(BaseModel):
         student = build_student(student, data_preprocessor)
         super().__init__(student.data_preprocessor, init_cfg)
         self.student = student
+        self.added_weights = AddedWeights()
         keep_weights(student)
         self.measures_gradients = False  # Set by InformationLoggerHook for a step.
         self._unchecked: tuple[list[str], Tensor] | None = None
@@ -61,6 +65,8 @@ class BaseDistiller(BaseModel):
         ]
         # MMEngine applies an init_cfg of the distiller to every module in it.
         weights = [deepcopy(network.state_dict()) for network in kept] if self.init_cfg else []
+        if not self.is_init:
+            self.added_weights.forget()
         super().init_weights()
         if self.init_cfg:
             for network, values in zip(kept, weights, strict=True):
@@ -71,6 +77,8 @@ class BaseDistiller(BaseModel):
     ) -> Any:
         """Run the student in ``tensor`` mode, or :meth:`loss` or :meth:`predict`."""
         if mode == 'loss':
+            if self.training and torch.is_grad_enabled():
+                self.added_weights.trained = True
             return self.loss(inputs, data_samples)
         if mode == 'predict':
             return self.predict(inputs, data_samples)
@@ -103,14 +111,14 @@ class BaseDistiller(BaseModel):
         return ()
 
     @property
+    def distill_losses(self) -> list[DistillLoss]:
+        """All losses between two features."""
+        return []
+
+    @property
     def records_gradient_ratio(self) -> bool:
         """Whether to log the gradients' ratio of this step; not possible under ``torch.compile``."""
         return self.measures_gradients and not is_compiling()
-
-    @property
-    def detector(self) -> BaseModel:
-        """The student: mmdet's hooks (``YOLOXModeSwitchHook``) look for it under this name."""
-        return self.student
 
     @property
     def min_batch_size(self) -> int:
@@ -136,7 +144,15 @@ class BaseDistiller(BaseModel):
         """Return a parameter's layer and the number of layers, for layer-wise learning rates.
 
         Those of the student are its own; what the distiller adds counts as its last layer.
+
+        Raises:
+            InputError: If the student does not know its layers.
         """
+        if not hasattr(self.student, 'get_layer_depth'):
+            raise InputError(
+                'layer-wise learning rates need student.get_layer_depth, and the student is a '
+                f'{type(self.student).__name__}, which has none'
+            )
         if param_name.startswith('student.'):
             return self.student.get_layer_depth(param_name.removeprefix('student.'))
         _, num_layers = self.student.get_layer_depth('head')
@@ -253,6 +269,7 @@ def _accept_other_names(
     names = [name for name in state_dict if name.startswith(prefix)]
     if any(name.startswith(f'{prefix}student.') for name in names):
         with_current_names(state_dict, prefix)
+        distiller.added_weights.note_loaded(distiller, state_dict, prefix)
         return
     of_student = distiller.student.state_dict().keys()
     parts = {name for name, _ in distiller.named_children()} - {'student'}
@@ -263,8 +280,9 @@ def _accept_other_names(
     current = with_current_names({name.removeprefix(prefix): None for name in names})
     if names and all(map(is_own, current)):
         with_current_names(state_dict, prefix)
-        return
-    for name in names:
-        own = name.removeprefix(prefix)
-        if not is_own(own):
-            state_dict[f'{prefix}student.{own}'] = state_dict.pop(name)
+    else:
+        for name in names:
+            own = name.removeprefix(prefix)
+            if not is_own(own):
+                state_dict[f'{prefix}student.{own}'] = state_dict.pop(name)
+    distiller.added_weights.note_loaded(distiller, state_dict, prefix)

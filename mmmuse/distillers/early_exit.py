@@ -42,8 +42,8 @@ class EarlyExitClassifier(SelfDistiller):
         **kwargs: Those of :class:`SelfDistiller`.
 
     Raises:
-        InputError: If the thresholds are not one for each exit in 0 to 1, or part of the network
-            bypasses a tapped module (a residual connection, say).
+        InputError: If the thresholds are not one for each exit in 0 to 1, part of the network
+            bypasses a tapped module (a residual connection, say), or the exits are multi-label.
 
     Source: the rule is that of BranchyNet (Teerapittayanon et al., ICPR 2016), with confidence in
     place of entropy as in MSDNet (Huang et al., ICLR 2018). MUSE itself has no early exit.
@@ -57,6 +57,11 @@ class EarlyExitClassifier(SelfDistiller):
         **kwargs,
     ) -> None:
         super().__init__(student, *args, **kwargs)
+        if self.muse is not None and self.muse.multi_label:
+            raise InputError(
+                'EarlyExitClassifier compares the largest probability of an exit with its threshold, '
+                'and a multi-label head has one probability for each class'
+            )
         self._states: dict[int, _ExitState] = {}  # By thread: a server may have several.
         self._exit_hooks = PathHooks(
             self.student,
@@ -75,7 +80,7 @@ class EarlyExitClassifier(SelfDistiller):
         Raises:
             InputError: If they are not one for each exit in 0 to 1.
         """
-        total = len(self.head.exits)
+        total = len(self.muse.exits)
         check_value('EarlyExitClassifier', 'thresholds', Sequence[Fraction | None], thresholds)
         thresholds = tuple(thresholds)
         if len(thresholds) != total or not total:
@@ -115,7 +120,13 @@ class EarlyExitClassifier(SelfDistiller):
         Returns:
             Logits ``(N, K)`` of the exit that each image takes, and the number of that exit
             ``(N, )``, 1 to T.
+
+        Raises:
+            InputError: If the exits were never trained or loaded.
         """
+
+        if (why := self.added_weights.why_random(self, 'adapters', 'muse.exits')) is not None:
+            raise InputError(why)
 
         def decide(i: int, logits: Tensor) -> Tensor:
             return logits.softmax(-1).amax(-1) >= self.thresholds[i]
@@ -129,7 +140,7 @@ class EarlyExitClassifier(SelfDistiller):
         self._exit_hooks.follow(self.student)
         with self._active(_ExitState(len(images), images.device, enabled, decide)) as state:
             with suppress(_BatchDone):
-                state.take(len(self.head.exits), self.student(images, mode='tensor'))
+                state.take(len(self.muse.exits), self.student(images, mode='tensor'))
             return state.result()
 
     @contextmanager
@@ -145,7 +156,7 @@ class EarlyExitClassifier(SelfDistiller):
         if state is None or i not in state.enabled:
             return None
         feature = select_tensor(path, output)
-        logits = self.head.one_exit(i, self.neck.one(i, feature))
+        logits = self.muse.one_exit(i, self.adapters.one(i, feature))
         rows = state.take(i, logits, state.decide(i, logits))
         if rows is None:
             return None

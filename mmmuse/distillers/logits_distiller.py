@@ -5,6 +5,7 @@ from mmmuse.errors import InputError
 from mmmuse.losses import KDLoss
 from mmmuse.registry import MODELS
 
+from .exit_classifier import loss_of
 from .self_distiller import SelfDistiller
 
 
@@ -20,7 +21,7 @@ class LogitsDistiller(SelfDistiller):
         **kwargs: Those of :class:`SelfDistiller`.
 
     Raises:
-        InputError: If no logits are tapped.
+        InputError: If no logits are tapped, or the student's head is multi-label.
     """
 
     has_own_losses = True
@@ -30,6 +31,11 @@ class LogitsDistiller(SelfDistiller):
         if self.tap_paths.logits is None:
             raise InputError(
                 f'{type(self).__name__} needs taps.logits, the module that outputs the class logits'
+            )
+        if self.tapped.specs.kind == 'labels':
+            raise InputError(
+                f'{type(self).__name__} reads one class label for each image, and the head '
+                f'{type(self.student.head).__name__} of the student is multi-label'
             )
 
     @property
@@ -44,7 +50,7 @@ class LogitsDistiller(SelfDistiller):
 
     def build_classifier(self, in_channels: int) -> nn.Module:
         """Return a linear classifier with the student's own loss, as MUSE's exits have it."""
-        loss = getattr(getattr(self.student, 'head', None), 'loss_module', None)
+        loss = loss_of(self.student)
         classifier = dict(
             type='mmpretrain.LinearClsHead',
             _scope_='mmpretrain',

@@ -1,14 +1,19 @@
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from mmengine.model import BaseModel, ModuleDict
-from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmmuse.arguments import NonNegativeFloat
 from mmmuse.errors import InputError
-from mmmuse.losses import Edge, add_terms, build_edge, refuse_mixed_images, refuse_mixed_labels
+from mmmuse.losses import (
+    DistillLoss,
+    Edge,
+    add_terms,
+    build_edge,
+    refuse_mixed_images,
+    refuse_mixed_labels,
+)
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, Step
 from mmmuse.tapping.taps import TappedNetwork
@@ -18,7 +23,7 @@ from .gradient_ratio import gradient_ratio
 from .input_conversion import InputConversion
 from .offline import names_that_need_labels
 from .own_total import with_own_total
-from .peers import mean_logits, peer_network, read_peers, same_images
+from .peers import mean_logits, peer_network, read_peers, same_images, with_all_peers, with_ensemble
 
 
 @MODELS.register_module()
@@ -97,6 +102,8 @@ class OnlineDistiller(BaseDistiller):
         super().__init__(networks[first], init_cfg=init_cfg)
         for name in others:
             keep_weights(networks[name])
+            if networks[name].is_init:  # Given with its weights.
+                self.added_weights.note_given(f'peers.{name}')
         self.peers = ModuleDict({name: networks[name] for name in others})
         self.conversions = nn.ModuleDict(conversions)
         self.own_weight = own_weight
@@ -108,11 +115,7 @@ class OnlineDistiller(BaseDistiller):
             )
             for name, peer in peers.items()
         }
-        classes = {tapped.specs.num_classes for tapped in self.tapped.values()}
-        ensemble = len(classes) == 1 and None not in classes
-        self._specs = {
-            name: replace(tapped.specs, ensemble=ensemble) for name, tapped in self.tapped.items()
-        }
+        self._specs = with_ensemble({name: tapped.specs for name, tapped in self.tapped.items()})
         self.transfers = nn.ModuleDict(
             {
                 name: nn.ModuleDict(
@@ -149,7 +152,8 @@ class OnlineDistiller(BaseDistiller):
         return self.tapped.values()
 
     @property
-    def _losses(self) -> list[nn.Module]:
+    def distill_losses(self) -> list[DistillLoss]:
+        """All losses between two features."""
         return [
             loss
             for pairs in self.transfers.values()
@@ -160,16 +164,16 @@ class OnlineDistiller(BaseDistiller):
     @property
     def min_batch_size(self) -> int:
         """Images that the losses need in a batch, as the data set gives it."""
-        return max(loss.min_batch_size for loss in self._losses)
+        return max(loss.min_batch_size for loss in self.distill_losses)
 
     @property
     def needs_labels(self) -> str:
         """Names of the losses that have to see the training set's labels."""
-        return names_that_need_labels(self._losses)
+        return names_that_need_labels(self.distill_losses)
 
     def prepare(self, labels: Tensor) -> None:
         """Show the training set's labels ``(M, )`` to the losses that need them."""
-        for loss in self._losses:
+        for loss in self.distill_losses:
             if loss.needs_labels:
                 loss.prepare(labels)
 
@@ -186,7 +190,7 @@ class OnlineDistiller(BaseDistiller):
         """
         batches, networks = self._batches(inputs, data_samples), self.networks
         if not self.own_views:  # Else no mixed image has come so far.
-            refuse_mixed_images(self._losses, data_samples)
+            refuse_mixed_images(self.distill_losses, data_samples)
         terms: dict[str, Tensor] = {}
         features: dict[str, DistillFeatures] = {}
         own: dict[str, dict] = {}
@@ -252,7 +256,13 @@ class OnlineDistiller(BaseDistiller):
         }
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
-        """Return the first peer's predictions, each with those of all in its field ``peers``."""
+        """Return the first peer's predictions, each with those of all in its field ``peers``.
+
+        If others were never trained or loaded, the field is left out, with a warning.
+        """
+        others = [f'peers.{name}' for name in self.peers]
+        why = self.added_weights.why_random(self, *others)
+        names = list(self.tapped) if why is None else list(self.tapped)[:1]
         predictions = {
             name: network(
                 self.conversions[name](inputs),
@@ -260,16 +270,11 @@ class OnlineDistiller(BaseDistiller):
                 mode='predict',
             )
             for name, network in self.networks.items()
+            if name in names
         }
-        results = []
-        for of_peers in zip(*predictions.values(), strict=True):
-            result = of_peers[0].clone()
-            peers = BaseDataElement()
-            for name, prediction in zip(predictions, of_peers, strict=True):
-                peers.set_field(prediction, name)
-            result.set_field(peers, 'peers')
-            results.append(result)
-        return results
+        if why is not None:
+            return self.added_weights.leave_out(why, *predictions.values())
+        return with_all_peers(predictions)
 
     def forward(
         self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'

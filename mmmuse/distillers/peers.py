@@ -1,14 +1,16 @@
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from mmengine.model import BaseModel, ModuleDict
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmmuse.arguments import ImageShape, PositiveInt, check_keys
 from mmmuse.checkpoints.network_config import network_config
 from mmmuse.errors import InputError
 from mmmuse.functional.precision import at_least_float32
-from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.features import DistillFeatures, NetworkSpecs
 
 from .input_conversion import ChannelOrder
 
@@ -75,12 +77,32 @@ def peer_network(model: Mapping | str | BaseModel) -> dict | nn.Module:
     return model if isinstance(model, nn.Module) else network_config(model)
 
 
+def with_ensemble(specs: Mapping[str, NetworkSpecs]) -> dict[str, NetworkSpecs]:
+    """Return the peers' shapes, which say whether their logits have a mean."""
+    classes = {of_peer.num_classes for of_peer in specs.values()}
+    ensemble = len(classes) == 1 and None not in classes
+    return {name: replace(of_peer, ensemble=ensemble) for name, of_peer in specs.items()}
+
+
 def mean_logits(features: Sequence[DistillFeatures]) -> Tensor | None:
     """Return the mean of all peers' logits, ``(N, K)``, detached; None where one has none."""
     logits = [of_peer.logits for of_peer in features]
     if any(of_peer is None for of_peer in logits) or len({x.shape for x in logits}) > 1:
         return None
     return at_least_float32(torch.stack(logits)).mean(0).detach()
+
+
+def with_all_peers(predictions: Mapping[str, list]) -> list:
+    """Return the first peer's samples, each with those of all peers in its field ``peers``."""
+    results = []
+    for of_peers in zip(*predictions.values(), strict=True):
+        result = of_peers[0].clone()
+        peers = BaseDataElement()
+        for name, prediction in zip(predictions, of_peers, strict=True):
+            peers.set_field(prediction, name)
+        result.set_field(peers, 'peers')
+        results.append(result)
+    return results
 
 
 def same_images(data_samples: list, each: int) -> bool:

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from copy import deepcopy
 from math import isqrt
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from mmmuse.tapping.tap_paths import TapPaths
 from mmmuse.tapping.taps import FeatureTaps, TappedNetwork
 
 from .base import BaseDistiller, task_scale
+from .exit_classifier import check_has_classes, exit_config, loss_of
 from .gradient_ratio import gradient_ratio
 
 
@@ -53,6 +55,8 @@ class SelfDistiller(BaseDistiller):
     Attributes:
         has_own_losses: Whether a subclass adds losses beside the head's, in
             :meth:`own_losses`.
+        muse: The built ``head``, or None. ``head`` is the student's, as all of its attributes.
+        adapters: The built ``neck``, or None.
 
     Source: MUSE (Gong et al., BMVC 2021), figure 1.
     """
@@ -78,25 +82,30 @@ class SelfDistiller(BaseDistiller):
         self.tapped = TappedNetwork(
             self.student, taps, input_shape, needs_features=head is not None, extra=extra_taps
         )
-        # Not "head" and "neck": paramwise_cfg.custom_keys of these names mean the student's.
+        # Not "head" and "neck": in code and in paramwise_cfg.custom_keys they are the student's.
         self.muse = self.adapters = None
+        self._exits_have_the_students_loss = False
         if head is not None:
             self.muse = self._build_head(head)
             self.adapters = self._build_neck(neck)
         elif neck is not None:
             raise InputError('the neck goes with a head: without one, set neck=None')
+        self._shared_loss = (
+            loss_of(self.student),
+        )  # In a tuple: not a submodule of the distiller.
         for part in filter(None, (self.muse, self.adapters)):
             part.to(next(self.student.parameters()))  # Its device and type.
 
-    @property
-    def head(self) -> nn.Module | None:
-        """The added losses, :class:`mmmuse.heads.MUSEHead`; its parameters are named ``muse``."""
-        return self.muse
-
-    @property
-    def neck(self) -> nn.Module | None:
-        """The exits' bottlenecks; their parameters are named ``adapters``."""
-        return self.adapters
+    def train(self, mode: bool = True) -> 'SelfDistiller':
+        """Set the mode; let exits learn with a loss that a hook has given to the student."""
+        (before,), now = self._shared_loss, loss_of(self.student)
+        if now is not before:
+            exits = self.muse.exits if self._exits_have_the_students_loss else ()
+            for module in self.modules():
+                if module in exits or module._modules.get('loss_module', self) is before:
+                    module.loss_module = deepcopy(now)
+            self._shared_loss = (now,)
+        return super().train(mode)
 
     @property
     def tapped_networks(self) -> tuple[TappedNetwork, ...]:
@@ -128,14 +137,17 @@ class SelfDistiller(BaseDistiller):
             num_classes=specs.num_classes,
         )
         exit = head.get('exit') or {}
-        loss = getattr(getattr(self.student, 'head', None), 'loss_module', None)
-        if loss is not None and isinstance(exit, dict):
-            exit = {'loss': loss, **exit}  # The exits learn with the student's own loss.
-        return MODELS.build({**head, 'exit': exit}, default_args=dict(specs=specs))
+        self._exits_have_the_students_loss = 'loss' not in exit
+        if isinstance(exit, dict):
+            exit = exit_config(self.student, exit)
+        built = MODELS.build({**head, 'exit': exit}, default_args=dict(specs=specs))
+        if len(getattr(built, 'exits', ())):
+            check_has_classes(self.student)
+        return built
 
     def _build_neck(self, neck: dict | None) -> nn.Module | None:
         if neck is None:
-            if not self.head.reads_exits:
+            if not self.muse.reads_exits:
                 return None
             raise InputError(
                 'the head has exits and there is no neck: set '
@@ -155,7 +167,7 @@ class SelfDistiller(BaseDistiller):
         neck = MODELS.build({**defaults, **neck, **inferred})
         _check_prefix_tokens(getattr(neck, 'num_prefix_tokens', ()), specs.shallow)
         # An unused neck has been checked, but its parameters would get no gradient.
-        return neck if self.head.reads_exits else None
+        return neck if self.muse.reads_exits else None
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Return the student's losses and the head's, for N images.
@@ -214,11 +226,11 @@ class SelfDistiller(BaseDistiller):
             own: What a subclass adds; the head's losses are added here.
         """
         added = dict(own)
-        if self.head is not None:
+        if self.muse is not None:
             scale = task_scale(self.student, data_samples)
             step = Step.within(features, data_samples, task_scale=scale)
-            add_terms(added, self.head.loss(features, data_samples))
-            add_terms(added, self.head.discrepancies(step))
+            add_terms(added, self.muse.loss(features, data_samples))
+            add_terms(added, self.muse.discrepancies(step))
         if self.records_gradient_ratio:
             added.update(gradient_ratio(features, losses, added))
         add_terms(losses, added)
@@ -227,27 +239,32 @@ class SelfDistiller(BaseDistiller):
     @property
     def distill_losses(self) -> list[DistillLoss]:
         """All losses between two features."""
-        return [] if self.head is None else list(self.head.discrepancies)
+        return [] if self.muse is None else list(self.muse.discrepancies)
 
     @property
     def min_batch_size(self) -> int:
         """Images that the losses need in a batch, as the data set gives it."""
-        return 1 if self.head is None else self.head.min_batch_size
+        return 1 if self.muse is None else self.muse.min_batch_size
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
-        """Return the student's predictions, with ``exit_scores`` where there are exits."""
-        if self.head is None or not self.head.exits:
+        """Return the student's predictions, with ``exit_scores`` where there are exits.
+
+        Exits that were never trained or loaded are left out, with a warning.
+        """
+        if self.muse is None or not self.muse.exits:
             return super().predict(inputs, data_samples)
+        if (why := self.added_weights.why_random(self, 'adapters', 'muse.exits')) is not None:
+            return self.added_weights.leave_out(why, super().predict(inputs, data_samples))
         with self.tapped:
             predictions = super().predict(inputs, data_samples)
             features = self.collect()
-        return self.head.predict(features, predictions)
+        return self.muse.predict(features, predictions)
 
     def collect(self) -> DistillFeatures:
         """Return the features of the forward just run inside ``with self.tapped:``."""
         features = self.tapped.collect()
-        if self.neck is not None:
-            features.exits = self.neck(features.shallow)
+        if self.adapters is not None:
+            features.exits = self.adapters(features.shallow)
         return features
 
 

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 
 import torch
 from mmengine.model import BaseModel
@@ -48,7 +49,9 @@ class Teacher(FrozenNetwork):
         tapped = TappedNetwork(network, taps, input_shape, name='teacher_taps')
         super().__init__(network, taps=tapped.taps)
         self.paths = tapped.paths
-        self.specs = tapped.specs
+        # A frozen margin head gets no targets, and its logits are those of a test.
+        kind = 'classes' if tapped.specs.kind == 'margin' else tapped.specs.kind
+        self.specs = replace(tapped.specs, kind=kind)
         self.conversion = conversion
         self.runs_head = not hasattr(network, 'extract_feat') or any(
             path.split('.')[0].split('[')[0] not in ('backbone', 'neck') for path in self.paths.all

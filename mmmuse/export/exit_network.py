@@ -19,7 +19,7 @@ def exits_of(distiller: SelfDistiller) -> dict[int, nn.Module]:
     """Return the exits, without the full network, by the number of the module that each follows."""
     if hasattr(distiller, 'exit_modules'):  # A DetectionSelfDistiller.
         return dict(zip(distiller.exit_modules, distiller.exits, strict=True))
-    return dict(enumerate(distiller.head.exits, 1))
+    return dict(enumerate(distiller.muse.exits, 1))
 
 
 def num_exits(distiller: SelfDistiller) -> int:
@@ -103,7 +103,7 @@ def _classifier_parts(model: dict, distiller: SelfDistiller, number: int) -> dic
         head['loss'] = deepcopy(of_student['loss'])
     head.update(num_classes=exit.num_classes, in_channels=exit.in_channels)
     pooling = dict(type='GlobalAveragePooling')
-    return dict(neck=[distiller.neck.config_of(number - 1), pooling], head=head)
+    return dict(neck=[distiller.adapters.config_of(number - 1), pooling], head=head)
 
 
 def exit_network(model: dict, distiller: SelfDistiller, number: int) -> BaseModel:
@@ -119,7 +119,7 @@ def exit_network(model: dict, distiller: SelfDistiller, number: int) -> BaseMode
     if is_detector(network):
         copies = [(network.neck, exit.adapter), (network.bbox_head, exit.predictor)]
     else:
-        bottleneck = distiller.neck.branches[number - 1]
+        bottleneck = distiller.adapters.branches[number - 1]
         copies = [(network.neck[0].branches[0], bottleneck), (network.head, exit)]
     for part, trained in copies:
         part.load_state_dict(trained.state_dict())
@@ -137,4 +137,4 @@ def exit_logits(distiller: SelfDistiller, images: Tensor) -> list[Tensor]:
     with distiller.tapped:
         distiller.student(images, mode='tensor')
         features = distiller.collect()
-    return [*distiller.head.exit_logits(features), features.logits]
+    return [*distiller.muse.exit_logits(features), features.logits]

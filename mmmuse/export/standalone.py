@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 import mmmuse.registry
-from mmmuse.export.plain_data import per_sample
+from mmmuse.checkpoints.plain_data import per_sample
 from mmmuse.version import __version__
 
 CONFIG = 'config.py'

@@ -141,7 +141,7 @@ def _distiller_weights(
     student, others = split_state_dict(with_distiller_names(weights))
     check_same('network', split_state_dict(own)[0], student)
     with_exits = isinstance(distiller, _DETECTOR_WITH_EXITS)
-    parts = [distiller.exits] if with_exits else [distiller.neck, distiller.head.exits]
+    parts = [distiller.exits] if with_exits else [distiller.adapters, distiller.muse.exits]
     prefixes = tuple(
         f'{name}.' for name, module in distiller.named_modules() if any(module is p for p in parts)
     )

@@ -4,6 +4,7 @@ from .adversarial import discriminator_loss
 from .anchor_decoding import decode_anchor_boxes
 from .anchor_matching import match_anchors
 from .attention_transfer import attention_transfer_loss
+from .binary_kd import binary_kd_loss
 from .crd import crd_loss
 from .dkd import dkd_loss
 from .donsker_varadhan import donsker_varadhan_loss
@@ -25,6 +26,7 @@ from .views import global_view, local_view, map_view, same_grid
 
 __all__ = [
     'attention_transfer_loss',
+    'binary_kd_loss',
     'crd_loss',
     'decode_anchor_boxes',
     'discriminator_loss',

@@ -1,18 +1,21 @@
+import logging
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
 from mmmuse.arguments import NonNegativeFloat, PositiveInt
 from mmmuse.errors import InputError
 from mmmuse.functional import global_view
-from mmmuse.losses import build_edge, build_loss
+from mmmuse.losses import DistillLoss, build_edge, build_loss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
 from mmmuse.tapping.inferred import without_inferred
+from mmmuse.tapping.logits_kind import is_multi_label
 
 
 @MODELS.register_module()
@@ -31,9 +34,11 @@ class MUSEHead(BaseModule):
         num_classes: Classes of the exits; inferred from the tapped logits.
         exit: Config of the exits' classifier, a head of mmpretrain's; by
             default ``LinearClsHead`` with the student's own loss, so label
-            smoothing and mixed targets work as in the student.
+            smoothing and mixed targets work as in the student; ``MultiLabelLinearClsHead``
+            for a multi-label student.
         kd: Config of the loss with which an exit's logits learn from the last ones, by default
-            ``dict(type='mmmuse.KDLoss')`` (temperature 3).
+            ``dict(type='mmmuse.KDLoss')`` (temperature 3), or ``mmmuse.BinaryKDLoss`` for a
+            multi-label student. A margin head's logits are not imitated.
         discrepancy: Config, or a list of them, of the losses between features,
             e.g. ``dict(type='mmmuse.MUSELoss')``; None for none.
         ce_weight: :math:`w_{CE}`, 1 - alpha in BYOT's notation; 0 leaves it out.
@@ -64,16 +69,13 @@ class MUSEHead(BaseModule):
         self.ce_weight = ce_weight
         self.kd_weight = kd_weight
         classes = specs.num_classes if num_classes is None else num_classes
-        logits = NetworkSpecs(logits=FeatureSpec(1 if classes is None else classes))
-        # Where it is not used, its config is still checked.
-        kd = build_loss({'type': 'mmmuse.KDLoss', **(kd or {})}, logits, replace(logits))
-        self.kd = kd if kd_weight else None
+        self.kd = self._build_kd(kd or {}, 1 if classes is None else classes, specs.kind)
         if self.kd is not None and classes is not None and specs.logits is None:
             raise InputError(
                 'distilling logits needs taps.logits, the module whose output they are'
             )
         self.exits = ModuleList()
-        if ce_weight or kd_weight:
+        if ce_weight or self.kd_weight:
             if classes is None:
                 raise InputError(
                     'exits need class logits: tap them (taps.logits) or leave the '
@@ -84,10 +86,28 @@ class MUSEHead(BaseModule):
             exit = without_inferred(exit, 'head.exit', **inferred)
             for _ in specs.shallow:
                 self.exits.append(MODELS.build(deepcopy(exit), default_args=inferred))
+        self.multi_label = any(map(is_multi_label, self.exits))
         configs = [discrepancy] if isinstance(discrepancy, dict) else discrepancy or []
         self.discrepancies = build_edge(configs, specs, specs)
         if not self.exits and not self.discrepancies:
             raise InputError('MUSEHead has nothing to compute: no exits and no discrepancy')
+
+    def _build_kd(self, kd: dict, classes: int, kind: str) -> DistillLoss | None:
+        logits = NetworkSpecs(logits=FeatureSpec(classes), kind=kind)
+        if kind == 'margin':
+            if self.kd_weight:
+                print_log(
+                    'the exits learn without KD: a margin head shifts its logits by the margin in '
+                    'training',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+                self.kd_weight = 0.0
+            logits = replace(logits, kind='classes')
+        name = 'BinaryKDLoss' if kind == 'labels' else 'KDLoss'
+        # Where it is not used, its config is still checked.
+        loss = build_loss({'type': f'mmmuse.{name}', **kd}, logits, replace(logits))
+        return loss if self.kd_weight else None
 
     @property
     def reads_exits(self) -> bool:
@@ -139,8 +159,12 @@ class MUSEHead(BaseModule):
         return self.exits[index]((global_view(exit_map),))
 
     def predict(self, features: DistillFeatures, data_samples: list) -> list:
-        """Add ``exit_scores`` ``(T - 1, K)``, softmax of each exit's logits, to N samples."""
-        scores = torch.stack([logits.softmax(-1) for logits in self.exit_logits(features)], 1)
+        """Add ``exit_scores`` ``(T - 1, K)`` to N samples.
+
+        They are the softmax of each exit's logits, or their sigmoid if the exits are multi-label.
+        """
+        logits = torch.stack(self.exit_logits(features), 1)
+        scores = logits.sigmoid() if self.multi_label else logits.softmax(-1)
         for data_sample, score in zip(data_samples, scores, strict=True):
             data_sample.set_field(score, 'exit_scores')
         return data_samples

@@ -6,9 +6,11 @@ from .information_logger import InformationLoggerHook
 from .peer_checkpoint import PeerCheckpointHook
 from .pending_evaluation import PendingEvaluationHook
 from .preemption import PreemptionHook
+from .prototypes import StudentPrototypeHook
 from .safe_checkpoint import SafeCheckpointHook
 from .step_seed import StepSeedHook
 from .student_checkpoint import StudentCheckpointHook
+from .student_config import StudentConfigHook
 from .training_labels import TrainingLabelsHook
 
 __all__ = [
@@ -23,5 +25,7 @@ __all__ = [
     'SafeCheckpointHook',
     'StepSeedHook',
     'StudentCheckpointHook',
+    'StudentConfigHook',
+    'StudentPrototypeHook',
     'TrainingLabelsHook',
 ]

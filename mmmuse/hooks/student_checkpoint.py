@@ -1,5 +1,5 @@
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 from mmmuse.checkpoints.state_dicts import (
@@ -12,6 +12,7 @@ from mmmuse.checkpoints.state_dicts import (
 )
 from mmmuse.distillers import BaseDistiller
 from mmmuse.errors import InputError
+from mmmuse.optim.student_constructor import check_constructor
 from mmmuse.registry import HOOKS
 
 from .checked_checkpoint import (
@@ -20,6 +21,8 @@ from .checked_checkpoint import (
     check_some_are_used,
     is_fine_tuning,
 )
+from .parts_by_name import check_parts_by_name
+from .student_config import StudentConfigHook
 
 
 @HOOKS.register_module()
@@ -39,9 +42,20 @@ class StudentCheckpointHook(Hook):
     priority = 'VERY_HIGH'
 
     def before_run(self, runner) -> None:
-        """Register the hook that runs after all others when a checkpoint is saved."""
-        if not any(isinstance(hook, _SplitStudentHook) for hook in runner.hooks):
-            runner.register_hook(_SplitStudentHook(), priority='LOWEST')
+        """Register the hooks that run when a checkpoint is saved, and check what else the run has."""
+        for kind in (_SplitStudentHook, StudentConfigHook):
+            if distiller_of(runner) and not any(isinstance(hook, kind) for hook in runner.hooks):
+                runner.register_hook(kind(), priority='LOWEST')
+        if (model := distiller_of(runner)) is not None:
+            check_parts_by_name(runner, model)
+            check_constructor(runner.cfg.get('optim_wrapper'), runner.optim_wrapper)
+
+    def after_train(self, runner) -> None:
+        """Note that the averaged weights of an EMA, a copy of the distiller, are trained."""
+        for hook in runner.hooks:
+            average = getattr(getattr(hook, 'ema_model', None), 'module', None)
+            if isinstance(average, BaseDistiller):
+                average.added_weights.trained = True
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Join the student's weights and the others under the distiller's names."""
@@ -97,5 +111,7 @@ def distiller_of(runner) -> BaseDistiller | None:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """Return a runner's model without DDP."""
-    return model.module if is_model_wrapper(model) else model
+    """Return a runner's model without DDP and without test-time augmentation."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model

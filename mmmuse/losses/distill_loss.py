@@ -16,7 +16,7 @@ from mmmuse.tapping.features import NetworkSpecs, Step
 from mmmuse.tapping.progress import warmed_up
 
 from .class_labels import refuse_mixed_labels
-from .requirements import check_map, check_reads, chosen_modules
+from .requirements import check_kind, check_map, check_reads, chosen_modules
 
 Reads = Literal['logits', 'vector', 'maps', 'exits', 'ensemble', 'labels']
 
@@ -44,6 +44,7 @@ class DistillLoss(nn.Module, ABC):
             neck's maps ``'exits'``, the mean of all peers' logits ``'ensemble'``, and class
             ``'labels'``, one for each image: mixed images are then refused.
         needs_two_networks: Whether it means nothing within one network.
+        reads_multi_label: Whether it reads logits of classes that do not exclude each other.
         min_batch_size: Images that it needs in a batch.
         needs_labels: Whether it has to see the training set first; see :meth:`prepare`.
 
@@ -54,6 +55,7 @@ class DistillLoss(nn.Module, ABC):
 
     reads: ClassVar[frozenset[Reads]] = frozenset()
     needs_two_networks: ClassVar[bool] = False
+    reads_multi_label: ClassVar[bool] = False
     min_batch_size: ClassVar[int] = 1
     needs_labels: ClassVar[bool] = False
 
@@ -71,6 +73,7 @@ class DistillLoss(nn.Module, ABC):
         self.warmup = warmup
         self.within_one_network = source is learner
         check_reads(self.name, self.reads, learner, source)
+        check_kind(self.name, self.reads, self.reads_multi_label, learner, source)
 
     @abstractmethod
     def forward(self, step: Step) -> dict[str, Tensor]:

@@ -33,6 +33,31 @@ def check_reads(
         )
 
 
+def check_kind(
+    name: str,
+    reads: frozenset[str],
+    reads_multi_label: bool,
+    learner: NetworkSpecs,
+    source: NetworkSpecs,
+) -> None:
+    """Refuse logits, or labels, of another kind than a loss reads."""
+    kinds = {learner.kind, source.kind}
+    if 'margin' in kinds and 'logits' in reads:
+        raise InputError(
+            f'{name} compares class logits, and those of a margin head (ArcFaceClsHead) are shifted '
+            'by the margin in training: leave this loss out'
+        )
+    if 'labels' in kinds and 'logits' in reads and not reads_multi_label:
+        raise InputError(
+            f'{name} compares the softmax of logits, and the head is multi-label: use '
+            'mmmuse.BinaryKDLoss'
+        )
+    if 'labels' in kinds and 'labels' in reads:
+        raise InputError(
+            f'{name} reads one class label for each image, and the head is multi-label'
+        )
+
+
 def check_map(name: str, module: int, spec: FeatureSpec) -> None:
     if spec.grid is None:
         path = f' ({spec.path!r})' if spec.path else ''

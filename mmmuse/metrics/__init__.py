@@ -1,4 +1,5 @@
 from .exit_accuracy import ExitAccuracy
+from .exit_metric import ExitMetric
 from .peer_metric import PeerMetric
 
-__all__ = ['ExitAccuracy', 'PeerMetric']
+__all__ = ['ExitAccuracy', 'ExitMetric', 'PeerMetric']

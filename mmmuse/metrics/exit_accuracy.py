@@ -6,7 +6,10 @@ from mmengine.dist import is_distributed
 from mmengine.evaluator import BaseMetric
 
 from mmmuse.arguments import PositiveInt, PositiveInts
+from mmmuse.errors import InputError
 from mmmuse.registry import METRICS
+
+from .untrained import refuse_untrained
 
 
 @METRICS.register_module()
@@ -20,6 +23,10 @@ class ExitAccuracy(BaseMetric):
         topk: The k of each accuracy.
         collect_device: Device on which results of several processes are gathered.
         prefix: Of the names; none by default.
+
+    Raises:
+        InputError: In an evaluation, if the exits were never trained or loaded, or an image has not
+            one label.
     """
 
     default_prefix = ''
@@ -35,12 +42,19 @@ class ExitAccuracy(BaseMetric):
 
     def process(self, data_batch: object, data_samples: Sequence[dict]) -> None:
         """Store, for each sample, which exits predict its label in their top k."""
+        refuse_untrained('ExitAccuracy', data_samples)
         samples = [sample for sample in data_samples if 'exit_scores' in sample]
         if not samples:
             return
         exits = torch.stack([sample['exit_scores'] for sample in samples])
         last = torch.stack([sample['pred_score'] for sample in samples])
-        target = torch.cat([sample['gt_label'] for sample in samples])
+        labels = [sample.get('gt_label') for sample in samples]
+        if any(label is None or label.numel() != 1 for label in labels):
+            raise InputError(
+                'ExitAccuracy needs one class label (gt_label) for each image; for several labels, '
+                "use dict(type='mmmuse.ExitMetric', metric=...) with a multi-label metric"
+            )
+        target = torch.cat(labels)
         scores = torch.cat([exits, last[:, None]], 1)
         hits = scores.topk(max(self.topk), dim=-1).indices == target[:, None, None]
         self.results += list(torch.stack([hits[..., :k].any(-1) for k in self.topk], -1).cpu())

@@ -8,6 +8,8 @@ from mmengine.evaluator import BaseMetric, Evaluator
 
 from mmmuse.arguments import Length
 
+from .untrained import refuse_untrained
+
 
 class MetricsByName(BaseMetric):
     """Base of metrics that evaluate several networks, each under its name: ``exit1/coco/bbox_mAP``.
@@ -35,6 +37,7 @@ class MetricsByName(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Pass each network's samples to its evaluator."""
+        refuse_untrained(type(self).__name__, data_samples)
         for name, samples in self.samples_by_name(data_samples).items():
             self._seen.add(name)
             self._evaluator(name).process(samples, data_batch)

@@ -1,5 +1,6 @@
 from .bfloat16_optim_wrapper import BFloat16OptimWrapper
 from .bias_warmup_lr import BiasWarmupLR
+from .student_constructor import StudentConstructor
 from .three_groups_constructor import ThreeGroupsConstructor
 
-__all__ = ['BFloat16OptimWrapper', 'BiasWarmupLR', 'ThreeGroupsConstructor']
+__all__ = ['BFloat16OptimWrapper', 'BiasWarmupLR', 'StudentConstructor', 'ThreeGroupsConstructor']

@@ -11,6 +11,8 @@ from torch import Tensor
 from mmmuse.errors import InputError
 from mmmuse.functional import global_view
 
+from .logits_kind import LogitsKind
+
 
 @dataclass
 class DistillFeatures:
@@ -127,6 +129,7 @@ class NetworkSpecs:
         logits: Spec of the class logits; None if they are not tapped.
         taps: Config key of the network's taps, for messages.
         ensemble: Whether a step has the mean logits of all peers.
+        kind: What the logits mean; see :func:`mmmuse.tapping.logits_kind.logits_kind`.
     """
 
     shallow: tuple[FeatureSpec, ...] = ()
@@ -134,6 +137,7 @@ class NetworkSpecs:
     logits: FeatureSpec | None = None
     taps: str = field(default='taps', compare=False)
     ensemble: bool = False
+    kind: LogitsKind = 'classes'
 
     @property
     def modules(self) -> tuple[FeatureSpec, ...]:

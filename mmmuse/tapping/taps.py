@@ -1,6 +1,7 @@
 """Feature taps: the outputs of named modules during one forward."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from mmmuse.compat.compiling import is_compiling
 from mmmuse.errors import InputError
 from mmmuse.tapping.features import DistillFeatures
 from mmmuse.tapping.gradient_check import refuse_cut_gradients
+from mmmuse.tapping.logits_kind import logits_kind
 from mmmuse.tapping.path_hooks import PathHooks, split_index
 from mmmuse.tapping.tap_paths import (
     TapPaths,
@@ -170,7 +172,8 @@ class TappedNetwork:
         self.path_specs, self.order = infer_specs(network, self.taps, input_shape)
         check_order(self.paths, self.order)
         check_logits(network, self.paths, self.path_specs, name)
-        self.specs = network_specs(self.paths, self.path_specs, name)
+        specs = network_specs(self.paths, self.path_specs, name)
+        self.specs = replace(specs, kind=logits_kind(network))
         self._input_shape = input_shape
         self._frozen: frozenset[str] = frozenset()
 

@@ -22,6 +22,7 @@ from mmmuse.detection import DetectionExit, DetectionSelfDistiller, ExitDetectio
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 
+from ..conftest import as_trained
 from .test_detectors import (
     CLASSES,
     EXAMPLES,
@@ -73,7 +74,7 @@ def with_exits(name: str = 'retinanet_r50', **changes) -> DetectionSelfDistiller
     """A small detector of a shipped config, with an exit after each tapped module."""
     config = {**config_of(name), 'exit_modules': None, **changes}
     config.pop('type')
-    return DetectionSelfDistiller(**config).train()
+    return as_trained(DetectionSelfDistiller(**config)).train()
 
 
 def exit_of(distiller: DetectionSelfDistiller, number: int) -> DetectionExit:
@@ -382,9 +383,9 @@ def test_a_metric_that_is_none_is_known_before_the_first_image():
 @pytest.mark.parametrize(('name', 'times_batch'), [('yolov5_s', True), ('retinanet_r50', False)])
 def test_muses_weight_is_relative_to_the_detectors_own_losses(name, times_batch):
     distiller, steps = with_exits(name), []
-    distiller.head.discrepancies.register_forward_pre_hook(lambda _, args: steps.extend(args))
+    distiller.muse.discrepancies.register_forward_pre_hook(lambda _, args: steps.extend(args))
     losses_of(distiller)
-    (muse,), (step,) = distiller.head.discrepancies, steps
+    (muse,), (step,) = distiller.muse.discrepancies, steps
     assert step.task_scale == (len(step.data_samples) if times_batch else 1)
     assert (muse.loss_weight, muse.critic_weight) == (0.03, 1.0)
     assert muse.feature_scale(step) == pytest.approx(0.03 * step.task_scale)

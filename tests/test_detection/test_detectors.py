@@ -178,7 +178,7 @@ def test_muse_teaches_backbone_and_critics_and_no_weight_is_left_out_of_a_step(n
     torch.manual_seed(1)
     losses = distiller(**batch(distiller, True), mode='loss')
     losses['loss_muse'].backward(retain_graph=True)
-    (muse,) = distiller.head.discrepancies
+    (muse,) = distiller.muse.discrepancies
     for module in (
         *(distiller.student.get_submodule(path) for path in distiller.tap_paths.all),
         *muse.mi_critics,

@@ -19,7 +19,7 @@ def one_step(distiller):
 def test_a_term_that_is_not_finite_is_named_and_no_other():
     distiller = small_distiller()
     one_step(distiller)
-    critic = distiller.head.discrepancies[0].mi_critics[1]
+    critic = distiller.muse.discrepancies[0].mi_critics[1]
     critic.pair_score.hidden.weight.data.fill_(float('nan'))
     with pytest.raises(NonFiniteLossError) as error:
         one_step(distiller)
@@ -87,7 +87,7 @@ def test_train_step_updates_student_and_critics():
         ('student.backbone.patch_embed.projection.weight', 0),
         ('student.backbone.layers.3.ffn.layers.1.weight', 4),
         ('student.head.layers.head.weight', 13),
-        ('neck.branches.0.0.conv.weight', 13),
+        ('adapters.branches.0.0.conv.weight', 13),
         ('muse.exits.2.fc.bias', 13),
     ],
 )

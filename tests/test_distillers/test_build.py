@@ -21,7 +21,7 @@ def test_wraps_a_built_model_by_proposal(model):
     assert isinstance(distiller, SelfDistiller)
     assert distiller.student is model
     assert distiller.taps.paths == (*TAPS['modules'], TAPS['last'], TAPS['logits'])
-    assert distiller.head.discrepancies[0].combine == 'multiplicative'
+    assert distiller.muse.discrepancies[0].combine == 'multiplicative'
 
 
 def test_wraps_a_built_model_by_names(model):
@@ -39,8 +39,8 @@ def test_takes_another_number_of_modules(model):
 
 def test_more_arguments_go_to_the_head(model):
     distiller = mmmuse.distill(model, variant='ce_kd', kd=dict(temperature=7.0), ce_weight=0.5)
-    assert distiller.head.kd.temperature == 7.0
-    assert distiller.head.ce_weight == 0.5
+    assert distiller.muse.kd.temperature == 7.0
+    assert distiller.muse.ce_weight == 0.5
 
 
 def test_the_models_weights_survive_the_runners_initialisation(model):
@@ -65,7 +65,7 @@ def test_what_is_added_has_the_type_of_the_model(model):
 
 
 def test_an_argument_inside_a_part_keeps_the_rest_of_the_variant(model):
-    loss = mmmuse.distill(model, discrepancy=dict(loss_weight=0.1)).head.discrepancies[0]
+    loss = mmmuse.distill(model, discrepancy=dict(loss_weight=0.1)).muse.discrepancies[0]
     assert loss.loss_weight == 0.1
     assert loss.combine == 'multiplicative'
     assert loss.mi_critics[0].num_locations == 64
@@ -99,7 +99,7 @@ def test_wraps_a_model_of_mmpretrains_zoo():
     distiller = mmmuse.distill(get_model('resnet18_8xb16_cifar10'), num_modules=3)
     paths = ('backbone.layer2', 'backbone.layer3', 'backbone.layer4', 'head')
     assert distiller.taps.paths == paths
-    assert distiller.head.exits[0].num_classes == 10
+    assert distiller.muse.exits[0].num_classes == 10
 
 
 def test_an_unknown_attribute_of_the_package_is_an_attribute_error():

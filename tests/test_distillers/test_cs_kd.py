@@ -56,7 +56,7 @@ def test_both_forwards_are_in_training_mode():
 def test_muse_sees_the_first_ones():
     distiller = rival('cs_kd', muse=True)
     seen = []
-    distiller.neck.register_forward_pre_hook(lambda _, args: seen.append(len(args[0][0])))
+    distiller.adapters.register_forward_pre_hook(lambda _, args: seen.append(len(args[0][0])))
     distiller(torch.randn(4, 3, 16, 16), labelled([0, 0, 1, 1]), mode='loss')
     assert seen == [2]
 

@@ -12,7 +12,7 @@ from mmmuse.errors import InputError
 from mmmuse.export.exit_network import exit_logits
 from mmmuse.heads.variants import variant_head
 
-from ..conftest import TAPS, labelled, small_classifier_config
+from ..conftest import TAPS, as_trained, labelled, small_classifier_config
 
 NEVER = 1.0
 ALWAYS = 0.0
@@ -30,7 +30,7 @@ def classifier(thresholds, taps=TAPS, student=None) -> EarlyExitClassifier:
     model.train()
     for _ in range(4):
         exit_logits(model, torch.randn(8, 3, 32, 32))
-    return model.eval()
+    return as_trained(model).eval()
 
 
 class Calls:
@@ -110,7 +110,7 @@ def test_no_layer_runs_after_the_last_image_is_done(num_images):
 @torch.no_grad()
 def test_a_disabled_exit_is_not_computed():
     model = classifier([None, ALWAYS, None])
-    calls = [Calls(bottleneck) for bottleneck in model.neck.branches]
+    calls = [Calls(bottleneck) for bottleneck in model.adapters.branches]
     model(torch.randn(2, 3, 32, 32))
     assert [call.sizes for call in calls] == [[], [2], []]
 

@@ -10,7 +10,7 @@ from mmmuse.functional import kd_loss
 from mmmuse.optim import BFloat16OptimWrapper
 from mmmuse.registry import MODELS
 
-from ..conftest import labelled
+from ..conftest import as_trained, labelled
 from ..test_hooks.test_student_checkpoint import assert_same, read, train
 from .transfer import CRD, LABELS, MUSE, TAPS, batch, network, online
 
@@ -105,7 +105,7 @@ def test_a_batch_of_one_image_has_no_negatives():
 
 
 def test_it_predicts_with_every_peer():
-    distiller = online(KD).eval()
+    distiller = as_trained(online(KD)).eval()
     images, samples = batch()
     predictions = distiller(images, samples, mode='predict')
     for name, net in distiller.networks.items():
@@ -124,7 +124,8 @@ def test_peers_of_other_normalisation_see_their_own_images():
         a=dict(model=network(data_preprocessor=mine), taps=TAPS),
         b=dict(model=network(6, data_preprocessor=its), taps=TAPS, input_size=32),
     )
-    distiller = MODELS.build(dict(type='mmmuse.OnlineDistiller', peers=peers, losses=[KD])).eval()
+    config = dict(type='mmmuse.OnlineDistiller', peers=peers, losses=[KD])
+    distiller = as_trained(MODELS.build(config)).eval()
     raw = torch.randint(0, 256, (2, 3, 16, 16)).float()
     prediction = distiller((raw - 100) / 50, labelled([0, 1]), mode='predict')[0]
     expected = torch.nn.functional.interpolate(raw / 255, 32, mode='bilinear')

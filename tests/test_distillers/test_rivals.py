@@ -9,7 +9,7 @@ from mmmuse.checkpoints.state_dicts import with_plain_names
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 
-from ..conftest import TAPS, labelled, small_classifier_config
+from ..conftest import TAPS, as_trained, labelled, small_classifier_config
 from .rivals import RIVALS, batch, rival
 
 OWN_LOSSES = {
@@ -106,7 +106,7 @@ def test_alone_it_predicts_as_the_student_whatever_the_batch(name):
 @EVERY_RIVAL
 def test_with_muse_the_exits_predict_too(name):
     images = torch.randn(3, 3, 16, 16)
-    for sample in rival(name, muse=True).eval()(images, mode='predict'):
+    for sample in as_trained(rival(name, muse=True)).eval()(images, mode='predict'):
         assert sample.exit_scores.shape == (3, 5)
 
 

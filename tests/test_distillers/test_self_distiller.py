@@ -128,14 +128,14 @@ def test_the_student_is_left_as_it_is():
 def test_weights_of_a_plain_student_load_into_it():
     plain = MODELS.build(small_classifier_config())
     distiller = small_distiller()
-    critics = {name: value.clone() for name, value in distiller.head.state_dict().items()}
+    critics = {name: value.clone() for name, value in distiller.muse.state_dict().items()}
     result = distiller.load_state_dict(plain.state_dict(), strict=False)
     assert not result.unexpected_keys
     assert not any(name.startswith('student.') for name in result.missing_keys)
     for name, value in plain.state_dict().items():
         assert torch.equal(distiller.student.state_dict()[name], value)
     for name, value in critics.items():
-        assert torch.equal(distiller.head.state_dict()[name], value)
+        assert torch.equal(distiller.muse.state_dict()[name], value)
 
 
 def test_its_own_weights_load_strictly():
@@ -170,16 +170,16 @@ def test_gradient_reaches_every_parameter(variant):
 )
 def test_parts_that_nothing_reads_are_not_built(variant, has_neck, num_exits):
     distiller = small_distiller(variant)
-    assert (distiller.neck is not None) is has_neck
-    assert len(distiller.head.exits) == num_exits
+    assert (distiller.adapters is not None) is has_neck
+    assert len(distiller.muse.exits) == num_exits
 
 
 def test_shapes_are_inferred_from_the_taps():
     distiller = small_distiller()
-    convs = [module for module in distiller.neck.modules() if isinstance(module, nn.Conv2d)]
+    convs = [module for module in distiller.adapters.modules() if isinstance(module, nn.Conv2d)]
     assert [conv.in_channels for conv in convs[::3]] == [8, 16, 32]
     assert [conv.stride[0] for conv in convs[1::3]] == [8, 4, 2]
-    assert [exit.fc.weight.shape for exit in distiller.head.exits] == [(5, 64)] * 3
+    assert [exit.fc.weight.shape for exit in distiller.muse.exits] == [(5, 64)] * 3
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_exits_take_the_students_own_loss_unless_they_have_one():
     distiller = small_distiller('ce', student=student)
     x, samples = images(), labelled([0, 1, 2, 3])
     own = type(distiller.student.head.loss_module)
-    assert {type(exit.loss_module) for exit in distiller.head.exits} == {own}
+    assert {type(exit.loss_module) for exit in distiller.muse.exits} == {own}
     assert own.__name__ == 'LabelSmoothLoss'
     assert distiller(x, samples, mode='loss')['exit1.loss_ce'].isfinite()
     plain = small_distiller(
@@ -215,7 +215,7 @@ def test_exits_take_the_students_own_loss_unless_they_have_one():
             type='mmmuse.MUSEHead', kd_weight=0.0, exit=dict(loss=dict(type='CrossEntropyLoss'))
         ),
     )
-    assert {type(exit.loss_module).__name__ for exit in plain.head.exits} == {'CrossEntropyLoss'}
+    assert {type(exit.loss_module).__name__ for exit in plain.muse.exits} == {'CrossEntropyLoss'}
 
 
 @pytest.mark.parametrize('variant', ['mi_x_si', 'si', 'mi_plus_si_ce'])

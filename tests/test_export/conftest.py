@@ -9,6 +9,8 @@ from mmmuse.distillers import SelfDistiller
 from mmmuse.export.exit_network import exit_logits
 from mmmuse.export.trained import build_distiller
 
+from ..conftest import as_trained
+
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
@@ -18,4 +20,4 @@ def settled(config: Config, image_shape: tuple[int, int, int]) -> SelfDistiller:
     distiller.train()
     for _ in range(4):
         exit_logits(distiller, torch.randn(4, *image_shape))
-    return distiller.eval()
+    return as_trained(distiller).eval()

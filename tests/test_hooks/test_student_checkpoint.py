@@ -4,7 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import EMAHook, Hook
+from mmengine.optim import DefaultOptimWrapperConstructor
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.runner import Runner
 
 from mmmuse.checkpoints.files import read_file
@@ -265,3 +268,59 @@ def test_a_file_is_tested_as_distiller_and_as_plain_student(trained, tmp_path):
 def test_testing_another_networks_file_names_the_tensors(trained, tmp_path):
     with pytest.raises(InputError, match=r'head\.fc\.bias \(\(7,\) in the model'):
         evaluate(tmp_path, distiller_config(student_config(num_classes=7)), trained[1])
+
+
+def test_the_average_of_a_trained_distiller_predicts_with_its_exits(trained_with_ema):
+    runner, _ = trained_with_ema
+    average = averaged(runner).module.eval()
+    samples = average(torch.randn(2, 1, 8, 8), mode='predict')
+    assert all('exit_scores' in sample for sample in samples)
+
+
+def test_the_plain_config_of_the_student_is_beside_the_checkpoints(tmp_path):
+    config = Config(dict(model=distiller_config(), train_cfg=dict(by_epoch=True, max_epochs=1)))
+    runner = build_runner(tmp_path / 'run', cfg=config)
+    runner.train()
+    found = Config.fromfile(tmp_path / 'run' / 'student.py')
+    assert found.model.backbone == student_config()['backbone']
+    assert found.train_cfg.max_epochs == 1
+    plain = MODELS.build(found.model)
+    plain.load_state_dict(read(tmp_path / 'run' / 'epoch_1.pth')['state_dict'])
+    assert_same(plain.state_dict(), runner.model.student.state_dict())
+
+
+def test_it_goes_to_the_folder_of_the_checkpoints_too(tmp_path):
+    checkpoint = dict(type='CheckpointHook', out_dir=str(tmp_path / 'other'))
+    runner = build_runner(
+        tmp_path / 'run',
+        cfg=Config(dict(model=distiller_config())),
+        default_hooks=dict(checkpoint=checkpoint),
+    )
+    runner.train()
+    folders = {path.parent for path in tmp_path.rglob('student.py')}
+    assert folders == {tmp_path / 'run', tmp_path / 'other' / 'run'}
+
+
+def test_there_is_none_before_the_first_checkpoint(tmp_path):
+    class Stop(Hook):
+        def before_train_iter(self, *args, **kwargs):
+            raise RuntimeError('stop')
+
+    runner = build_runner(tmp_path / 'run', cfg=Config(dict(model=distiller_config())))
+    runner.register_hook(Stop())
+    with pytest.raises(RuntimeError, match='stop'):
+        runner.train()
+    assert not (tmp_path / 'run' / 'student.py').exists()
+
+
+def test_a_constructor_that_reads_plain_names_is_refused_before_training(tmp_path):
+    class ReadsNames(DefaultOptimWrapperConstructor):
+        pass
+
+    OPTIM_WRAPPER_CONSTRUCTORS.register_module(module=ReadsNames, force=True)
+    optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1), constructor='ReadsNames')
+    runner = build_runner(
+        tmp_path / 'run', cfg=Config(dict(optim_wrapper=optim_wrapper)), optim_wrapper=optim_wrapper
+    )
+    with pytest.raises(InputError, match=r"constructor 'ReadsNames' reads parameter names such as"):
+        runner.train()

@@ -26,7 +26,7 @@ def test_a_resnet_config_gets_the_papers_own_cut(tool, tmp_path):
     assert config.model.student.backbone.depth == 18
     assert config.val_evaluator[0].type == 'Accuracy'
     distiller = get_model(config)
-    assert len(distiller.head.exits) == 3
+    assert len(distiller.muse.exits) == 3
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_a_config_of_ones_own_is_wrapped_by_relative_path(
     )
     assert finished.code == 0, finished.err
     distiller = get_model(Config.fromfile(out))
-    assert len(distiller.head.exits) == exits
-    assert len(distiller.head.discrepancies) == discrepancies
+    assert len(distiller.muse.exits) == exits
+    assert len(distiller.muse.discrepancies) == discrepancies
 
 
 def test_a_wrapped_config_trains(tool, tmp_path):

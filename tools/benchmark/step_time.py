@@ -74,7 +74,7 @@ def build(variant: dict | None, args: argparse.Namespace) -> BaseModel:
             head['discrepancy'] = {**head['discrepancy'], 'critic': dict(num_locations=locations)}
         model = MODELS.build({**config.model, 'student': student, 'head': head})
         if textbook:
-            loss = model.head.discrepancies[0]
+            loss = model.muse.discrepancies[0]
             channels = [spec.channels for spec in loss.local_specs]
             last = loss.target_specs[0].channels
             loss.mi_critics = nn.ModuleList(TextbookCritic(c, last) for c in channels)

@@ -12,4 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--out-item', choices=['metrics', 'pred'], help='content of --out; predictions by default'
     )
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='test-time augmentation: tta_model and tta_pipeline of the config, or mirror images',
+    )
     add_run_flags(parser)

@@ -6,14 +6,14 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from mmpretrain import ImageClassificationInferencer, get_model
 
+from mmmuse.checkpoints.plain_data import per_sample
 from mmmuse.command_line.config import runner_keys
 from mmmuse.errors import InputError
 from mmmuse.export.data import image_shape, normalized_batches
 from mmmuse.export.exit_network import exit_network, exit_network_config
-from mmmuse.export.plain_data import per_sample
 from mmmuse.export.standalone import write_standalone
 
-from .conftest import CONFIGS, settled
+from ..test_export.conftest import CONFIGS, settled
 
 
 def baseline(name: str) -> Config:
