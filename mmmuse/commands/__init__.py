@@ -2,7 +2,7 @@
 
 Each command has two modules of its name. ``parsers.NAME`` has its flags and imports no library, so
 that ``--help`` is immediate. ``commands.NAME`` has ``main(args)`` and is imported after the
-arguments have been parsed.
+arguments have been parsed and checked (``start`` and ``early_checks``).
 """
 
 import argparse
@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from mmmuse.version import __version__
+
+from .utf8 import run_in_utf8
 
 COMMANDS = (
     *('train', 'test', 'wrap', 'export', 'exits', 'early-exit', 'complexity', 'information'),
@@ -27,6 +29,8 @@ def main(command: str | None = None, arguments: Sequence[str] | None = None) -> 
             By default it is the first argument.
         arguments: By default those of the process.
     """
+    if arguments is None:
+        run_in_utf8()
     if command is None:
         args = mmmuse_parser().parse_args(arguments)
         command = args.command
@@ -34,7 +38,8 @@ def main(command: str | None = None, arguments: Sequence[str] | None = None) -> 
         parser = argparse.ArgumentParser()
         _describe(command, parser)
         args = parser.parse_args(arguments)
-    import_module(f'{__name__}.{_module(command)}').main(args)
+    # Imports Rich, which --help does not need.
+    import_module(f'{__name__}.start').start(command, f'{__name__}.{_module(command)}', args)
 
 
 def mmmuse_parser() -> argparse.ArgumentParser:
@@ -69,6 +74,9 @@ def _describe(command: str, parser: argparse.ArgumentParser) -> None:
     """Give a parser the description and the flags of a command."""
     parser.description = _summary(command)
     _parser_module(command).add_arguments(parser)
+    parser.add_argument(
+        '-v', '--verbose', action='store_true', help='print all messages of the libraries'
+    )
 
 
 def _summary(command: str) -> str:

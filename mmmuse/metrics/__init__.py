@@ -1,4 +1,5 @@
 from .exit_accuracy import ExitAccuracy
+from .exit_shares import ExitShares
 from .peer_metric import PeerMetric
 
-__all__ = ['ExitAccuracy', 'PeerMetric']
+__all__ = ['ExitAccuracy', 'ExitShares', 'PeerMetric']
