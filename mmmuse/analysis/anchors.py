@@ -1,6 +1,7 @@
 """The fit of anchors to the boxes of a data set, and a search for better anchors."""
 
 import math
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -124,6 +125,7 @@ def refine_anchors(
     threshold: float = 4.0,
     generations: int = 1000,
     seed: int = 0,
+    track: Callable[[range], Iterable[int]] = iter,
 ) -> Tensor:
     """Return anchors of at least the same fitness, by random mutation.
 
@@ -136,6 +138,7 @@ def refine_anchors(
         threshold: See :func:`fit_of_levels`.
         generations: Number of mutations.
         seed: Of the mutations.
+        track: Iterates over the generations, and may show its progress.
 
     Returns:
         ``(K, 2)``.
@@ -143,7 +146,7 @@ def refine_anchors(
     generator = torch.Generator().manual_seed(seed)
     fits = _fits(sizes, anchors)
     best = _mean_fitness(fits, threshold)
-    for _ in range(generations):
+    for _ in track(range(generations)):
         changed = torch.rand(anchors.shape, generator=generator) < _CHANGED
         exponents = _DEVIATION * torch.randn(anchors.shape, generator=generator)
         mutated = _whole_pixels(anchors * (exponents * changed).double().exp())
@@ -183,6 +186,7 @@ def propose_anchors(
     threshold: float = 4.0,
     generations: int = 1000,
     seed: int = 0,
+    track: Callable[[range], Iterable[int]] = iter,
 ) -> Levels | None:
     """Return anchors of higher fitness than the present ones: k-means, then mutation.
 
@@ -193,6 +197,7 @@ def propose_anchors(
         threshold: See :func:`fit_of_levels`.
         generations: Number of mutations.
         seed: Of both.
+        track: Iterates over the mutations, and may show its progress.
 
     Returns:
         Widths and heights in pixels, level by level; None if no fitness was higher.
@@ -201,7 +206,7 @@ def propose_anchors(
         InputError: If there are fewer boxes of different sizes than anchors.
     """
     anchors = cluster_anchors(sizes, num_anchors, seed)
-    anchors = refine_anchors(sizes, anchors, threshold, generations, seed)
+    anchors = refine_anchors(sizes, anchors, threshold, generations, seed, track)
     levels = share_among_levels(anchors, present.strides)
     fitness = [fit_of_levels(sizes, each, threshold).fitness for each in (levels, present.levels)]
     return levels if fitness[0] > fitness[1] else None

@@ -39,7 +39,7 @@ def draw_accuracy(
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write rows, which have the same keys, as CSV."""
-    with path.open('w', newline='') as file:
+    with path.open('w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -55,7 +55,7 @@ def markdown_table(rows: Sequence[TableRow]) -> str:
 
 def write_csv(rows: Sequence[TableRow], out: Path) -> None:
     """Write rows as CSV; what was not logged is empty."""
-    with out.open('w', newline='') as file:
+    with out.open('w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator='\n')
         writer.writeheader()
         for row in rows:

@@ -15,6 +15,7 @@ from .ranges import (
     PositiveInts,
     Range,
     Seed,
+    WholeNumber,
 )
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     'PositiveInts',
     'Range',
     'Seed',
+    'WholeNumber',
     'accepts',
     'check_arguments',
     'check_keys',

@@ -41,6 +41,18 @@ class Range:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """Limit of a float that has no fraction, such as a quotient of two numbers of iterations."""
+
+    def holds(self, value: float) -> bool:
+        """Return whether a number is a positive integer."""
+        return value >= 1 and float(value).is_integer()
+
+    def __str__(self) -> str:
+        return 'without a fraction'
+
+
+@dataclass(frozen=True)
 class Length:
     """Number of items of a list.
 
@@ -63,6 +75,7 @@ class Length:
         return least if self.most is None else f'with {self.least} to {self.most} items'
 
 
+WholeNumber = Annotated[float, Whole()]
 PositiveInt = Annotated[int, Range(least=1)]
 NonNegativeInt = Annotated[int, Range(least=0)]
 # Numbers of modules that are built one after the other: a typing error must not build for hours.

@@ -3,6 +3,7 @@
 A Python config is a program, which runs when it is read. JSON and YAML files are data.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def read_config(path: str | Path) -> Config:
     except (InputError, ConfigParsingError):
         raise
     except SyntaxError as error:
+        if 'U+FEFF' in str(error):
+            raise _byte_order_mark(Path(path)) from error
         name = error.filename if Path(error.filename or '').is_file() else path
         raise InputError(f'{name}, line {error.lineno}: {error.msg}') from error
     except UnicodeDecodeError as error:
@@ -36,6 +39,13 @@ def read_config(path: str | Path) -> Config:
     except Exception as error:
         for base in _bases_of_packages(Path(path)):
             packaged_file(base)
+        if 'BOM' in str(error):
+            raise _byte_order_mark(Path(path)) from error
+        if 'inheritance chain' in str(error):
+            raise InputError(
+                f'{path}: text configs and pure-Python configs (read_base, or an import of more than '
+                'the standard library) cannot inherit from each other'
+            ) from error
         if suffix == '.py' and 'null bytes' not in str(error):
             raise
         raise InputError(f'{path} is not a config file: {type(error).__name__}: {error}') from error
@@ -50,3 +60,12 @@ def _bases_of_packages(path: Path) -> Iterator[str]:
             yield base
         else:
             yield from _bases_of_packages(path.parent / base)
+
+
+def _byte_order_mark(path: Path) -> InputError:
+    """Return the error for a config, or a base of it, that starts with a byte order mark."""
+    marked = path.is_file() and path.read_bytes().startswith(BOM_UTF8)
+    name = path if marked else f'a base of {path}'
+    return InputError(
+        f'{name} starts with a byte order mark, which MMEngine does not read: save it as UTF-8 without it'
+    )

@@ -1,16 +1,11 @@
-"""Read a config, refuse unknown keys, and apply mmpretrain's flags."""
+"""Read a config, check it, and apply mmpretrain's flags."""
 
 import argparse
-import ast
-import inspect
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.network_config import network_config
@@ -18,30 +13,9 @@ from mmmuse.checkpoints.packaged_config import packaged_file
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
 
-from .parts import check_config, unknown_key
-
-# Keys that MMEngine's runner and tools read, besides the runner's arguments.
-_OTHER_KEYS = {
-    'activation_checkpointing',
-    'compile',
-    'custom_imports',
-    'efficient_conv_bn_eval',
-    'find_unused_parameters',
-    'model_wrapper_cfg',
-    'runner_type',
-    'sync_bn',
-    'tta_model',
-    'tta_pipeline',
-}
-_BASE_VARIABLE = re.compile(r'_base_\.(\w+)')
-
-
-def runner_keys(config: Config) -> set[str]:
-    """Return the top-level keys that the config's runner reads."""
-    runner = Runner
-    if 'runner_type' in config:
-        runner = RUNNERS.get(config.runner_type) or Runner
-    return (set(inspect.signature(runner).parameters) - {'cfg'}) | _OTHER_KEYS
+from .config_keys import check_keys_are_read, file_that_contains
+from .parts import check_config
+from .wrapped_data import check_wrapped_data
 
 
 def check_at_least(args: argparse.Namespace, **least: int) -> None:
@@ -75,10 +49,11 @@ def load_config(path: str, options: dict) -> Config:
     elif not Path(path).is_file():
         raise InputError(f'no config file {path}')
     config = read_config(path)
-    refuse_unknown_keys(config, path, options)
+    check_keys_are_read(config, path, options)
     _inline_networks(config, path, options)
     config.merge_from_dict(_inline_variant(config, options))
     check_config(config)
+    check_wrapped_data(config)
     return config
 
 
@@ -119,61 +94,8 @@ def _inline_variant(config: Config, options: dict) -> dict:
 
 def _from_its_file(name: str, path: str) -> str:
     """Resolve a path relative to the config file, or the base of it, that contains the path."""
-    for file in _own_files(Path(path)):
-        constants = (node for node in ast.walk(ast.parse(file.read_text())))
-        if any(isinstance(node, ast.Constant) and node.value == name for node in constants):
-            return str(file.parent / name)
-    return name
-
-
-def refuse_unknown_keys(config: Config, path: str, options: dict) -> None:
-    """Refuse unknown top-level keys of a config file or of ``--cfg-options``.
-
-    Variables that the file or its bases use are accepted. Files of installed packages are
-    not checked, nor are files that a run has dumped, in which such variables are plain keys.
-
-    Raises:
-        InputError: If a key is unknown; the message has the nearest known one.
-    """
-    read = runner_keys(config)
-    for key in options:
-        top = key.partition('.')[0]
-        if top not in read:
-            why = 'a variable of the config file, used before the command line is read'
-            raise InputError(unknown_key(top, read, why if top in config else None))
-    if {'launcher', 'work_dir'} <= config.keys():  # A dump: only the tools set both.
-        return
-    assigned, used = _names(path, config)
-    for key in sorted(assigned - used - read):
-        if key in config:
-            raise InputError(unknown_key(key, read))
-
-
-def _names(path: str, config: Config) -> tuple[set[str], set[str]]:
-    """Return the names that a config file and its bases assign, and those that they use."""
-    if not path.endswith('.py'):
-        return set(config), set()
-    assigned: set[str] = set()
-    used: set[str] = set()
-    for file in _own_files(Path(path)):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Name):
-                (used if isinstance(node.ctx, ast.Load) else assigned).add(node.id)
-            elif isinstance(node, ast.Attribute):  # _base_.name
-                used.add(node.attr)
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                used.update(_BASE_VARIABLE.findall(node.value))
-    return assigned, used
-
-
-def _own_files(path: Path) -> list[Path]:
-    """Return a config file and its bases, without those of installed packages."""
-    if path.suffix != '.py' or {'site-packages', 'dist-packages'} & set(path.resolve().parts):
-        return []
-    if Config._is_lazy_import(str(path)):
-        return [path]
-    bases = [base for base in Config._get_base_files(str(path)) if '::' not in base]
-    return [path, *(own for base in bases for own in _own_files(path.parent / base))]
+    file = file_that_contains(name, path)
+    return str(file.parent / name) if file else name
 
 
 def apply_shared_flags(config: Config, args: argparse.Namespace) -> None:

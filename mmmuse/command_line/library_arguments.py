@@ -20,6 +20,7 @@ from mmmuse.arguments import (
     PositiveInts,
     Range,
     Seed,
+    WholeNumber,
 )
 
 Annotations = dict[str, Any]
@@ -116,7 +117,7 @@ _LOOP = dict(
     max_epochs=PositiveInt,
     max_iters=PositiveInt,
     val_begin=NonNegativeInt,
-    val_interval=PositiveInt,
+    val_interval=PositiveInt | WholeNumber,
     dynamic_intervals=_Pairs | None,
     by_epoch=bool,
     fp16=bool,

@@ -34,11 +34,9 @@ _TOP_LEVEL = {
 _SPLITS = ('train', 'val', 'test')
 _OWN_REGISTRIES = [value for value in vars(registry).values() if isinstance(value, Registry)]
 _LOADER_KEYS = set(inspect.signature(DataLoader).parameters) | {'num_batch_per_epoch'}
-# Parts in which MMEngine ignores unknown keys, or which a run may build late or never. For each: the
-# types for which it is checked (none for any), and its known keys.
+# Parts that a run may build late or never. For each: the types for which it is checked (none for any),
+# and its known keys.
 _PARTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
-    'env_cfg': ((), {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'}),
-    'auto_scale_lr': ((), {'base_batch_size', 'enable'}),
     'test_cfg': (('TestLoop',), {'type', 'fp16'}),
     'val_dataloader': ((), _LOADER_KEYS),
     'test_dataloader': ((), _LOADER_KEYS),

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-import torch
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
@@ -67,13 +66,19 @@ def write_json(path: str | None, figures: dict, device: str = 'cpu') -> None:
     """Write figures to a file, with the command and the hardware they were measured on."""
     if path is not None:
         record = {'command': ' '.join(sys.argv), **figures, 'hardware': hardware(device)}
-        Path(path).write_text(json.dumps(record, indent=2) + '\n')
+        Path(path).write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
 
 
 def hardware(device: str = 'cpu') -> str:
     """Describe the machine: processor, threads, version of torch."""
+    import torch  # Here: commands check paths before they import it.
+
     cpu_info = Path('/proc/cpuinfo')
-    name = re.search(r'model name\s*: *(.+)', cpu_info.read_text()) if cpu_info.exists() else None
+    name = (
+        re.search(r'model name\s*: *(.+)', cpu_info.read_text(encoding='utf-8'))
+        if cpu_info.exists()
+        else None
+    )
     processor = name[1] if name else platform.processor() or platform.machine()
     if device.startswith('cuda'):
         processor = torch.cuda.get_device_name(device)

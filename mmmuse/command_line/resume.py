@@ -106,7 +106,7 @@ def _named(work_dir: Path) -> Path | None:
     if why_no_file(pointer):
         return None
     try:
-        text = pointer.read_text().strip()
+        text = pointer.read_text(encoding='utf-8').strip()
     except (OSError, UnicodeDecodeError):
         return None
     return Path(text) if text and '\0' not in text else None

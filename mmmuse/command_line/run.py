@@ -32,6 +32,7 @@ from mmmuse.hooks.student_checkpoint import distiller_of, unwrapped
 from mmmuse.optim.student_constructor import for_student
 from mmmuse.tapping.dry_run import is_detector
 
+from .noise import silence_logger
 from .parts import path_in
 from .signals import stop_if_received
 
@@ -89,6 +90,7 @@ def run(config: Config, act: Callable[[Runner], Any], resume_from: str | None = 
         runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
         if resume_from is not None:
             runner._load_from = resume_from
+        silence_logger(runner.logger)
         runner.register_hook(steps)
         add_missing_hooks(runner)
         return act(runner)

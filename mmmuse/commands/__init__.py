@@ -2,19 +2,17 @@
 
 Each command has two modules of its name. ``parsers.NAME`` has its flags and imports no library, so
 that ``--help`` is immediate. ``commands.NAME`` has ``main(args)`` and is imported after the
-arguments have been parsed.
+arguments have been parsed and checked (``start`` and ``early_checks``).
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from types import ModuleType
-from typing import NoReturn
 
-from mmmuse.errors import TRACEBACK_VARIABLE, InputError
 from mmmuse.version import __version__
+
+from .utf8 import run_in_utf8
 
 COMMANDS = (
     *('train', 'test', 'wrap', 'export', 'exits', 'early-exit', 'complexity', 'information'),
@@ -32,15 +30,13 @@ def main(command: str | None = None, arguments: Sequence[str] | None = None) -> 
             By default it is the first argument.
         arguments: By default those of the process.
     """
-    try:
-        args, command = _parsed(command, sys.argv[1:] if arguments is None else arguments)
-        if command not in _WITHOUT_LIBRARIES:
-            from mmmuse.environment.requirements import check_environment
-
-            check_environment()
-    except InputError as error:
-        _refuse(str(error))
-    _imported(command).main(args)
+    if arguments is None:
+        run_in_utf8()
+    args, command = _parsed(command, sys.argv[1:] if arguments is None else arguments)
+    # Imports Rich, which --help does not need.
+    import_module(f'{__name__}.start').start(
+        command, f'{__name__}.{_module(command)}', args, command not in _WITHOUT_LIBRARIES
+    )
 
 
 def _parsed(command: str | None, arguments: Sequence[str]) -> tuple[argparse.Namespace, str]:
@@ -57,28 +53,6 @@ def _parsed(command: str | None, arguments: Sequence[str]) -> tuple[argparse.Nam
     parser = argparse.ArgumentParser(prog=prog)
     _describe(command, parser)
     return parser.parse_args(arguments), command
-
-
-def _imported(command: str) -> ModuleType:
-    """Import a command's module, with what it needs of the libraries."""
-    try:
-        return import_module(f'{__name__}.{_module(command)}')
-    except Exception as error:
-        import traceback
-
-        from mmmuse.environment.import_errors import import_explanation
-
-        line = import_explanation(error)
-        if line is None:
-            raise
-        if os.environ.get(TRACEBACK_VARIABLE, '0') not in ('', '0'):
-            traceback.print_exception(error)
-        _refuse(line)
-
-
-def _refuse(line: str) -> NoReturn:
-    print(f'error: {line}', file=sys.stderr)
-    sys.exit(1)
 
 
 def mmmuse_parser() -> argparse.ArgumentParser:
@@ -118,6 +92,9 @@ def _describe(command: str, parser: argparse.ArgumentParser) -> None:
     """Give a parser the description and the flags of a command."""
     parser.description = _summary(command)
     _parser_module(command).add_arguments(parser)
+    parser.add_argument(
+        '-v', '--verbose', action='store_true', help='print all messages of the libraries'
+    )
 
 
 def _summary(command: str) -> str:

@@ -17,9 +17,11 @@ from mmmuse.analysis.training_boxes import Boxes, annotation_files, image_size_o
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import check_at_least, load_config
 from mmmuse.command_line.explain import explained
+from mmmuse.command_line.progress import shown, tracker
 from mmmuse.command_line.report import check_json, print_table, write_json
 from mmmuse.errors import InputError
 
+from .early_checks import check_named_in_config
 from .parsers.anchors import DEFAULT_IMAGE_SIZE
 
 SMALL = 3  # Pixels; boxes with a shorter side are counted as small.
@@ -81,11 +83,14 @@ def print_tables(
 
 def report(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.cfg_options)
+    check_named_in_config('anchors', args, config)
     present = anchors_of_head(config.get('model') or {})
     number = number_of_anchors(args.num_anchors, present)
-    boxes, files, size, source = training_boxes(args, config)
+    with shown('reading the boxes'):
+        boxes, files, size, source = training_boxes(args, config)
+    track = tracker('refining the anchors')
     better = propose_anchors(
-        boxes.sizes, present, number, args.threshold, args.generations, args.seed
+        boxes.sizes, present, number, args.threshold, args.generations, args.seed, track
     )
     levels = {'present': present.levels, **({'proposed': better} if better else {})}
     fits = {

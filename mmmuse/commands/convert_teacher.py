@@ -12,6 +12,7 @@ from mmmuse.checkpoints.repdistiller import NETWORKS, plain_weights
 from mmmuse.checkpoints.state_dicts import check_same
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
+from mmmuse.command_line.progress import shown
 from mmmuse.command_line.report import check_new_path
 from mmmuse.compat.shipped_configs import configs_folder
 from mmmuse.errors import InputError
@@ -24,11 +25,13 @@ def main(args: argparse.Namespace) -> None:
         check_new_path(args.out)
         if args.network not in NETWORKS:
             raise InputError(f'unknown network {args.network!r}; available: {", ".join(NETWORKS)}')
-        weights = plain_weights(args.network, read_file(args.source, args.trust_checkpoint))
+        with shown('reading the checkpoint'):
+            weights = plain_weights(args.network, read_file(args.source, args.trust_checkpoint))
         path = configs_folder() / 'baselines' / f'{NETWORKS[args.network].config}.py'
         config = load_config(str(path), {})
         init_default_scope(config.default_scope)
-        check_same('network', MODELS.build(config.model).state_dict(), weights)
+        with shown('comparing the weights with the network'):
+            check_same('network', MODELS.build(config.model).state_dict(), weights)
         meta = dict(dataset_meta=dict(CIFAR100.METAINFO))
         torch.save(dict(meta=meta, state_dict=weights), args.out)
         print(f'{args.out} loads with configs/baselines/{path.name}')

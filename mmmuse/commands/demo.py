@@ -8,12 +8,13 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mmmuse.analysis.information import Curves, curves_of, read_information
 from mmmuse.analysis.information_figure import draw_information
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
+from mmmuse.command_line.noise import silence_logger
+from mmmuse.command_line.progress import Work, shown
 from mmmuse.command_line.report import print_table
 from mmmuse.compat.shipped_configs import configs_folder
 from mmmuse.datasets.load_checked_image import check_loaded_images
@@ -23,20 +24,19 @@ CONFIGS = {'baseline': 'resnet18_digits.py', 'MI x SI': 'resnet18_digits_mi_x_si
 
 
 class ProgressHook(Hook):
-    """Advances a progress bar by a step."""
+    """Shows the number of steps."""
 
-    def __init__(self, progress: Progress, task: int) -> None:
-        self.progress = progress
-        self.task = task
+    def __init__(self, work: Work) -> None:
+        self.work = work
 
     def before_train(self, runner: Runner) -> None:
-        self.progress.update(self.task, total=runner.max_iters)
+        self.work.report(0, runner.max_iters)
 
     def after_train_iter(self, *args: object, **kwargs: object) -> None:
-        self.progress.advance(self.task)
+        self.work.advance()
 
 
-def train(name: str, work_dir: Path, epochs: int | None, progress: Progress) -> dict[str, float]:
+def train(name: str, work_dir: Path, epochs: int | None) -> dict[str, float]:
     """Train one config from scratch and return its metrics after the last epoch."""
     config = Config.fromfile(configs_folder() / 'demo' / CONFIGS[name])
     config.work_dir = str(work_dir)
@@ -45,10 +45,12 @@ def train(name: str, work_dir: Path, epochs: int | None, progress: Progress) -> 
     if epochs is not None:
         config.train_cfg.max_epochs = epochs
         config.param_scheduler.T_max = epochs
-    runner = Runner.from_cfg(config)
-    runner.register_hook(ProgressHook(progress, progress.add_task(name, total=None)))
-    runner.train()
-    return runner.val()
+    with shown(f'training {name}') as work:
+        runner = Runner.from_cfg(config)
+        silence_logger(runner.logger)
+        runner.register_hook(ProgressHook(work))
+        runner.train()
+        return runner.val()
 
 
 def print_information(curves: Curves) -> None:
@@ -67,18 +69,10 @@ def main(args: argparse.Namespace) -> None:
         refuse_code_in_files()
         check_loaded_images()
         metrics = {}
-        columns = (
-            TextColumn('{task.description:10}'),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn('steps'),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns) as progress:
-            for name in CONFIGS:
-                folder = args.work_dir / name.replace(' ', '')
-                shutil.rmtree(folder, ignore_errors=True)  # Each demo starts from scratch.
-                metrics[name] = train(name, folder, args.epochs, progress)
+        for name in CONFIGS:
+            folder = args.work_dir / name.replace(' ', '')
+            shutil.rmtree(folder, ignore_errors=True)  # Each demo starts from scratch.
+            metrics[name] = train(name, folder, args.epochs)
         distilled, baseline = metrics['MI x SI'], metrics['baseline']['accuracy/top1']
         exits = sorted(key for key in distilled if key.startswith('exit'))
         rows = [

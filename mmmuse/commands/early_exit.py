@@ -21,6 +21,7 @@ from mmmuse.analysis.exit_record import record_exits
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import check_at_least, load_config
 from mmmuse.command_line.explain import explained
+from mmmuse.command_line.progress import shown, tracker
 from mmmuse.command_line.report import check_new_path, new_folder, print_table
 from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.distillers import EarlyExitClassifier, SelfDistiller
@@ -31,6 +32,8 @@ from mmmuse.export.exit_table import exit_costs
 from mmmuse.export.latency import latencies
 from mmmuse.export.trained import load_trained, model_config
 from mmmuse.registry import MODELS
+
+from .early_checks import check_named_in_config
 
 GAINS = ('gain_at_macs', 'gain_at_latency')
 
@@ -73,13 +76,16 @@ def rounded_gain(cost: float, accuracy: float, costs: list, accuracies: np.ndarr
 
 def measure(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.cfg_options)
-    distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
+    check_named_in_config('early-exit', args, config)
+    with shown('building the network'):
+        distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
     for number in args.exits or [1]:
         check_exit(distiller, number)
         if number == num_exits(distiller):
             raise InputError(f'exit {number} is the full network, which has no threshold')
     shape = tuple(args.input_shape or image_shape(config))
-    costs = exit_costs(config.model, distiller, shape)
+    with shown('counting multiply-adds'):
+        costs = exit_costs(config.model, distiller, shape)
     enabled = [cost.number in args.exits if args.exits else True for cost in costs[:-1]]
     cumulative = cumulative_costs(
         [*(cost.trunk_macs for cost in costs[:-1]), costs[-1].real.flops],
@@ -90,7 +96,10 @@ def measure(args: argparse.Namespace) -> None:
     first = cumulative[enabled.index(True)] / full
     wanted = args.costs or np.linspace(first, cumulative[-1] / full, 11)[1:-1].tolist()
 
-    record = record_exits(distiller, normalized_batches(config, 'test', distiller, args.data))
+    evaluating = tracker('evaluating the exits')
+    record = record_exits(
+        distiller, normalized_batches(config, 'test', distiller, args.data, evaluating)
+    )
     if len(record.correct) < 2:
         raise InputError('early exit needs at least 2 images: half choose the thresholds')
     chosen_on, measured_on = record.take(slice(0, None, 2)), record.take(slice(1, None, 2))
@@ -144,7 +153,7 @@ def time_all(
         in_batches(classifier, size)(images)
 
     functions |= {f'early {i}': partial(run_early, at.thresholds) for i, at in enumerate(points)}
-    timed = latencies(functions, images, repeats=5)
+    timed = latencies(functions, images, repeats=3, warmup=1, track=tracker('timing'))
     return {name: time / len(images) for name, time in timed.items()}
 
 
@@ -169,7 +178,7 @@ def show(args: argparse.Namespace, rows: list[dict], num_images: int) -> None:
     print_table(
         f'{num_images} images, thresholds chosen on as many other images; latency in batches of {args.batch_size}, '
         f'{torch.get_num_threads()} threads; gain over the line between fixed exits',
-        ['network', 'top-1 %', 'MACs M', 'ms', 'gain at MACs', 'at ms', 'thresholds', 'shares'],
+        ['network', 'top-1 %', 'MACs M', 'ms', 'gain at MACs', 'at ms', 'shares of the exits'],
         [
             [
                 row['network'],
@@ -177,19 +186,19 @@ def show(args: argparse.Namespace, rows: list[dict], num_images: int) -> None:
                 f'{row["macs"] / 1e6:.1f}',
                 f'{row["milliseconds"]:.3f}',
                 *('' if row[key] == '' else f'{row[key]:+.2f}' for key in GAINS),
-                ' '.join(
-                    value if value == 'None' else f'{float(value):.3f}'
-                    for value in row['thresholds'].split()
-                ),
                 row['shares'],
             ]
             for row in rows
         ],
     )
-    print(
-        f'written to {args.out}: early_exit.csv, early_exit.png; to use thresholds, pass '
-        '--cfg-options model.type=mmmuse.EarlyExitClassifier model.thresholds="[...]"'
-    )
+    print('Thresholds for --cfg-options, of each average of multiply-adds:')
+    for row in rows:
+        if row['thresholds']:
+            print(
+                f'  {row["macs"] / 1e6:.1f} M: model.type=mmmuse.EarlyExitClassifier '
+                f'"model.thresholds=[{row["thresholds"].replace(" ", ",")}]"'
+            )
+    print(f'written to {args.out}: early_exit.csv, early_exit.png')
 
 
 def main(args: argparse.Namespace) -> None:

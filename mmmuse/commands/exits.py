@@ -1,6 +1,7 @@
 """The command ``mmmuse exits``."""
 
 import argparse
+from typing import NamedTuple
 
 import torch
 
@@ -9,6 +10,7 @@ from mmmuse.analysis.exit_record import record_exits
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import check_at_least, load_config
 from mmmuse.command_line.explain import explained
+from mmmuse.command_line.progress import shown, tracker
 from mmmuse.command_line.report import check_new_path, new_folder, print_table
 from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.export.data import image_shape, normalized_batches
@@ -17,17 +19,43 @@ from mmmuse.export.exit_table import exit_costs
 from mmmuse.export.latency import latencies
 from mmmuse.export.trained import load_trained
 
+from .early_checks import check_named_in_config
+
+
+class Size(NamedTuple):
+    """What makes an exit smaller than another one: a column of the table, in words, and its unit."""
+
+    key: str
+    name: str
+    unit: str
+    divisor: float
+
+
+SIZES = {
+    'macs': Size('macs', 'multiply-adds', 'M', 1e6),
+    'latency': Size('milliseconds', 'latency', 'ms', 1),
+    'params': Size('params', 'parameters', 'M', 1e6),
+}
+
 
 def choose(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.cfg_options)
-    distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
+    check_named_in_config('exits', args, config)
+    with shown('building the network'):
+        distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
     check_exit(distiller, 1)
     shape = tuple(args.input_shape or image_shape(config))
-    record = record_exits(distiller, normalized_batches(config, 'test', distiller, args.data))
+    evaluating = tracker('evaluating the exits')
+    record = record_exits(
+        distiller, normalized_batches(config, 'test', distiller, args.data, evaluating)
+    )
     accuracy = 100 * record.correct.mean(0)
-    costs = exit_costs(config.model, distiller, shape)
+    with shown('counting multiply-adds'):
+        costs = exit_costs(config.model, distiller, shape)
     timed = latencies(
-        {cost.number: cost.network for cost in costs}, torch.zeros(args.batch_size, *shape)
+        {cost.number: cost.network for cost in costs},
+        torch.zeros(args.batch_size, *shape),
+        track=tracker('timing the exits'),
     )
     rows = [
         dict(
@@ -42,7 +70,8 @@ def choose(args: argparse.Namespace) -> None:
     ]
     needed = args.baseline if args.baseline is not None else accuracy[-1] - args.max_loss
     good = [row for row in rows if row['top1'] >= round(float(needed), 4)]
-    chosen = min(good, key=lambda row: row['macs']) if good else None
+    size = SIZES[args.by]
+    chosen = min(good, key=lambda row: row[size.key]) if good else None
 
     with new_folder(args.out) as folder:
         write_csv(folder / 'exits.csv', rows)
@@ -74,8 +103,23 @@ def choose(args: argparse.Namespace) -> None:
     if chosen is None:
         print(f'no exit reaches {needed:.2f} %, the full network included')
     else:
-        print(f'exit {chosen["exit"]} is the smallest that reaches {needed:.2f} %')
+        print(
+            f'exit {chosen["exit"]} is the smallest that reaches {needed:.2f} %, by {size.name}: '
+            f"{chosen[size.key] / size.divisor:.2f} {size.unit} of the full network's "
+            f'{rows[-1][size.key] / size.divisor:.2f} {size.unit}{other_choices(good, args.by)}'
+        )
     print(f'written to {args.out}: exits.csv, exits.png')
+
+
+def other_choices(good: list[dict], by: str) -> str:
+    """Return in words which exit would be the smallest by other sizes, if it is another one."""
+    numbers = {name: min(good, key=lambda row: row[SIZES[name].key])['exit'] for name in SIZES}
+    others = [
+        f'exit {number} by {SIZES[name].name} (--by {name})'
+        for name, number in numbers.items()
+        if number != numbers[by]
+    ]
+    return f'; {", ".join(others)}' if others else ''
 
 
 def main(args: argparse.Namespace) -> None:

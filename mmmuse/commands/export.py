@@ -9,8 +9,10 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
-from mmmuse.command_line.config import load_config, runner_keys
+from mmmuse.command_line.config import load_config
+from mmmuse.command_line.config_keys import runner_keys
 from mmmuse.command_line.explain import explained
+from mmmuse.command_line.progress import shown, tracked, tracker
 from mmmuse.command_line.report import check_new_path, new_folder, print_table, write_json
 from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.errors import InputError
@@ -18,6 +20,7 @@ from mmmuse.export import formats
 from mmmuse.export.classifier_target import exit_target, peer_target
 from mmmuse.export.complexity import real_complexity
 from mmmuse.export.data import first_images, normalized_batches
+from mmmuse.export.int8_accuracy import check_int8_accuracy, share_of_same_classes
 from mmmuse.export.latency import latencies
 from mmmuse.export.standalone import CHECKPOINT, CONFIG, write_standalone
 from mmmuse.export.target import ORIGINAL, ExportTarget, Form, evaluate
@@ -82,17 +85,21 @@ def write_forms(
         forms[name] = Form(run, target.predict(run, args.nms), path.stat().st_size)
 
     if module is not None:
-        program = formats.Program(module, images)
+        with shown('exporting with torch.export'):
+            program = formats.Program(module, images)
     if args.torch_export:
         path = folder / 'network.pt2'
         add('torch.export', formats.save_program(program, path), path)
     if args.onnx:
         path = folder / target.onnx_file
-        run = formats.save_onnx(program, path, target.metadata(), module.outputs, module.nms)
+        with shown('writing ONNX'):
+            run = formats.save_onnx(program, path, target.metadata(), module.outputs, module.nms)
         add('ONNX', run, path)
     if args.int8:
         path = folder / 'network_int8.onnx'
-        add(INT8, formats.save_int8(folder / target.onnx_file, path, calibration), path)
+        with shown(f'calibrating int8 on {sum(map(len, calibration))} images'):
+            run = formats.save_int8(folder / target.onnx_file, path, calibration)
+        add(INT8, run, path)
     return forms
 
 
@@ -102,25 +109,33 @@ def export(target: ExportTarget, args: argparse.Namespace) -> None:
     calibration = []
     if args.int8:
         batches = normalized_batches(target.config, 'train', target.trained, args.data_root)
-        calibration = list(first_images(batches, args.calibration_images))
-    batches = target.batches_to_check(args.input_shape, args.evaluate, calibration)
+        with shown('reading images to calibrate int8'):
+            calibration = list(first_images(batches, args.calibration_images))
+    with shown('reading images to compare'):
+        batches = target.batches_to_check(args.input_shape, args.evaluate, calibration)
     images = batches[0]['inputs']
     shape = tuple(images.shape[1:])
     with new_folder(args.out) as folder:
         forms = write_forms(folder, target, module, images, calibration, args)
+        compared = [name for name in forms if name != ORIGINAL]
         checked = {
-            name: target.compare(name, form, batches, exact=name != INT8)
-            for name, form in forms.items()
-            if name != ORIGINAL
+            name: target.compare(name, forms[name], batches, exact=name != INT8)
+            for name in tracked(compared, 'comparing the forms')
         }
         repeated = images[:1].expand(args.batch_size, -1, -1, -1).contiguous()
         timed = latencies(
-            {name: form.run for name, form in forms.items()}, repeated, target.repeats
+            {name: form.run for name, form in forms.items()},
+            repeated,
+            target.repeats,
+            track=tracker('timing the forms'),
         )
         metrics = {}
         if args.evaluate:
             predict = {name: form.predict for name, form in forms.items()}
-            metrics = evaluate(target.metric, predict, target.test_set(shape), target.field)
+            metrics = evaluate(
+                *(target.metric, predict, target.test_set(shape), target.field),
+                track=tracker('evaluating the forms'),
+            )
         figures = {
             name: {
                 **target.scores(metrics.get(name)),
@@ -132,9 +147,37 @@ def export(target: ExportTarget, args: argparse.Namespace) -> None:
             }
             for name, form in forms.items()
         }
+        int8 = int8_in_words(target, forms, figures, calibration, args) if args.int8 else None
         report = dict(forms=figures, batch_size=args.batch_size, image_shape=shape)
         write_json(str(folder / 'report.json'), report)
     show(target, args, shape, figures, metrics)
+    if int8 is not None:
+        print(int8)
+    print(f'written to {args.out}: {", ".join(sorted(path.name for path in args.out.iterdir()))}')
+
+
+def int8_in_words(
+    target: ExportTarget,
+    forms: dict[str, Form],
+    figures: dict,
+    calibration: list,
+    args: argparse.Namespace,
+) -> str:
+    """Return how good the int8 form is, by its accuracy; InputError if it is not good enough."""
+    if args.evaluate:
+        top1 = (figures[INT8]['top1'], figures[target.library]['top1'])
+        found = check_int8_accuracy(*top1, args.max_int8_loss)
+    else:
+        share = share_of_same_classes(forms[INT8].predict, target.reference, calibration)
+        number = sum(map(len, calibration))
+        found = (
+            f'the same class as in float32 for {100 * share:.1f} % of the {number} images of the '
+            'calibration; --data measures the accuracy'
+        )
+    return (
+        f'{INT8} is judged by its accuracy, not by its logits, which differ by '
+        f'{figures[INT8][target.check_key]:.2g}: {found}'
+    )
 
 
 def show(
@@ -152,7 +195,7 @@ def show(
             text(row['macs'], '.1f', 1e6),
             text(row['bytes'], '.2f', 2**20),
             text(row['milliseconds'], '.2f'),
-            text(row[target.check_key], check_format),
+            'see below' if name == INT8 else text(row[target.check_key], check_format),
         ]
         for name, row in figures.items()
     ]
@@ -162,7 +205,6 @@ def show(
         ['form', *target.columns, 'params M', 'MACs M', 'file MiB', 'ms', check],
         rows,
     )
-    print(f'written to {args.out}: {", ".join(sorted(path.name for path in args.out.iterdir()))}')
 
 
 def main(args: argparse.Namespace) -> None:
@@ -181,4 +223,6 @@ def main(args: argparse.Namespace) -> None:
         if args.onnx:
             formats.import_onnx()
         config = load_config(args.config, args.cfg_options)
-        export(read_target(config, args, trains_detector(config)), args)
+        with shown('building the network'):
+            target = read_target(config, args, trains_detector(config))
+        export(target, args)

@@ -8,6 +8,7 @@ from mmmuse.analysis.information_figure import draw_information
 from mmmuse.analysis.information_table import information_table, markdown_table, write_csv
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
+from mmmuse.command_line.progress import shown
 from mmmuse.errors import InputError
 
 
@@ -30,8 +31,9 @@ def main(args: argparse.Namespace) -> None:
                 write_csv(rows, args.csv)
         if args.out is not None or not args.table:
             out = args.out or Path('information.png')
-            runs = {title: read_information(folder) for title, folder in folders.items()}
-            draw_information(runs, out)
+            with shown('reading the logs and drawing'):
+                runs = {title: read_information(folder) for title, folder in folders.items()}
+                draw_information(runs, out)
             print(f'written to {out}')
 
 

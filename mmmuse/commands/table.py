@@ -13,6 +13,7 @@ import torch
 
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
+from mmmuse.command_line.progress import shown
 from mmmuse.command_line.report import hardware
 from mmmuse.command_line.signals import ENDING
 from mmmuse.errors import InputError
@@ -81,12 +82,14 @@ def fill(
         torch.set_num_threads(int(environment('cpu', devices)['OMP_NUM_THREADS']))
 
     def finished(run: Run, device: str) -> None:
+        work.advance()
         command = f'python tools/train.py {shlex.join(run.arguments())}'
         write_record(run, command, hardware(device))
         write_report(table, runs, out, command_line())
 
     print(f'{len(waiting)} of {len(runs)} runs to do, on {", ".join(devices)}', file=sys.stderr)
-    return run_all(waiting, devices, TRAIN, finished, keep_open=[lock])
+    with shown('training the runs', len(waiting)) as work:
+        return run_all(waiting, devices, TRAIN, finished, keep_open=[lock])
 
 
 @contextmanager
@@ -97,7 +100,7 @@ def locked(folder: Path) -> Iterator[int]:
         InputError: If another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / '.lock').open('w') as lock:
+    with (folder / '.lock').open('w', encoding='utf-8') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

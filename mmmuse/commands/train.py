@@ -10,6 +10,8 @@ from mmmuse.command_line.explain import explained
 from mmmuse.command_line.run import run, train
 from mmmuse.datasets.load_checked_image import check_loaded_images
 
+from .early_checks import check_named_in_config
+
 
 def main(args: argparse.Namespace) -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -18,5 +20,6 @@ def main(args: argparse.Namespace) -> None:
         check_loaded_images()
         config = load_config(args.config, args.cfg_options)
         apply_training_flags(config, args)
+        check_named_in_config('train', args, config)
         resume_from = check_before_loading(config, args.trust_checkpoint)
         run(config, train, resume_from)

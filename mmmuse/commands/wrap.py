@@ -1,24 +1,33 @@
 """The command ``mmmuse wrap``."""
 
 import argparse
-
-from mmengine.config import Config
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
+from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
+from mmmuse.command_line.progress import shown
 from mmmuse.command_line.report import print_table
 from mmmuse.command_line.wrapping import distilled_config, load_plain_config, propose_for_config
-from mmmuse.errors import InputError
+from mmmuse.registry import MODELS
+from mmmuse.tapping.forward_trace import TappableModule
 from mmmuse.tapping.proposal import TapProposal
 
+from .early_checks import check_new_config
 
-def show(proposal: TapProposal) -> None:
+ROWS = 8  # Of the table, without --all.
+
+
+def show(proposal: TapProposal, every: bool) -> None:
+    """Print the modules that can be tapped: all, or those of the cut and where the resolution falls after."""
     ends = {path: f'module {i}' for i, path in enumerate(proposal.modules, 1)}
     ends[proposal.last] = 'last feature'
     if proposal.logits is not None:
         ends[proposal.logits] = 'logits'
+    modules = proposal.tappable if every else shown_modules(proposal.tappable, ends)
     rows = []
-    for module in proposal.tappable:
+    for module in modules:
         marks = ['resolution falls'] * module.falls + [ends.get(module.path, '')]
         rows.append(
             [
@@ -32,24 +41,59 @@ def show(proposal: TapProposal) -> None:
         )
     shape = ' x '.join(map(str, proposal.input_shape))
     print_table(
-        f'Modules that can be tapped (input {shape}, {proposal.total_params:,} parameters)',
+        f'The cut of the network (input {shape}, {proposal.total_params:,} parameters)',
         ['module', 'output', 'stride', '% params', '% so far', ''],
         rows,
     )
+    others = len(proposal.tappable) - len(modules)
+    if others:
+        print(f'{others} other modules can be tapped; --all lists them')
+
+
+def shown_modules(
+    tappable: Sequence[TappableModule], ends: Mapping[str, str]
+) -> list[TappableModule]:
+    """Return the modules of the cut, and up to eight in all where the resolution falls.
+
+    First where it falls after a module of the cut, which is why the cut is there.
+    """
+    chosen = {i for i, module in enumerate(tappable) if module.path in ends}
+    falls = [i for i, module in enumerate(tappable) if module.falls]
+    after = [next((i for i in falls if i > end), None) for end in sorted(chosen)]
+    for i in [*after, *falls]:
+        if i is not None and len(chosen) < ROWS:
+            chosen.add(i)
+    return [tappable[i] for i in sorted(chosen)]
+
+
+def check_trains(out: Path) -> None:
+    """Check that ``mmmuse train`` accepts a config: its keys, and that its model can be built.
+
+    Raises:
+        InputError: If it does not.
+    """
+    config = load_config(str(out), {})
+    model = dict(config.model)
+    if config.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', config.data_preprocessor)
+    MODELS.build(model)
 
 
 def main(args: argparse.Namespace) -> None:
     with explained():
         refuse_code_in_files()
-        if args.out.exists():
-            raise InputError(f'{args.out} already exists')
-        if args.out.suffix != '.py' or not args.out.parent.is_dir():
-            raise InputError(f'--out is a .py file in a folder that exists, got {args.out}')
+        check_new_config(args.out)
         config = load_plain_config(args.config)
-        proposal = propose_for_config(config, args.modules, args.input_shape)
+        with shown('running the model on a blank image'):
+            proposal = propose_for_config(config, args.modules, args.input_shape)
         variant = args.variant or ('mi_x_si' if proposal.logits else 'mi_x_si_alone')
         text = distilled_config(args.config, config, proposal, variant, args.out)
-        show(proposal)
-        args.out.write_text(text)
-        Config.fromfile(args.out)
-        print(f'{text}\nwritten to {args.out}; train it with: python tools/train.py {args.out}')
+        show(proposal, args.all)
+        args.out.write_text(text, encoding='utf-8')
+        try:
+            with shown('checking the config'):
+                check_trains(args.out)
+        except BaseException:
+            args.out.unlink()
+            raise
+        print(f'{text}\nwritten to {args.out}; train it with: mmmuse train {args.out}')

@@ -1,6 +1,6 @@
 """The images of a config, normalized for the network."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from itertools import islice
 
@@ -58,6 +58,10 @@ class NormalizedTestSet:
         self._limit = limit
         self._shape = shape
 
+    def __len__(self) -> int:
+        """Number of batches."""
+        return len(self._loader) if self._limit is None else min(self._limit, len(self._loader))
+
     @property
     def metainfo(self) -> dict | None:
         """Class names of the data set."""
@@ -71,13 +75,18 @@ class NormalizedTestSet:
 
 
 def normalized_batches(
-    config: Config, split: str, model: BaseModel, data_root: str | None = None
+    config: Config,
+    split: str,
+    model: BaseModel,
+    data_root: str | None = None,
+    track: Callable[[NormalizedTestSet], Iterable[dict]] = iter,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Iterate over images ``(N, C, H, W)`` and labels ``(N, )`` of a classifier's data.
 
-    The arguments and errors are those of :class:`NormalizedTestSet`.
+    The arguments and errors are those of :class:`NormalizedTestSet`; ``track`` iterates over it, and may
+    show its progress.
     """
-    for data in NormalizedTestSet(config, model, data_root=data_root, split=split):
+    for data in track(NormalizedTestSet(config, model, data_root=data_root, split=split)):
         yield data['inputs'], torch.cat([sample.gt_label for sample in data['data_samples']])
 
 

@@ -73,10 +73,11 @@ def write_standalone(
             path = folder / package / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(
-                code.replace('mmmuse.', f'{package}.').replace("'mmmuse'", f"'{package}'")
+                code.replace('mmmuse.', f'{package}.').replace("'mmmuse'", f"'{package}'"),
+                encoding='utf-8',
             )
         text = text.replace("'mmmuse.", f"'{package}.")
-    (folder / CONFIG).write_text(_header(package, title) + text)
+    (folder / CONFIG).write_text(_header(package, title) + text, encoding='utf-8')
     meta = dict(mmmuse_version=__version__)
     if dataset_meta is not None:
         meta['dataset_meta'] = dataset_meta
@@ -130,7 +131,7 @@ def _copies(types: set[str]) -> dict[str, str]:
         parts = module.split('.')[1:]
         if origin.name == '__init__.py':
             parts.append('__init__')
-        files['/'.join(parts) + '.py'] = notice + origin.read_text()
+        files['/'.join(parts) + '.py'] = notice + origin.read_text(encoding='utf-8')
         for depth in range(1, len(parts)):
             files.setdefault('/'.join([*parts[:depth], '__init__.py']), '')
     return files
@@ -148,7 +149,7 @@ def _imports(module: str) -> list[str]:
     spec = importlib.util.find_spec(module)
     package = module if spec.submodule_search_locations else module.rpartition('.')[0]
     found = []
-    for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding='utf-8'))):
         if isinstance(node, ast.ImportFrom):
             name = node.module or ''
             if node.level:

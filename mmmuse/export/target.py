@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +128,7 @@ def evaluate(
     forms: Mapping[str, Callable[[dict], list]],
     images: NormalizedTestSet,
     field: str = 'pred_instances',
+    track: Callable[[NormalizedTestSet], Iterable[dict]] = iter,
 ) -> dict[str, dict[str, float]]:
     """Return the metrics of the predictions of each form.
 
@@ -136,6 +137,7 @@ def evaluate(
         forms: By name; each maps a batch to a prediction for each image.
         images: The test set; read once.
         field: Of the data samples, where the metric reads predictions.
+        track: Iterates over the test set, and may show its progress.
 
     Raises:
         InputError: If the config has no metric.
@@ -145,7 +147,7 @@ def evaluate(
     metric = metric[0] if isinstance(metric, (list, tuple)) else metric
     evaluators = {name: Evaluator(deepcopy(metric)) for name in forms}
     total = 0
-    for batch in images:
+    for batch in track(images):
         total += len(batch['data_samples'])
         for name, predict in forms.items():
             samples = [sample.clone() for sample in batch['data_samples']]

@@ -56,7 +56,7 @@ def read_record(run: Run) -> Record | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding='utf-8'))
         epochs = {
             int(epoch): {name: float(value) for name, value in metrics.items()}
             for epoch, metrics in content.pop('epochs').items()
@@ -98,10 +98,10 @@ def write_record(run: Run, command: str, hardware: str) -> Record:
             f'{run.work_dir} has no {run.row.metric} of epoch {run.epochs}: its config does not '
             'evaluate the last epoch'
         )
-    lines = log_of(run).read_text().splitlines()
+    lines = log_of(run).read_text(encoding='utf-8').splitlines()
     commits = [line.removeprefix(COMMIT) for line in lines if line.startswith(COMMIT)]
     record = Record(epochs, command, ', '.join(dict.fromkeys(commits)), hardware)
-    (run.work_dir / _FILE).write_text(json.dumps(asdict(record), indent=1) + '\n')
+    (run.work_dir / _FILE).write_text(json.dumps(asdict(record), indent=1) + '\n', encoding='utf-8')
     return record
 
 
@@ -116,7 +116,7 @@ def logged_epochs(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:
     epochs: dict[int, dict[str, float]] = {}
     for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
         check_regular_file(log, 'log')
-        for line in log.read_text(errors='replace').splitlines():
+        for line in log.read_text(errors='replace', encoding='utf-8').splitlines():
             try:
                 logged = json.loads(line)
             except (

@@ -40,8 +40,8 @@ def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> 
     rows = [_figures(table, name, of_row, columns) for name, of_row in records.items()]
     paths = [out.with_name(out.name + suffix) for suffix in ('.md', '.csv')]
     out.parent.mkdir(parents=True, exist_ok=True)
-    paths[0].write_text(_markdown(table, rows, columns, command, records))
-    with paths[1].open('w', newline='') as file:
+    paths[0].write_text(_markdown(table, rows, columns, command, records), encoding='utf-8')
+    with paths[1].open('w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator='\n')
         writer.writeheader()
         writer.writerows(rows)

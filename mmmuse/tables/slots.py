@@ -192,7 +192,7 @@ class _Slot:
         self.log = log_of(run)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.task = progress.add_task(run.name, total=run.epochs)
-        with self.log.open('a') as log:
+        with self.log.open('a', encoding='utf-8') as log:
             log.write(f'{COMMIT}{code_version()}\n')
             log.flush()
             self.process = subprocess.Popen(
@@ -228,6 +228,6 @@ class _Slot:
 
     def last_line(self) -> str:
         """Return the error line of the log, or its last line if it has none."""
-        lines = [line for line in self.log.read_text().splitlines() if line.strip()]
+        lines = [line for line in self.log.read_text(encoding='utf-8').splitlines() if line.strip()]
         errors = [line for line in lines[-20:] if line.startswith('error: ')]
         return f'{(errors or lines)[-1].removeprefix("error: ")} (see {self.log})'

@@ -83,16 +83,13 @@ def test_bad_config_is_refused_and_nothing_is_written(tool, only_error, tmp_path
 @pytest.mark.parametrize(
     ('key', 'line'),
     [
-        ('my_lr', 'my_lr = [1]'),
         ('custom_hook', 'custom_hook = [1]'),
         ('tarin_cfg', 'tarin_cfg, other = 1, 2'),
         ('tarin_cfg', 'if True:\n    tarin_cfg = 1'),
     ],
 )
 @pytest.mark.parametrize('in_base', [False, True])
-def test_a_key_of_a_config_file_that_nothing_reads_is_refused(
-    tool, only_error, tmp_path, key, line, in_base
-):
+def test_a_mistyped_key_of_a_config_file_is_refused(tool, only_error, tmp_path, key, line, in_base):
     config, own_base = tmp_path / 'config.py', tmp_path / 'base.py'
     shipped = f'_base_ = {str(Path(DISTILLED).resolve())!r}\n'
     (own_base if in_base else config).write_text(f'{shipped}{line}\n')
@@ -100,7 +97,7 @@ def test_a_key_of_a_config_file_that_nothing_reads_is_refused(
         config.write_text("_base_ = ['base.py']\n")
     before = sorted(tmp_path.iterdir())
     said = only_error(tool('train.py', config, '--work-dir', tmp_path / 'run'))
-    assert f"unknown config key '{'other' if 'other' in line else key}'" in said
+    assert f"unknown config key '{key}'; did you mean" in said
     assert sorted(tmp_path.iterdir()) == before
 
 

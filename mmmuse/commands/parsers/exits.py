@@ -24,6 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='POINTS',
         help='at most so many points less than the full network',
     )
+    parser.add_argument(
+        '--by',
+        choices=['macs', 'latency', 'params'],
+        default='macs',
+        help='what makes an exit the smallest: multiply-adds (default), measured time, parameters',
+    )
     parser.add_argument('--out', type=Path, required=True, help='folder for CSV and PNG')
     parser.add_argument('--data', metavar='ROOT', help="in place of the config's data_root")
     parser.add_argument('--batch-size', type=int, default=1, help='images per call in the latency')

@@ -3,7 +3,7 @@
 The command writes to DIR ``config.py`` and ``checkpoint.pth``, which mmpretrain or mmdet trains, tests
 and serves without mmmuse, and by flag ONNX, ``torch.export`` and int8 files. Every form is compared with the
 full network in cost and speed; if its outputs differ from those of the network, the export is
-discarded. Whether the config has a classifier or a detector is read from its model.
+discarded. An int8 form is judged by its accuracy instead. Whether the config has a classifier or a detector is read from its model.
 """
 
 import argparse
@@ -32,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(flag, action='store_true', help=help)
     parser.add_argument(
         '--calibration-images', type=int, default=512, help='images for --int8 (default 512)'
+    )
+    parser.add_argument(
+        '--max-int8-loss',
+        type=float,
+        default=5.0,
+        metavar='POINTS',
+        help='top-1 that int8 may lose, measured with --data, before the export is discarded (default 5)',
     )
     parser.add_argument(
         '--data',

@@ -3,9 +3,11 @@
 import argparse
 from typing import Any
 
+from mmmuse.errors import InputError
+
 
 class ConfigOptions(argparse.Action):
-    """MMEngine's ``DictAction``, imported when the flag is given."""
+    """Collects ``KEY=VALUE``; :func:`parsed_options` makes a dict of them, which needs MMEngine."""
 
     def __call__(
         self,
@@ -14,13 +16,27 @@ class ConfigOptions(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        from mmmuse.environment.requirements import check_environment
+        for value in values:
+            if not value.partition('=')[0] or '=' not in value:
+                parser.error(f'argument {option_string}: expected KEY=VALUE, got {value!r}')
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), *values])
 
-        check_environment()  # Before the command does, since the values are read by MMEngine.
-        from mmengine.config import DictAction
 
-        action = DictAction(self.option_strings, self.dest, nargs=self.nargs)
-        action(parser, namespace, values, option_string)
+def parsed_options(options: list[str]) -> dict[str, Any]:
+    """Return ``KEY=VALUE`` as MMEngine's ``DictAction`` reads them.
+
+    Raises:
+        InputError: If brackets do not match.
+    """
+    from mmengine.config import DictAction
+
+    namespace = argparse.Namespace(cfg_options=None)
+    read = DictAction(['--cfg-options'], 'cfg_options', nargs='+')
+    try:
+        read(argparse.ArgumentParser(), namespace, options, '--cfg-options')
+    except (AssertionError, ValueError) as error:  # Brackets or quotes that do not match.
+        raise InputError(f'--cfg-options {" ".join(options)}: {error}') from error
+    return namespace.cfg_options
 
 
 def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:

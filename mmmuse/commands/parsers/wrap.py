@@ -1,7 +1,7 @@
 """Write a distilled config for a plain one.
 
-Runs the model once on a blank image, prints every module that can be tapped, proposes where to cut
-the network, and writes a short config that inherits from CONFIG.
+Runs the model once on a blank image, proposes where to cut the network, prints the modules of the cut and
+those beside it, and writes a short config that inherits from CONFIG. ``mmmuse train`` accepts what is written.
 """
 
 import argparse
@@ -32,4 +32,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=('C', 'H', 'W'),
         help='shape of the blank image; chosen by default',
     )
+    parser.add_argument('--all', action='store_true', help='list every module that can be tapped')
     parser.add_argument('--out', required=True, type=Path, help='the config to write')

@@ -1,0 +1,157 @@
+"""Progress of long work, on stderr: a bar in a terminal, else a line every so often."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+Item = TypeVar('Item')
+
+INTERVAL = 15.0  # Seconds between two lines where there is no terminal.
+_shown: list['Work'] = []  # What is on the screen.
+
+
+class Work:
+    """Work of a known or unknown number of steps.
+
+    Args:
+        what: Is being done.
+        total: Number of steps; None if it is not known.
+    """
+
+    def __init__(self, what: str, total: int | None = None) -> None:
+        self.what = what
+        self.total = total
+        self.done = 0
+        self.started = time.monotonic()
+        self.changed: Callable[[], None] = lambda: None
+
+    def advance(self, steps: int = 1) -> None:
+        """Count finished steps."""
+        self.report(self.done + steps, self.total)
+
+    def report(self, done: int, total: int | None) -> None:
+        """Set the number of finished steps, and of all."""
+        self.done, self.total = done, total
+        self.changed()
+
+    def __str__(self) -> str:
+        """One line: what is done, steps, and the time that is left or has passed."""
+        passed = time.monotonic() - self.started
+        if not self.total:
+            return f'{self.what}: {_duration(passed)}'
+        line = f'{self.what}: {self.done} of {self.total}'
+        if self.done:
+            left = passed / self.done * (self.total - self.done)
+            line += f', about {_duration(left)} left'
+        return line
+
+
+@contextmanager
+def shown(what: str, total: int | None = None) -> Iterator[Work]:
+    """Show work while it lasts.
+
+    In a terminal (or with ``FORCE_COLOR=1``, as Rich reads it) a bar, which disappears. Elsewhere a line
+    every 15 seconds, so that short work writes none. Standard output is never written to. Work inside
+    other work is not shown.
+
+    Args:
+        what: Is being done, for the user.
+        total: Number of steps; None if it is not known.
+    """
+    work = Work(what, total)
+    if _shown:
+        yield work
+        return
+    console = Console(stderr=True)
+    _shown.append(work)
+    try:
+        with _bar(work, console) if console.is_terminal else _lines(work):
+            yield work
+    finally:
+        _shown.pop()
+
+
+def tracked(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
+    """Iterate while showing how many items are done.
+
+    Args:
+        items: To iterate over.
+        what: Is being done, for the user.
+        total: Their number; that of ``items`` by default, if it has one.
+    """
+    if total is None and hasattr(items, '__len__'):
+        total = len(items)
+    with shown(what, total) as work:
+        for item in items:
+            yield item
+            work.advance()
+
+
+def tracker(what: str) -> Callable[[Iterable[Item]], Iterator[Item]]:
+    """Return :func:`tracked` for this work, to pass to a function that iterates."""
+    return lambda items: tracked(items, what)
+
+
+class _Steps(ProgressColumn):
+    """Finished steps and the time that is left, if the number of steps is known."""
+
+    def render(self, task: Task) -> Text:
+        if task.total is None:
+            return Text('')
+        text = f'{task.completed:.0f} of {task.total:.0f}'
+        if task.completed and task.elapsed is not None:
+            left = task.elapsed / task.completed * (task.total - task.completed)
+            text += f', about {_duration(left)} left'
+        return Text(text)
+
+
+@contextmanager
+def _bar(work: Work, console: Console) -> Iterator[None]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn('{task.description}'),
+        BarColumn(),
+        _Steps(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task(work.what, total=work.total)
+        work.changed = lambda: progress.update(task, completed=work.done, total=work.total)
+        yield
+
+
+@contextmanager
+def _lines(work: Work) -> Iterator[None]:
+    ended = threading.Event()
+
+    def write() -> None:
+        while not ended.wait(INTERVAL):
+            print(work, file=sys.stderr, flush=True)
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _duration(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

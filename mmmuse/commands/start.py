@@ -1,0 +1,65 @@
+"""The start of a command: checks that need no library, then the imports."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+
+from mmmuse.command_line.progress import shown
+from mmmuse.environment.import_errors import import_explanation
+from mmmuse.environment.requirements import check_environment
+from mmmuse.errors import TRACEBACK_VARIABLE, InputError
+
+from .early_checks import check_early
+from .parsers.shared import parsed_options
+
+
+def start(command: str, module: str, args: argparse.Namespace, needs_libraries: bool) -> None:
+    """Check what can be checked at once, import the libraries and run a command.
+
+    Args:
+        command: Its name.
+        module: With its function ``main``.
+        args: Its parsed arguments.
+        needs_libraries: Whether it runs only where the OpenMMLab libraries are installed.
+    """
+    try:
+        check_early(command, args)
+        if needs_libraries:
+            check_environment()
+        with shown('loading the libraries'):
+            if needs_libraries and not args.verbose:
+                from mmmuse.command_line.noise import silence_start_up
+
+                silence_start_up()
+            if getattr(args, 'cfg_options', None):
+                args.cfg_options = parsed_options(args.cfg_options)
+            run = _imported(module)
+    except InputError as error:
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print('\ninterrupted', file=sys.stderr)
+        sys.exit(130)
+    run(args)
+
+
+def _imported(module: str) -> Callable[[argparse.Namespace], None]:
+    """Import a command's module, with what it needs of the libraries.
+
+    Raises:
+        InputError: If the import shows that the environment is incomplete.
+    """
+    try:
+        return import_module(module).main
+    except InputError:
+        raise
+    except Exception as error:
+        line = import_explanation(error)
+        if line is None:
+            raise
+        if os.environ.get(TRACEBACK_VARIABLE, '0') not in ('', '0'):
+            traceback.print_exception(error)
+        raise InputError(line) from error

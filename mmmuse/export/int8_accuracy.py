@@ -1,0 +1,48 @@
+"""Whether an int8 form is good enough: by its accuracy, since its logits always differ."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from mmmuse.errors import InputError
+
+
+def check_int8_accuracy(int8: float, exact: float, limit: float) -> str:
+    """Return in words how much accuracy int8 loses.
+
+    Args:
+        int8: Top-1 of the int8 form, in percent.
+        exact: That of the same network in float32.
+        limit: Accepted loss, in points.
+
+    Raises:
+        InputError: If it loses more.
+    """
+    line = f'top-1 {int8:.2f} %, {exact - int8:.2f} points less than {exact:.2f} % in float32'
+    if exact - int8 > limit:
+        raise InputError(
+            f'verification of int8 failed; the export was discarded: {line}, more than {limit:g} '
+            '(raise --calibration-images, or accept it by --max-int8-loss)'
+        )
+    return f'{line} (accepted: up to {limit:g} points)'
+
+
+@torch.no_grad()
+def share_of_same_classes(
+    predict: Callable[[dict], Tensor],
+    reference: Callable[[dict], Tensor],
+    images: Iterable[Tensor],
+) -> float:
+    """Return the share of images for which two networks predict the same class.
+
+    Args:
+        predict: Maps a batch to logits ``(N, K)``.
+        reference: The other network.
+        images: Batches ``(N, C, H, W)``, normalized.
+    """
+    same = [
+        predict(dict(inputs=batch)).argmax(-1) == reference(dict(inputs=batch)).argmax(-1)
+        for batch in images
+    ]
+    return torch.cat(same).double().mean().item()
