@@ -10,7 +10,7 @@ import torch
 
 from mmmuse.errors import InputError
 from mmmuse.tables import Row, Run, run_all
-from mmmuse.tables.record import log_of
+from mmmuse.tables.record import code_version, log_of
 from mmmuse.tables.slots import check_devices, environment
 
 # Stands in for tools/train.py: says which process it is and what it sees, logs its epochs and ends
@@ -70,7 +70,7 @@ def test_two_slots_take_two_runs_at_a_time_and_share_the_processor(tmp_path, tra
     assert third > min(end, times(runs[1])[1])
     threads = max(len(os.sched_getaffinity(0)) // 2, 1)
     commit, said = log_of(runs[0]).read_text().splitlines()
-    assert commit == 'commit: unknown'  # The script is not in a repository.
+    assert commit == f'commit: {code_version()}'
     assert said == f"{threads} ''"
 
 

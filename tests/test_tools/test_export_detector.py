@@ -369,7 +369,7 @@ def test_exports_that_cannot_be_made_leave_nothing(tool, only_error, squares, tm
     assert 'of another network; these tensors differ: ' in refused(
         squares / 'retinanet.py', plain[1], '--exit', 2
     )
-    assert 'the config has no detector of mmdet' in refused(
+    assert 'select the network of a classifier with --exit or --peer' in refused(
         'configs/demo/resnet18_digits.py', plain[1]
     )
     assert 'images of 128x128 pixels do not fit into --input-shape (3, 64, 128)' in refused(

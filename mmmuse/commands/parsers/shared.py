@@ -16,8 +16,8 @@ class ConfigOptions(argparse.Action):
     ) -> None:
         from mmengine.config import DictAction
 
-        read = DictAction(self.option_strings, self.dest, nargs=self.nargs)
-        read(parser, namespace, values, option_string)
+        action = DictAction(self.option_strings, self.dest, nargs=self.nargs)
+        action(parser, namespace, values, option_string)
 
 
 def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:
