@@ -20,17 +20,21 @@ class StudentConfigHook(Hook):
     priority = 'LOWEST'
 
     def __init__(self) -> None:
-        self._written = False
+        self._texts: dict[str, str] = {}  # Those that have not been written.
+
+    def before_train(self, runner) -> None:
+        """Make the files' texts, so that an error comes before the first step."""
+        if not is_main_process():
+            return
+        self._texts = student_configs(runner.cfg)
+        if not self._texts:
+            runner.logger.warning('No student.py: the run has no config of the student.')
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Write the files, once in a process."""
-        if self._written or not is_main_process():
-            return
-        self._written = True
-        texts = student_configs(runner.cfg)
-        if not texts:
-            runner.logger.warning('No student.py: the run has no config of the student.')
-        for folder, options in _folders(runner).items():
+        texts, self._texts = self._texts, {}
+        folders = _folders(runner) if texts else {}
+        for folder, options in folders.items():
             backend = get_file_backend(folder, backend_args=options)
             for name, text in texts.items():
                 backend.put_text(text, backend.join_path(folder, name))

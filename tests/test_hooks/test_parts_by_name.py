@@ -1,17 +1,31 @@
 """Hooks and options of OpenMMLab that address parts by name; the rows of docs/compatibility.md."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
+import mmdet.engine.hooks
+import mmengine.hooks
+import mmpretrain.engine.hooks
 import pytest
 import torch
-from mmdet.engine.hooks import SetEpochInfoHook, YOLOXModeSwitchHook
+from mmdet.engine.hooks import (
+    CheckInvalidLossHook,
+    NumClassCheckHook,
+    PipelineSwitchHook,
+    SetEpochInfoHook,
+    SyncNormHook,
+    YOLOXModeSwitchHook,
+)
+from mmdet.engine.hooks.sync_norm_hook import get_norm_states
 from mmengine.config import Config
 from mmengine.hooks import Hook, PrepareTTAHook
+from mmengine.optim import build_optim_wrapper
 from mmpretrain.engine.hooks import (
     ClassNumCheckHook,
     DenseCLHook,
     PrepareProtoBeforeValLoopHook,
     SetAdaptiveMarginsHook,
+    SimSiamHook,
     SwAVHook,
     SwitchRecipeHook,
     WarmupParamHook,
@@ -27,6 +41,8 @@ from mmmuse.registry import MODELS
 from ..conftest import labelled, small_classifier_config, small_distiller
 from ..test_distillers.transfer import online
 
+DOCS = Path(__file__).resolve().parents[2] / 'docs'
+
 
 def runner_of(model, *hooks, **config) -> SimpleNamespace:
     """What the hooks read of a runner in its first epoch of two, with two iterations each."""
@@ -34,6 +50,7 @@ def runner_of(model, *hooks, **config) -> SimpleNamespace:
         get_gt_labels=lambda: [0, 0, 1, 2, 3, 4],
         update_skip_type_keys=lambda keys: None,
         CLASSES=('a', 'b', 'c', 'd', 'e'),
+        metainfo=dict(classes=('a', 'b', 'c', 'd', 'e')),
     )
     return SimpleNamespace(
         model=model,
@@ -42,7 +59,7 @@ def runner_of(model, *hooks, **config) -> SimpleNamespace:
         _val_loop=config.get('val_cfg'),
         _test_loop=None,
         train_dataloader=SimpleNamespace(dataset=dataset),
-        logger=SimpleNamespace(info=lambda text: None),
+        logger=SimpleNamespace(info=lambda *text: None),
         **dict(epoch=1, max_epochs=2, iter=1, max_iters=4, work_dir='no_such_folder', world_size=1),
     )
 
@@ -129,6 +146,51 @@ def count_classes(model) -> None:
         ClassNumCheckHook().before_train(runner_of(small_distiller('ce', num_classes=4)))
 
 
+def count_classes_of_detectors(model) -> None:
+    counted = dict(small_classifier_config(), data_preprocessor=dict(num_classes=5))
+    model = small_distiller('ce', student=counted)
+    NumClassCheckHook().before_train_epoch(runner_of(model))
+    with pytest.raises(AssertionError, match='num_classes'):
+        NumClassCheckHook().before_train_epoch(runner_of(small_distiller('ce', num_classes=4)))
+
+
+def check_losses(model) -> None:
+    hook, runner = CheckInvalidLossHook(interval=1), runner_of(model)
+    total, _ = model.parse_losses(model(torch.randn(2, 3, 16, 16), labelled([0, 1]), mode='loss'))
+    hook.after_train_iter(runner, 0, outputs=dict(loss=total))
+    with pytest.raises(AssertionError):
+        hook.after_train_iter(runner, 0, outputs=dict(loss=total * float('nan')))
+
+
+def switch_pipeline(model) -> None:
+    runner = runner_of(model)
+    PipelineSwitchHook(1, [dict(type='PackInputs')]).before_train_epoch(runner)
+    assert [
+        type(step).__name__ for step in runner.train_dataloader.dataset.pipeline.transforms
+    ] == ['PackInputs']
+
+
+def fix_rate_of_predictor(model) -> None:
+    config = dict(
+        optimizer=dict(type='SGD', lr=1.0),
+        paramwise_cfg=dict(custom_keys={'head.fc': dict(fix_lr=True)}),
+    )
+    runner = runner_of(model)
+    runner.optim_wrapper = build_optim_wrapper(model, config)
+    SimSiamHook(fix_pred_lr=True, lr=0.5).before_train_epoch(runner)
+    groups = runner.optim_wrapper.param_groups
+    rates = {id(p): group['lr'] for group in groups for p in group['params']}
+    own = {id(p) for p in model.student.head.parameters()}
+    assert {name for name, rate in rates.items() if rate == 0.5} == own
+
+
+def sync_norms(model) -> None:
+    SyncNormHook().before_val_epoch(runner_of(model))  # One process has nothing to do.
+    states = get_norm_states(model)
+    assert 'student.backbone.bn1.running_mean' in states
+    model.load_state_dict(states, strict=False)
+
+
 def precise_norms(model) -> None:
     images = torch.randn(4, 3, 8, 8)
     samples = labelled([0, 1, 2, 3])
@@ -158,6 +220,11 @@ def precise_norms(model) -> None:
         switch_yolox,
         set_epoch,
         count_classes,
+        count_classes_of_detectors,
+        check_losses,
+        switch_pipeline,
+        fix_rate_of_predictor,
+        sync_norms,
         precise_norms,
     ],
 )
@@ -300,3 +367,18 @@ def test_a_model_that_merges_the_student_alone_is_refused():
 def test_a_distiller_without_exits_is_merged_by_any_model():
     model = small_distiller('mi_x_si_alone', neck=None)
     check_parts_by_name(runner_of(MODELS.build(dict(AVERAGE, module=model))), model)
+
+
+HOOKS = sorted(
+    {
+        name
+        for hooks in (mmengine.hooks, mmpretrain.engine.hooks, mmdet.engine.hooks)
+        for name in hooks.__all__
+        if name.endswith('Hook') and name != 'Hook'
+    }
+)
+
+
+@pytest.mark.parametrize('name', HOOKS)
+def test_every_hook_of_the_libraries_is_in_the_table(name):
+    assert f'`{name}`' in (DOCS / 'compatibility.md').read_text()

@@ -324,3 +324,20 @@ def test_a_constructor_that_reads_plain_names_is_refused_before_training(tmp_pat
     )
     with pytest.raises(InputError, match=r"constructor 'ReadsNames' reads parameter names such as"):
         runner.train()
+
+
+def test_each_peers_file_is_loaded_by_the_peers_config(tmp_path):
+    wide = dict(student_config(), backbone=dict(student_config()['backbone'], base_channels=4))
+    wide['head'] = dict(wide['head'], in_channels=32)
+    peers = dict(
+        a=dict(model=student_config(), taps=TAPS),
+        b=dict(model=wide, taps=TAPS),
+    )
+    model = dict(type='mmmuse.OnlineDistiller', peers=peers, losses=[dict(type='mmmuse.KDLoss')])
+    hooks = [dict(type='mmmuse.StudentCheckpointHook'), dict(type='mmmuse.PeerCheckpointHook')]
+    runner = build_runner(tmp_path, model=model, cfg=Config(dict(model=model)), custom_hooks=hooks)
+    runner.train()
+    for name, network in runner.model.networks.items():
+        plain = MODELS.build(Config.fromfile(tmp_path / f'student.{name}.py').model)
+        plain.load_state_dict(read(tmp_path / f'epoch_1.{name}.pth')['state_dict'])
+        assert_same(plain.state_dict(), network.state_dict())
