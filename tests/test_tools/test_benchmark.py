@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from mmmuse.commands import COMMANDS
+
 
 def test_step_time_counts_the_arithmetic_of_each_variant(tool, tmp_path):
     figures = tmp_path / 'figures.json'
@@ -65,3 +67,12 @@ def test_a_detectors_step_counts_the_arithmetic_of_exit_and_critics(tool, tmp_pa
     # YOLOv5-S at 640 px is published with 17.1 GFLOP forward; three times that in a step, but for
     # the gradient of the image.
     assert plain == pytest.approx(3 * 17100 / 25, rel=0.05)
+
+
+def test_help_of_every_command_is_measured_beside_python_itself(tool, tmp_path):
+    figures = tmp_path / 'figures.json'
+    options = ('--help-only', '--repeats', 1, '--json', figures)
+    assert tool('benchmark/startup.py', *options).code == 0
+    seconds = json.loads(figures.read_text())['seconds']
+    assert seconds.keys() == {'python -c pass', *COMMANDS}
+    assert min(wall for wall, _ in seconds.values()) > 0

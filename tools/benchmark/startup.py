@@ -3,6 +3,8 @@
 Each run is a new process that ends where its first iteration would begin, after imports and the
 building of config, data and model. mmpretrain trains the same ResNet-18 by its own command and config. Runs
 are interleaved and the median is taken; the work dirs are temporary.
+
+With ``--help-only`` the time of ``mmmuse COMMAND --help`` is measured instead, beside that of Python itself.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import mmpretrain
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, hardware, print_table, write_json
+from mmmuse.commands import COMMANDS
 from mmmuse.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +82,33 @@ def seconds_to_first_iteration(command: list[str], device: str) -> float:
     )
 
 
+def seconds_of_help(command: str) -> tuple[float, float]:
+    """Return the seconds that ``--help`` takes, and those of the processor; '' is Python itself."""
+    code = ['-m', 'mmmuse', command, '--help'] if command else ['-c', 'pass']
+    before, start = os.times(), time.perf_counter()
+    subprocess.run([sys.executable, *code], stdout=subprocess.DEVNULL, check=True)
+    seconds, after = time.perf_counter() - start, os.times()
+    used = after.children_user + after.children_system
+    return seconds, used - before.children_user - before.children_system
+
+
+def measure_help(repeats: int, json: str | None) -> None:
+    """Print and write the medians of every command's ``--help``."""
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in ('', *COMMANDS)}
+    for name in repeats * list(runs):
+        runs[name].append(seconds_of_help(name))
+    median = {
+        name or 'python -c pass': [statistics.median(values) for values in zip(*times, strict=True)]
+        for name, times in runs.items()
+    }
+    print_table(
+        f'Seconds of --help, median of {repeats} interleaved runs; {hardware("cpu")}',
+        ['command', 'seconds', 'of the processor'],
+        [[name, f'{wall:.2f}', f'{used:.2f}'] for name, (wall, used) in median.items()],
+    )
+    write_json(json, dict(seconds=median), 'cpu')
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -93,10 +123,14 @@ def main() -> None:
     parser.add_argument('--device', default='cpu', help='cpu hides every GPU from the runs')
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--json', help='file for the figures')
+    parser.add_argument('--help-only', action='store_true', help='measure --help of each command')
     args = parser.parse_args()
     with explained():
         refuse_code_in_files()
         check_json(args.json)
+        if args.help_only:
+            measure_help(args.repeats, args.json)
+            return
         runs = commands(args)
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for name in args.repeats * list(runs):
