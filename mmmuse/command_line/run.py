@@ -29,6 +29,7 @@ from mmmuse.hooks import (
 )
 from mmmuse.hooks.student_checkpoint import distiller_of, unwrapped
 from mmmuse.tapping.dry_run import is_detector
+from mmmuse.tapping.image_size import add_image_shape
 
 from .parts import path_in
 from .signals import stop_if_received
@@ -79,6 +80,7 @@ def run(config: Config, act: Callable[[Runner], Any], resume_from: str | None = 
     if config.launcher == 'pytorch' and not torch.cuda.is_available():
         # MMEngine's start of a process group needs a GPU.
         torch.distributed.init_process_group('gloo')
+    add_image_shape(config)
     # A log that cannot be written (a full disk) is not worth a traceback for each line: the run ends,
     # with one line, where a file of it cannot be written.
     logging.raiseExceptions = False
