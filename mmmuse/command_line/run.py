@@ -31,6 +31,7 @@ from mmmuse.hooks.parts_by_name import check_parts_by_name
 from mmmuse.hooks.student_checkpoint import distiller_of, unwrapped
 from mmmuse.optim.student_constructor import for_student
 from mmmuse.tapping.dry_run import is_detector
+from mmmuse.tapping.image_size import add_image_shape
 
 from .noise import silence_logger
 from .parts import path_in
@@ -82,6 +83,7 @@ def run(config: Config, act: Callable[[Runner], Any], resume_from: str | None = 
     if config.launcher == 'pytorch' and not torch.cuda.is_available():
         # MMEngine's start of a process group needs a GPU.
         torch.distributed.init_process_group('gloo')
+    add_image_shape(config)
     # A log that cannot be written (a full disk) is not worth a traceback for each line: the run ends,
     # with one line, where a file of it cannot be written.
     logging.raiseExceptions = False

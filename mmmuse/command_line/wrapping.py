@@ -13,6 +13,8 @@ from mmmuse.distillers.exit_classifier import why_no_classes
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
 from mmmuse.registry import MODELS
+from mmmuse.tapping.dry_run import image_channels
+from mmmuse.tapping.image_size import config_size
 from mmmuse.tapping.proposal import TapProposal, propose_taps
 
 
@@ -44,12 +46,26 @@ def load_plain_config(name: str) -> Config:
 def propose_for_config(
     config: Config, num_modules: int, input_shape: tuple[int, ...] | None = None
 ) -> TapProposal:
-    """Build a config's model and propose its taps; see :func:`mmmuse.tapping.proposal.propose_taps`."""
+    """Build a config's model and propose its taps; see :func:`mmmuse.tapping.proposal.propose_taps`.
+
+    Args:
+        config: A complete config.
+        num_modules: T.
+        input_shape: ``(C, H, W)`` of the image to run; by default that of the config's own images.
+
+    Raises:
+        InputError: If the model has no head, or cannot be cut.
+    """
     init_default_scope(config.get('default_scope') or 'mmpretrain')
     model = dict(config.model)
     if config.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', config.data_preprocessor)
     network = MODELS.build(model)
+    if getattr(network, 'head', network) is None:
+        raise InputError(f'{type(network).__name__} has no head, and so no loss: give model.head')
+    size = config_size(config)
+    if input_shape is None and size is not None:
+        input_shape = (image_channels(network)[0], *size)
     proposal = propose_taps(network, num_modules, input_shape)
     return proposal if why_no_classes(network) is None else replace(proposal, logits=None)
 
@@ -73,11 +89,12 @@ def distilled_config(
     has_exits = head.get('ce_weight', 1) or head.get('kd_weight', 1)
     if has_exits and proposal.logits is None:
         raise InputError(
-            'exits need class logits, and no module outputs them; '
+            f'exits need class logits, and there are none: {proposal.no_logits}; '
             'use a variant without exits: mi_x_si_alone, mi_plus_si_alone, mi, si'
         )
     base = name if '::' in name else os.path.relpath(name, out.parent or '.')
     lines = [
+        *([] if proposal.logits else [f'# Without exits: {proposal.no_logits}.']),
         f'_base_ = [{base!r}]',
         '',
         'model = dict(',
@@ -89,6 +106,7 @@ def distilled_config(
         f'        last={proposal.last!r},',
         *([f'        logits={proposal.logits!r},'] if has_exits else []),
         '    ),',
+        f'    input_shape={list(proposal.input_shape)!r},',
         *([f'    neck={_code(neck)},'] if neck else []),
         '    head=dict(',
         *(f'        {name}={_code(value)},' for name, value in head.items()),

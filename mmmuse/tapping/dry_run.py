@@ -7,7 +7,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-FALLBACK_SIZES = (64, 224)
+from mmmuse.errors import InputError
+from mmmuse.tapping.image_size import declared_size
+
+FALLBACK_SIZES = (64, 224, 512)
 Result = TypeVar('Result')
 
 
@@ -34,21 +37,37 @@ def blank_image_shapes(
         input_shape: The shape, if it is known.
 
     Returns:
-        ``[input_shape]`` if given; otherwise the ``img_size`` of a transformer, or 64 and then 224
-        pixels. Channels are those of the
-        first convolution, or 3, as a stem may rearrange the image before it.
+        ``[input_shape]`` if given. Otherwise images of the size that the model declares; see
+        :func:`mmmuse.tapping.image_size.declared_size`. If it declares none: 64, 224 and 512 pixels.
+        Channels are those of :func:`image_channels`.
     """
     if input_shape is not None:
         return [tuple(input_shape)]
+    size = declared_size(model)
+    sizes = [(size, size) for size in FALLBACK_SIZES] if size is None else [size]
+    return [(channels, *size) for channels in image_channels(model) for size in sizes]
+
+
+def image_channels(model: nn.Module) -> list[int]:
+    """Return the likeliest numbers of channels of a model's images, in order.
+
+    They are those of the mean that its preprocessor subtracts. Without one: those of the first
+    convolution, or 3, as a stem may rearrange the image before it.
+    """
+    mean = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)
+    if mean is not None:
+        return [mean.numel()]
     convolutions = (module for module in model.modules() if isinstance(module, nn.Conv2d))
     likeliest = getattr(next(convolutions, None), 'in_channels', 3)
-    sizes = [(size, size) for size in FALLBACK_SIZES]
-    for module in model.modules():
-        size = getattr(module, 'img_size', None)
-        if size is not None:
-            sizes = [(size, size) if isinstance(size, int) else tuple(size)]
-            break
-    return [(channels, *size) for channels in dict.fromkeys((likeliest, 3)) for size in sizes]
+    return list(dict.fromkeys((likeliest, 3)))
+
+
+def random_image(*shape: int, **options: Any) -> Tensor:
+    """Return the same random image at every call.
+
+    On a blank one, weights without a bias would change nothing.
+    """
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(**options)
 
 
 def is_detector(model: nn.Module) -> bool:
@@ -64,7 +83,8 @@ def blank_samples(model: nn.Module, shape: Sequence[int]) -> list | None:
         shape: ``(C, H, W)`` of the image.
 
     Returns:
-        One ``DetDataSample`` without objects for a detector of mmdet; None for any other model.
+        For a detector of mmdet one ``DetDataSample`` without objects and with the image as its only
+        proposal, which a Fast R-CNN reads; None for any other model.
     """
     if not is_detector(model):
         return None
@@ -84,6 +104,9 @@ def blank_samples(model: nn.Module, shape: Sequence[int]) -> list | None:
     nothing = torch.zeros(0, dtype=torch.long)
     sample.gt_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=nothing)
     sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=nothing)
+    sample.proposals = InstanceData(
+        bboxes=torch.tensor([[0.0, 0.0, size[1], size[0]]]), scores=torch.ones(1)
+    )
     return [sample]
 
 
@@ -92,6 +115,7 @@ def dry_run(
     observe: Callable[[Callable[[], object], tuple[int, ...]], Result],
     input_shape: Sequence[int] | None = None,
     make_image: Callable[..., Tensor] = torch.zeros,
+    of: nn.Module | None = None,
     **options: Any,
 ) -> Result:
     """Observe one forward of an OpenMMLab model on one image, in eval mode.
@@ -106,10 +130,15 @@ def dry_run(
             ``(C, H, W)``; its result is returned.
         input_shape: ``(C, H, W)``; None to try :func:`blank_image_shapes`.
         make_image: Returns the image of a given shape, device and dtype; a blank one by default.
+        of: The network that ``model`` is a part of, if it is one. It gives the image's shape.
         **options: Of the call, e.g. ``mode='tensor'`` for a classifier.
+
+    Raises:
+        InputError: If the model fails on each shape, or does not run in such a mode.
     """
+    network = model if of is None else of
     parameter = next(model.parameters())
-    shapes = blank_image_shapes(model, input_shape)
+    shapes = blank_image_shapes(network, input_shape)
     for shape in shapes:
         image = make_image(1, *shape, device=parameter.device, dtype=parameter.dtype)
         samples = blank_samples(model, shape)
@@ -117,7 +146,27 @@ def dry_run(
         try:
             with frozen_in_eval(model):
                 return observe(lambda inputs=inputs: model(*inputs, **options), shape)
-        except (RuntimeError, AssertionError):
+        except InputError:
+            raise
+        except NotImplementedError as error:
+            raise InputError(
+                f'{type(network).__name__} does not run on a batch of images alone, as the taps '
+                f'need it: {_one_line(error)}'
+            ) from error
+        except (RuntimeError, AssertionError, ValueError) as error:
             if shape == shapes[-1]:
-                raise
+                raise InputError(_failure(network, shapes, error)) from error
     raise AssertionError('unreachable: there is always a shape to try')
+
+
+def _failure(model: nn.Module, shapes: Sequence[tuple[int, ...]], error: Exception) -> str:
+    tried = ', '.join('x'.join(map(str, shape)) for shape in shapes)
+    return (
+        f'{type(model).__name__} does not run on an image of {tried} ({type(error).__name__}: '
+        f'{_one_line(error)}); set input_shape to the (C, H, W) of its images'
+    )
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return ' '.join(lines[0].split()) if lines else type(error).__name__

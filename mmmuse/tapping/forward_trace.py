@@ -1,12 +1,12 @@
 """Every module's call in one forward."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
 from torch import Tensor, nn
 
-from mmmuse.tapping.features import FeatureSpec
+from mmmuse.tapping.feature_grid import Grid, map_grid, possible_grids, token_grid
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class TappableModule:
     """A module whose output can be tapped.
 
     Attributes:
-        path: Module path in the student.
+        path: Module path in the student, with the index of an output if it has several.
         shape: Output shape without the batch.
         stride: Input height over grid height; None for a vector.
         params: Parameters in the module.
@@ -32,18 +32,35 @@ class TappableModule:
 
 @dataclass
 class ModuleCall:
-    """The first call of a module; ``params_before`` and ``params_so_far`` count those used."""
+    """The first call of a module; ``params_before`` and ``params_so_far`` count those used.
 
-    path: str
+    Attributes:
+        name: Module path.
+        outputs: The output tensors by their index; the index is None if there is only one.
+        index: Index of the output that can be tapped: of several the one of the lowest
+            resolution, and the last of those.
+        tensor: That output; None if no output is a feature of one image.
+        grid: Its grid; None if it is a vector.
+    """
+
+    name: str
     module: nn.Module
     params_before: int
     parent: 'ModuleCall | None'
     children: list['ModuleCall'] = field(default_factory=list)
     inputs: tuple = ()
+    outputs: dict[int | None, Tensor] = field(default_factory=dict)
+    versions: dict[int | None, int] = field(default_factory=dict)
+    index: int | None = None
     tensor: Tensor | None = None
-    version: int = 0
+    grid: Grid | None = None
     params_so_far: int = 0
     runs: int = 1
+
+    @property
+    def path(self) -> str:
+        """Tap path: the module path, with an index if the output is one of several."""
+        return self.name if self.index is None else f'{self.name}[{self.index}]'
 
     @property
     def used_params(self) -> int:
@@ -51,21 +68,42 @@ class ModuleCall:
         return self.params_so_far - self.params_before
 
     @property
-    def spec(self) -> FeatureSpec | None:
-        """Channels and grid of the output; None if it is not a feature of one image."""
-        if self.tensor is None or not 2 <= self.tensor.ndim <= 4 or len(self.tensor) != 1:
+    def channels(self) -> int | None:
+        """Channels of the feature; None if there is none."""
+        if self.tensor is None:
             return None
-        return FeatureSpec.of(self.tensor.shape)
-
-    @property
-    def grid(self) -> tuple[int, int] | None:
-        """Grid of the output; None if it has none."""
-        return self.spec and self.spec.grid
+        return self.tensor.shape[2 if self.tensor.ndim == 3 else 1]
 
     @property
     def can_tap(self) -> bool:
         """Whether the output is a feature that is computed once and not changed in place."""
-        return self.runs == 1 and self.spec is not None and self.tensor._version == self.version
+        if self.runs != 1 or self.tensor is None:
+            return False
+        return self.tensor._version == self.versions[self.index]
+
+    def select_output(self, image: Grid, grids: set[Grid]) -> None:
+        """Select the output that can be tapped.
+
+        Args:
+            image: ``(H, W)`` of the image.
+            grids: Those that tokens can have.
+        """
+        found = []
+        for index, tensor in self.outputs.items():
+            if not 2 <= tensor.ndim <= 4 or len(tensor) != 1:
+                continue
+            shape, grid = tensor.shape[1:], None
+            if tensor.ndim > 2:
+                grid = map_grid(shape, image) if tensor.ndim == 4 else token_grid(shape, grids)
+                if grid is None:
+                    continue
+            elif index is not None:
+                continue
+            found.append((index, tensor, grid))
+        if found:
+            area = [at[0] * at[1] if at else 0 for _, _, at in found]
+            last = max(i for i, size in enumerate(area) if size == min(area))
+            self.index, self.tensor, self.grid = found[last]
 
 
 class ForwardTrace:
@@ -78,9 +116,8 @@ class ForwardTrace:
 
     Attributes:
         root: The call of the model itself.
-        calls: All others by path.
+        calls: All others by module path.
         output: The output, if it is one tensor.
-        logits: Path of the class logits' module; None if none was found.
     """
 
     def __init__(
@@ -100,11 +137,13 @@ class ForwardTrace:
                     module.register_forward_hook(partial(self._finish, path)),
                 ]
         try:
-            self.output = _one_tensor(forward())
+            self.root.outputs = _tensors(forward())
         finally:
             for handle in handles:
                 handle.remove()
-        self.logits = self._find_logits()
+        self.root.params_so_far = self._params
+        self.output = self.root.outputs.get(None)
+        self._select_outputs()
 
     def _enter(self, path: str, module: nn.Module, args: tuple) -> None:
         call = ModuleCall(path, module, self._params, self._stack[-1], inputs=args)
@@ -116,14 +155,24 @@ class ForwardTrace:
             self._counted.add(module)
             self._params += sum(p.numel() for p in module.parameters(recurse=False))
         call.params_so_far = self._params
-        call.tensor = _one_tensor(output)
-        if call.tensor is not None:
-            call.version = call.tensor._version
+        call.outputs = _tensors(output)
+        call.versions = {index: tensor._version for index, tensor in call.outputs.items()}
         if path in self.calls:
             self.calls[path].runs += 1
         else:
             self.calls[path] = call
             call.parent.children.append(call)
+
+    def _select_outputs(self) -> None:
+        image = tuple(self.input_shape[1:])
+        maps = {map_grid(tensor.shape[1:], image) for tensor in self._maps()}
+        grids = possible_grids({image, *maps} - {None})
+        for call in self.calls.values():
+            call.select_output(image, grids)
+
+    def _maps(self) -> Iterator[Tensor]:
+        for call in self.calls.values():
+            yield from (t for t in call.outputs.values() if t.ndim == 4 and len(t) == 1)
 
     def tappable(self) -> tuple[TappableModule, ...]:
         """Return the modules that can be tapped, in the order in which they finish."""
@@ -145,18 +194,12 @@ class ForwardTrace:
             height = min(height, rows) if rows else height
         return tuple(modules)
 
-    def _find_logits(self) -> str | None:
-        if self.output is None or self.output.ndim != 2:
-            return None
-        calls = self.calls.values()
-        paths = [call.path for call in calls if call.tensor is self.output and call.runs == 1]
-        return min(paths, key=lambda path: path.count('.'), default=None)
 
-
-def _one_tensor(output: object) -> Tensor | None:
+def _tensors(output: object) -> dict[int | None, Tensor]:
+    """Return the tensors of an output by index; the index of a single one is None."""
     if isinstance(output, Tensor):
-        return output
-    if isinstance(output, (tuple, list)):
-        tensors = [item for item in output if isinstance(item, Tensor)]
-        return tensors[0] if len(tensors) == 1 else None
-    return None
+        return {None: output}
+    if not isinstance(output, (tuple, list)):
+        return {}
+    tensors = {i: item for i, item in enumerate(output) if isinstance(item, Tensor)}
+    return {None: next(iter(tensors.values()))} if len(tensors) == 1 else tensors

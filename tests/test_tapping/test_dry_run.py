@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from mmmuse.errors import InputError
 from mmmuse.tapping.dry_run import blank_image_shapes, dry_run, frozen_in_eval
 
 
@@ -33,7 +34,11 @@ def test_a_size_that_the_model_refuses_is_passed_over():
 
 def test_a_given_shape_is_the_only_one_tried():
     assert dry_run(Classifier(), observed_shape, [1, 40, 48], mode='tensor') == (1, 40, 48)
-    with pytest.raises(AssertionError):
+    with pytest.raises(
+        InputError,
+        match=r'^Classifier does not run on an image of 1x64x64 \(AssertionError: .*\); '
+        r'set input_shape to the \(C, H, W\) of its images$',
+    ):
         dry_run(Classifier(smallest=65), observed_shape, [1, 64, 64], mode='tensor')
 
 

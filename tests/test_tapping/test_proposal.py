@@ -85,14 +85,10 @@ NETWORKS = {
         ('backbone.layer2', 'backbone.layer3', 'backbone.layer5'),
         'backbone.conv2',
     ),
-    # The last module before each fall is inside a block; gates of 1x1 are not on the path.
+    # The layer before each one that starts with a stride; gates of 1x1 are not on the path.
     'mobilenet_v3': (
         MOBILENET_V3,
-        (
-            'backbone.layer2.expand_conv',
-            'backbone.layer4.expand_conv',
-            'backbone.layer9.expand_conv',
-        ),
+        ('backbone.layer1', 'backbone.layer3', 'backbone.layer8'),
         'backbone.layer12',
     ),
     # Twelve layers of one resolution, in quarters; the output of the backbone is the class token.

@@ -13,7 +13,7 @@ def test_a_resnet_config_gets_the_papers_own_cut(tool, tmp_path):
     assert finished.code == 0, finished.err
     rows = {line.split()[0]: line for line in finished.out.splitlines() if 'backbone' in line}
     assert 'module 1' in rows['backbone.layer1']
-    assert '512 x 2 x 2' in rows['backbone.layer4']
+    assert '512 x 7 x 7' in rows['backbone.layer4']  # Of images of 224 pixels, as in the config.
     assert 'last feature' in rows['backbone.layer4']
     assert 'resolution falls' in rows['backbone.layer2.0.conv1']
     assert 'backbone.bn1' not in rows  # Its output is changed in place.
@@ -23,6 +23,7 @@ def test_a_resnet_config_gets_the_papers_own_cut(tool, tmp_path):
         last='backbone.layer4',
         logits='head',
     )
+    assert config.model.input_shape == [3, 224, 224]
     assert config.model.student.backbone.depth == 18
     assert config.val_evaluator[0].type == 'Accuracy'
     distiller = get_model(config)
@@ -79,6 +80,11 @@ def test_taps_auto_is_the_same_proposal(tmp_path):
         (['mmpretrain::resnet/nowhere.py'], 'no config mmpretrain::resnet/nowhere.py'),
         (['configs/_base_/default_runtime.py'], 'has no model to wrap'),
         (['configs/demo/resnet18_digits_mi_x_si.py'], 'is already distilled'),
+        (['mmpretrain::dinov2/vit-small-p14_dinov2-pre_headless.py'], 'has no head'),
+        (
+            ['configs/demo/resnet18_digits.py', '--input-shape', '1', '0', '0'],
+            'set input_shape to the (C, H, W) of its images',
+        ),
         (['configs/demo/resnet18_digits.py', '--modules', '60'], 'modules at most, not 60'),
         (['configs/demo/resnet18_digits.py', '--modules', '1'], 'at least 2 modules'),
     ],

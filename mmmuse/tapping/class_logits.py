@@ -1,0 +1,60 @@
+"""The module whose output is the class logits, or the reason why there is none."""
+
+import inspect
+from typing import NamedTuple
+
+from torch import nn
+
+from mmmuse.tapping.forward_trace import ForwardTrace
+
+
+class ClassLogits(NamedTuple):
+    """Path of the class logits' module; None if there is none, with the reason."""
+
+    path: str | None
+    missing: str | None = None
+
+
+def find_class_logits(model: nn.Module, trace: ForwardTrace) -> ClassLogits:
+    """Find the class logits of a classifier.
+
+    If the model has a head, they are its output. Otherwise, they are the output of the model.
+
+    Args:
+        model: The classifier.
+        trace: Its forward.
+    """
+    kind = type(model).__name__
+    if not hasattr(model, 'head'):
+        paths = [
+            call.name
+            for call in trace.calls.values()
+            if call.runs == 1 and call.outputs.get(None) is trace.output is not None
+        ]
+        if not paths or trace.output.ndim != 2:
+            return ClassLogits(None, f'the output of {kind} is not the (N, K) output of a module')
+        return ClassLogits(min(paths, key=lambda path: path.count('.')))
+    if model.head is None:
+        return ClassLogits(None, f'{kind} has no head: its output is a feature')
+    head = type(model.head).__name__
+    call = trace.calls.get('head')
+    if call is None:
+        return ClassLogits(None, f"{kind} does not run its head in mode='tensor'")
+    logits = call.outputs.get(None)
+    if logits is None or logits.ndim != 2:
+        return ClassLogits(None, f'{head} does not output one tensor (N, K)')
+    if any(base.__name__ == 'RegressionHead' for base in type(model.head).__mro__):
+        return ClassLogits(None, f'{head} outputs values and no class logits')
+    fault = shifted_logits(model.head)
+    return ClassLogits(None, f'{head} {fault}') if fault else ClassLogits('head')
+
+
+def shifted_logits(module: nn.Module) -> str | None:
+    """Return why a module's output in training is not the class logits; None if it is.
+
+    A margin head (``ArcFaceClsHead``) receives the labels in training and makes the logits of the
+    right classes smaller.
+    """
+    if 'target' in inspect.signature(module.forward).parameters:
+        return 'subtracts a margin from the logits of the right classes in training'
+    return None
