@@ -8,7 +8,13 @@ RUN := $(VENV)/bin/python
 OPENMMLAB := .venv-openmmlab
 # Of test-openmmlab-core: a file of each part of the package, chosen for a few minutes.
 CORE := $(addprefix tests/, \
-  test_import.py test_checkpoints/test_restricted_unpickler.py)
+  test_import.py test_backbones/test_truncated.py test_checkpoints/test_files.py \
+  test_checkpoints/test_restricted_unpickler.py test_checkpoints/test_mmengine_loading.py \
+  test_compat/test_mmcv_ops.py test_datasets/test_digits.py test_detection/test_detection_exit.py \
+  test_distillers/test_self_distiller.py test_distillers/test_offline.py test_distillers/test_online.py \
+  test_export/test_onnx_detector.py test_functional/test_jsd.py test_heads/test_muse_head.py \
+  test_hooks/test_student_checkpoint.py test_losses/test_muse_loss.py test_necks/test_self_distill_neck.py \
+  test_optim/test_three_groups_constructor.py test_tapping/test_path_hooks.py test_tools/test_exits.py)
 
 .PHONY: env demo test test-wheel test-openmmlab test-openmmlab-core lint lock
 

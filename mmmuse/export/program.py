@@ -29,7 +29,8 @@ class Program:
     """
 
     def __init__(self, module: Logits | DecodedBoxes, images: Tensor) -> None:
-        self.module = module
+        # torch.onnx.export restores the flag of the module itself, also in its network.
+        self.module = module.eval()
         # torch.export would treat a batch size of 1 as a constant.
         self.images = images.repeat(2, 1, 1, 1)
 

@@ -10,6 +10,8 @@ from mmmuse.backbones import TruncatedBackbone
 from mmmuse.errors import InputError
 from mmmuse.tapping.taps import FeatureTaps
 
+from ..conftest import needs_torch
+
 SMALL = dict(type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4)
 BACKBONES = {
     'layer3': SMALL,
@@ -91,11 +93,12 @@ def test_an_error_before_the_end_is_an_error():
         truncated(torch.randn(2, 5, 16, 16))
 
 
+@needs_torch('2.3', 'torch.export for batches of any size')
 def test_torch_export_takes_it_for_any_batch():
     truncated = still(TruncatedBackbone(SMALL, 'layer2'))
     batch = torch.export.Dim('batch')
     program = torch.export.export(
-        truncated, (torch.randn(2, 3, 16, 16),), dynamic_shapes=({0: batch},)
+        truncated, (torch.randn(2, 3, 16, 16),), dynamic_shapes=({0: batch},), strict=False
     )
     images = torch.randn(5, 3, 16, 16)
     torch.testing.assert_close(program.module()(images), truncated(images))

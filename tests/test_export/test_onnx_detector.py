@@ -102,6 +102,10 @@ def test_a_file_decodes_a_batch_of_any_size_as_the_head_does(detector, decoded, 
     torch.testing.assert_close(scores, expected_scores, rtol=1e-4, atol=1e-5)
 
 
+def test_the_export_leaves_the_network_in_eval_mode(detector, decoded):
+    assert not any(module.training for module in detector.modules())
+
+
 def batches_of_ten() -> list[dict]:
     """Ten images in two batches, each of an own size and scale within what they are padded to."""
     batches = []
