@@ -31,6 +31,7 @@ from mmmuse.hooks.student_checkpoint import distiller_of, unwrapped
 from mmmuse.tapping.dry_run import is_detector
 
 from .parts import path_in
+from .run_notes import errors_noted, note_command
 from .signals import stop_if_received
 
 
@@ -88,8 +89,10 @@ def run(config: Config, act: Callable[[Runner], Any], resume_from: str | None = 
         if resume_from is not None:
             runner._load_from = resume_from
         runner.register_hook(steps)
-        add_missing_hooks(runner)
-        return act(runner)
+        note_command(runner.logger)
+        with errors_noted(runner.logger):
+            add_missing_hooks(runner)
+            return act(runner)
 
 
 @contextmanager

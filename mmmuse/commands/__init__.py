@@ -15,7 +15,7 @@ from mmmuse.version import __version__
 
 COMMANDS = (
     *('train', 'test', 'wrap', 'export', 'exits', 'early-exit', 'complexity', 'information'),
-    *('detections', 'anchors', 'cache-teacher', 'convert-teacher', 'table', 'demo'),
+    *('detections', 'anchors', 'cache-teacher', 'convert-teacher', 'table', 'demo', 'report'),
 )
 
 
