@@ -50,9 +50,9 @@ def _status(report: Report) -> Html:
     if at.is_finished:
         text = f'Finished: {at.unit} {at.done}{of}.'
     else:
-        text = (
-            f'{"Failed" if record.errors else "Not finished"}: {at.unit} {at.done}{of} was logged.'
-        )
+        ended = 'Failed' if record.errors else 'Not finished'
+        ended = 'Interrupted' if record.errors[-1:] == ('interrupted',) else ended
+        text = f'{ended}: {at.unit} {at.done}{of} was logged.'
     count = len(record.starts)
     started = f' Started {count} times: resumed after the first.' if count > 1 else ''
     return element('p', text + started, class_='faint' if at.is_finished else 'bad')

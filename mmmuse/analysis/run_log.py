@@ -10,7 +10,8 @@ COMMAND = 'command: '  # Prefix of a line that is logged at each start of a run.
 _HEAD, _TAIL = 2**17, 2**15  # Bytes that are read of a long log.
 _LINES = 8  # Of the end of a log.
 _LONGEST = 2000  # Characters of a line.
-_PREFIX = re.compile(r'^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d - \S+ - (\w+) - ')
+# MMEngine adds the place in the code to an error.
+_PREFIX = re.compile(r'^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d - \S+ - (\w+) - (?:\S* - \S+ - \d+ - )?')
 _SECTION = re.compile(r'^(System|Runtime) environment:\s*$')
 _ENTRY = re.compile(r'^ {4}(\S[^:]*): ?(.*)$')
 _LONG_ENTRIES = ('PyTorch compiling details',)

@@ -246,6 +246,15 @@ def test_a_run_that_failed_shows_its_error(tmp_path):
     assert 'loss_muse is nan in step 30' in page.text
 
 
+def test_the_place_in_the_code_is_no_part_of_an_error(tmp_path):
+    start = '2026/01/02 03:04:06 - mmengine - ERROR - '
+    folder = run_in(tmp_path / 'a', RECORDS[:3], f'{LOG}{start}/x/run.py - train - 12 - bad\n')
+    assert read_run(folder).errors == ('bad',)
+    folder = run_in(tmp_path / 'b', RECORDS[:3], f'{LOG}{start} - None - 0 - interrupted\n')
+    assert read_run(folder).errors == ('interrupted',)
+    assert 'Interrupted: epoch 1 of 2 was logged.' in page_of(folder, costs={}).text
+
+
 def test_a_run_without_a_step_shows_the_end_of_its_log(tmp_path):
     folder = run_in(tmp_path / 'stopped', [])
     (folder / '1' / 'vis_data' / 'scalars.json').unlink()
