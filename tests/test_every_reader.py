@@ -27,7 +27,11 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from mmmuse.analysis.detection_pictures import read_pictures
+from mmmuse.analysis.dumped_config import read_dumped_config
+from mmmuse.analysis.early_exit_table import read_early_exit
 from mmmuse.analysis.information import read_information
+from mmmuse.analysis.run_log import read_run_log
 from mmmuse.analysis.training_boxes import read_boxes
 from mmmuse.checkpoints import load_distiller
 from mmmuse.checkpoints.config_file import read_config
@@ -232,6 +236,12 @@ def _nothing_logged(work_dir: Path) -> None:
     raise FileNotFoundError(work_dir)
 
 
+def _text_of_run(path: Path) -> None:
+    log = read_run_log(path)
+    assert (log.command, log.environment, log.errors) == (None, {}, ())
+    raise FileNotFoundError(path)  # Nothing but lines of text to show.
+
+
 class Reader:
     """A reader, and the name that its file has."""
 
@@ -277,6 +287,10 @@ READERS: dict[str, Reader] = {
     'a table': Reader(lambda path: read_table(str(path)), 'table.py'),
     'the record of a run': Reader(_record, 'record.json'),
     'the log of a run': Reader(_of_run(read_information), 'scalars.json'),
+    'the log of a run, as text': Reader(_text_of_run, 'run.log'),
+    'the dumped config of a run': Reader(read_dumped_config, 'config.py'),
+    'the table of early exit': Reader(read_early_exit, 'early_exit.csv'),
+    'pictures of detections': Reader(lambda path: read_pictures(path.parent), 'a.png'),
     'the log of a run in a table': Reader(_of_run(_nothing_logged), 'scalars.json'),
     'CIFAR': Reader(_cifar(BatchedCIFAR100), 'train'),
     "CIFAR for mmpretrain's pipelines": Reader(_cifar(PerSampleCIFAR100), 'train'),
@@ -320,6 +334,7 @@ MMDETS = ("COCO annotations of mmdet's data set", "COCO annotations of mmdet's m
 ACCEPTED = {
     ('a config', 'nothing'),
     ('a config', 'JSON of another kind'),
+    ('the dumped config of a run', 'nothing'),
 }
 
 

@@ -187,13 +187,16 @@ def _panel(title: str, instances: InstanceData, score: float) -> Panel:
     return Panel(title, get_box_tensor(kept.bboxes), kept.labels, kept.scores)
 
 
-def draw_detections(detections: Detections, classes: Sequence[str], note: str = '') -> Figure:
+def draw_detections(
+    detections: Detections, classes: Sequence[str], note: str = '', chosen: int | None = None
+) -> Figure:
     """Return a figure of an image's panels side by side, each class in one colour.
 
     Args:
         detections: The image and its boxes.
         classes: Names, by label.
         note: Text after the file's name in the title.
+        chosen: Number of the exit that is marked as chosen in its panel's title.
     """
     height, width = detections.image.shape[:2]
     inch = _PANEL / max(height, width)
@@ -206,7 +209,8 @@ def draw_detections(detections: Detections, classes: Sequence[str], note: str = 
         # A box at 0 begins at the left edge of the first pixel, not at its centre.
         axis.imshow(detections.image, extent=(0, width, height, 0))
         count = len(panel.boxes)
-        axis.set_title(f'{panel.title}: {count} {"box" if count == 1 else "boxes"}')
+        mark = ' (chosen)' if panel.title == f'Exit {chosen}' else ''
+        axis.set_title(f'{panel.title}{mark}: {count} {"box" if count == 1 else "boxes"}')
         axis.set(xlim=(0, width), ylim=(height, 0))
         _draw_boxes(axis, panel, classes)
         axis.set_axis_off()

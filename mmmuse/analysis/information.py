@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from mmmuse.hooks.information_logger import GRADIENT_RATIO, PREFIX, UNINFORMED
 
 Curves = dict[str, dict[int, float]]
 # mi_loss_1, of a peer a.mi_loss_1, of a second MUSELoss mi_loss_1_2; mi_1 in logs of earlier versions.
-_TERM = re.compile(r'^(?:(?P<peer>\w+)\.)?(?P<kind>mi|si)(?:_loss)?_(?P<module>\d+(?:_\d+)?)$')
+_TERM = re.compile(
+    r'^(?:(?P<peer>\w+)\.)?(?P<kind>mi|si)(?:_loss)?_(?P<module>\d{1,4}(?:_\d{1,4})?)$'
+)
 _RATIO = re.compile(rf'^(?:(?P<peer>\w+)\.)?{GRADIENT_RATIO}$')
 # A peer's is a.loss. In a run without distillation it is "loss", in any other the sum of all terms.
 _OWN_LOSS = re.compile(rf'^(?:(?P<peer>\w+)\.(?:loss|{OWN_TOTAL})|{OWN_TOTAL}|loss_student|loss)$')
@@ -22,6 +25,8 @@ _ADDED_LOSS = re.compile(
     r'^exit\d+\.|\bloss_(muse|l2|mmd|vid|adversarial|at|fitnet|kd|kdcl|dkd|crd)\b'
 )
 _EXIT = re.compile(r'exit\d+')
+_LARGEST = sys.float_info.max  # A whole number above it cannot be drawn.
+_LARGEST_STEP = 10**12
 
 
 def read_information(work_dir: Path) -> Curves:
@@ -39,7 +44,7 @@ def read_information(work_dir: Path) -> Curves:
     Raises:
         InputError: If the folder holds no log, or the log no such term.
     """
-    curves = _read_curves(work_dir, _information_of)
+    curves = read_curves(work_dir, _information_of)
     if not any(map(_TERM.match, curves)):
         raise InputError(
             f'the run in {work_dir} logged no MI or SI: it has no MUSELoss, or its '
@@ -62,7 +67,7 @@ def read_training(work_dir: Path) -> Curves:
     Raises:
         InputError: If the folder holds no log, or the log no training step.
     """
-    curves = _read_curves(work_dir, lambda record: _information_of(record) | _own_loss_of(record))
+    curves = read_curves(work_dir, lambda record: _information_of(record) | _own_loss_of(record))
     if not curves:
         raise InputError(f'the run in {work_dir} logged no training step')
     return curves
@@ -102,17 +107,25 @@ def module_order(module: str) -> list[int]:
     return [int(number) for number in module.split('_')]
 
 
-def _read_curves(
+def read_curves(
     work_dir: Path, scalars_of: Callable[[dict[str, float]], dict[str, float]]
 ) -> Curves:
-    """Return some scalars of a run and its resumptions by step; see :func:`read_information`."""
+    """Return some scalars of a run and its resumptions by step.
+
+    Args:
+        work_dir: As for :func:`read_information`.
+        scalars_of: Picks the scalars of a line by name.
+
+    Raises:
+        InputError: If the folder holds no log, or a line has no step or a scalar that is no number.
+    """
     logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
     if not logs:
         raise InputError(f'{work_dir} holds no log of a run (*/vis_data/scalars.json)')
     curves: Curves = {}
     for log in logs:
         points = [
-            (name, record['step'], value)
+            (name, _step_of(record, log), _number(value, name, log))
             for record in _records(log)
             for name, value in scalars_of(record).items()
         ]
@@ -133,7 +146,7 @@ def _records(log: Path) -> list[dict[str, float]]:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):  # A run that was killed ends in half a line.
                 break
             raise InputError(f'{log} is damaged at line {number}') from error
@@ -141,6 +154,20 @@ def _records(log: Path) -> list[dict[str, float]]:
             raise InputError(f'{log} is damaged at line {number}: it has no scalars by name')
         records.append(record)
     return records
+
+
+def _step_of(record: dict, log: Path) -> int:
+    step = record.get('step')
+    if type(step) is not int or not 0 <= step <= _LARGEST_STEP:
+        raise InputError(f'{log} is damaged: a line has the step {str(step)[:40]!r}')
+    return step
+
+
+def _number(value: object, name: str, log: Path) -> float:
+    # A float may be infinite, where a run diverged.
+    if type(value) is float or (type(value) is int and abs(value) <= _LARGEST):
+        return value
+    raise InputError(f'{log} is damaged: {name[:80]!r} is {repr(value)[:40]}, not a number')
 
 
 def _information_of(record: dict[str, float]) -> dict[str, float]:

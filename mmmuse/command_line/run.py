@@ -35,6 +35,7 @@ from mmmuse.tapping.image_size import add_image_shape
 
 from .noise import silence_logger
 from .parts import path_in
+from .run_notes import errors_noted, note_command
 from .signals import stop_if_received
 
 
@@ -94,8 +95,10 @@ def run(config: Config, act: Callable[[Runner], Any], resume_from: str | None = 
             runner._load_from = resume_from
         silence_logger(runner.logger)
         runner.register_hook(steps)
-        add_missing_hooks(runner)
-        return act(runner)
+        note_command(runner.logger)
+        with errors_noted(runner.logger):
+            add_missing_hooks(runner)
+            return act(runner)
 
 
 @contextmanager

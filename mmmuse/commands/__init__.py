@@ -16,7 +16,7 @@ from .utf8 import run_in_utf8
 
 COMMANDS = (
     *('train', 'test', 'wrap', 'export', 'exits', 'early-exit', 'complexity', 'information'),
-    *('detections', 'anchors', 'cache-teacher', 'convert-teacher', 'table', 'demo'),
+    *('detections', 'anchors', 'cache-teacher', 'convert-teacher', 'table', 'demo', 'report'),
     *('check', 'completion'),
 )
 _WITHOUT_LIBRARIES = ('check', 'completion')

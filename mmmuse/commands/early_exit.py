@@ -16,6 +16,7 @@ from mmmuse.analysis.early_exit import (
     gain_over_fixed_exits,
     thresholds_for_cost,
 )
+from mmmuse.analysis.early_exit_table import early_exit_panels
 from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
 from mmmuse.analysis.exit_record import record_exits
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
@@ -158,19 +159,8 @@ def time_all(
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    def curves(key: str, scale: float) -> dict:
-        points = {'fixed exits': [], 'early exit': []}
-        for row in rows:
-            name = 'early exit' if row['network'] == 'early exit' else 'fixed exits'
-            points[name].append((row[key] / scale, row['top1']))
-        return points
-
     draw_accuracy(
-        {
-            'average multiply-adds (M)': curves('macs', 1e6),
-            'latency (ms per image)': curves('milliseconds', 1),
-        },
-        path,
+        early_exit_panels(rows), path, 'Early exit, and each exit as a network of its own'
     )
 
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import torch
 
-from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
+from mmmuse.analysis.exit_choice import choose_exit
+from mmmuse.analysis.exit_figure import Line, Point, draw_accuracy, write_csv
 from mmmuse.analysis.exit_record import record_exits
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import check_at_least, load_config
@@ -36,6 +37,10 @@ SIZES = {
     'latency': Size('milliseconds', 'latency', 'ms', 1),
     'params': Size('params', 'parameters', 'M', 1e6),
 }
+
+
+def points_of(rows: list[dict], cost: str, scale: float = 1) -> list[Point]:
+    return [Point(row[cost] / scale, row['top1'], row['exit']) for row in rows]
 
 
 def choose(args: argparse.Namespace) -> None:
@@ -69,19 +74,26 @@ def choose(args: argparse.Namespace) -> None:
         for cost in costs
     ]
     needed = args.baseline if args.baseline is not None else accuracy[-1] - args.max_loss
-    good = [row for row in rows if row['top1'] >= round(float(needed), 4)]
     size = SIZES[args.by]
-    chosen = min(good, key=lambda row: row[size.key]) if good else None
+    choice = choose_exit(
+        {row['exit']: row['top1'] for row in rows},
+        float(needed),
+        {row['exit']: row[size.key] for row in rows},
+    )
+    good = [row for row in rows if row['exit'] in choice.good]
+    chosen = next((row for row in rows if row['exit'] == choice.number), None)
 
     with new_folder(args.out) as folder:
         write_csv(folder / 'exits.csv', rows)
         draw_accuracy(
             {
-                'multiply-adds (M)': {'exits': [(row['macs'] / 1e6, row['top1']) for row in rows]},
-                'latency (ms)': {'exits': [(row['milliseconds'], row['top1']) for row in rows]},
+                'multiply-adds (M)': {'exits': points_of(rows, 'macs', 1e6)},
+                'latency (ms)': {'exits': points_of(rows, 'milliseconds')},
             },
             folder / 'exits.png',
-            float(needed),
+            f'Accuracy and cost of every exit on {len(record.correct)} images',
+            Line('needed' if args.baseline is None else 'baseline', float(needed)),
+            choice.number,
         )
     print_table(
         f'{len(record.correct)} images; latency of batch {args.batch_size}, '

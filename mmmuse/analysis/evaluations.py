@@ -1,0 +1,143 @@
+"""The accuracy of a run's networks and exits in each evaluation, read from its logs."""
+
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from mmmuse.errors import InputError
+
+from .information import read_curves
+
+Points = dict[int, float]
+_EXIT = re.compile(r'(?:(?P<peer>[^/]+)/)?exit(?P<number>\d{1,4})/(?P<metric>.+)')
+_AVERAGE = 'average/'
+_PREFERRED = ('accuracy/top1', 'coco/bbox_mAP', 'pascal_voc/mAP', 'multi-label/mAP')
+_TITLES = {'accuracy/top1': 'top-1 accuracy', 'coco/bbox_mAP': 'box mAP'}
+_MOST = 100  # Networks and exits, each of which is a curve.
+_NO_METRIC = {'time', 'data_time', 'memory', 'step', 'iter', 'epoch', 'lr', 'base_lr'}
+
+
+class NetworkEvaluations(NamedTuple):
+    """The evaluations of one network.
+
+    Attributes:
+        full: Of the full network, by epoch (by step in a run without epochs).
+        exits: Of each exit by its number. The full network of a classifier is the last one as well.
+    """
+
+    full: Points
+    exits: dict[int, Points]
+
+    @property
+    def full_number(self) -> int | None:
+        """Number of the full network among the exits; None where it is not logged as an exit."""
+        last = max(self.exits, default=None)
+        if last is None or self.exits[last].keys() != self.full.keys():
+            return None
+        # One is rounded to float32.
+        same = all(math.isclose(v, self.exits[last][k], abs_tol=1e-4) for k, v in self.full.items())
+        return last if same else None
+
+
+class Evaluations(NamedTuple):
+    """The evaluations of a run.
+
+    Attributes:
+        metric: Name of the metric, ``'accuracy/top1'``; None if nothing was evaluated.
+        networks: By the peer's name; None is the network of a run that names none.
+    """
+
+    metric: str | None
+    networks: dict[str | None, NetworkEvaluations]
+
+    @property
+    def title(self) -> str:
+        """What the metric is called in words, if it is a usual one."""
+        return _TITLES.get(self.metric, self.metric or 'accuracy')
+
+    @property
+    def unit(self) -> str:
+        """Unit of the metric: per cent, or a share between 0 and 1."""
+        return '%' if is_percent(self.metric) else '0 to 1'
+
+    @property
+    def last(self) -> int | None:
+        """The last evaluation's epoch or step."""
+        return max(self._logged(), default=None)
+
+    def steps(self) -> list[int]:
+        """Return the epochs or steps of all evaluations."""
+        return sorted(set(self._logged()))
+
+    def _logged(self) -> Iterable[int]:
+        for network in self.networks.values():
+            for points in (network.full, *network.exits.values()):
+                yield from points
+
+
+def is_percent(metric: str | None) -> bool:
+    """Return whether a metric is in per cent, as the accuracies of mmpretrain are."""
+    return metric is not None and (
+        metric.startswith(('accuracy/', 'single-label/', 'multi-label/'))
+        or re.search(r'(^|/)top\d+$', metric) is not None
+    )
+
+
+def read_evaluations(work_dir: Path) -> Evaluations:
+    """Read the evaluations of a run, in the metric by which it is judged.
+
+    It is top-1 accuracy or mAP where the run has it, otherwise the first metric by name.
+
+    Args:
+        work_dir: As for :func:`mmmuse.analysis.information.read_information`.
+
+    Raises:
+        InputError: If the folder holds no log, or a damaged one, or one of more than 100 exits.
+    """
+    logged = read_curves(work_dir, _metrics_of)
+    shared = [name.removeprefix(_AVERAGE) for name in logged if name.startswith(_AVERAGE)]
+    own = shared or [name for name in logged if not _EXIT.fullmatch(name)]
+    metric = next((name for name in _PREFERRED if name in own), min(own, default=None))
+    if metric is None:
+        return Evaluations(None, {})
+    suffix = f'/{metric}'
+    peers = [
+        name.removesuffix(suffix)
+        for name in logged
+        if shared and name.endswith(suffix) and not name.startswith(_AVERAGE)
+    ]
+    networks = {
+        peer: NetworkEvaluations(
+            logged.get(metric if peer is None else peer + suffix, {}), _exits(logged, peer, metric)
+        )
+        for peer in (peers or [None])
+    }
+    count = sum(1 + len(network.exits) for network in networks.values())
+    if count > _MOST:
+        raise InputError(f'the log in {work_dir} has {count} networks and exits; at most {_MOST}')
+    return Evaluations(metric, networks)
+
+
+def _exits(logged: dict[str, Points], peer: str | None, metric: str) -> dict[int, Points]:
+    """Return the curves of a network's exits: ``exit1/top1`` belongs to ``accuracy/top1``."""
+    found = {}
+    for name, points in logged.items():
+        match = _EXIT.fullmatch(name)
+        if match and match['peer'] == peer and f'/{metric}'.endswith(f'/{match["metric"]}'):
+            found[int(match['number'])] = points
+    return dict(sorted(found.items()))
+
+
+def _metrics_of(record: dict) -> dict[str, float]:
+    """Return the metrics of an evaluation's line; those that are no numbers are left out."""
+    if 'iter' in record:  # A line of training.
+        return {}
+    return {
+        name: value
+        for name, value in record.items()
+        if name not in _NO_METRIC
+        and not name.startswith('information/')
+        and type(value) in (int, float)
+    }

@@ -1,0 +1,41 @@
+"""Lines in the log file of a run that are not printed: its command, and the error that ended it."""
+
+import logging
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmmuse.analysis.run_log import COMMAND
+
+from .explain import explanation
+
+
+def note_command(logger: logging.Logger) -> None:
+    """Write the command of this process into the log file."""
+    program, *arguments = sys.argv
+    if Path(program).name in ('__main__.py', 'mmmuse'):
+        program = 'mmmuse'
+    _note(logger, logging.INFO, COMMAND + shlex.join([program, *arguments]))
+
+
+@contextmanager
+def errors_noted(logger: logging.Logger) -> Iterator[None]:
+    """Write an error into the log file, in the words in which it is printed, and pass it on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _note(logger, logging.ERROR, 'interrupted')
+        raise
+    except Exception as error:
+        line = explanation(error) or ' '.join(f'{type(error).__name__}: {error}'.split())
+        _note(logger, logging.ERROR, line)
+        raise
+
+
+def _note(logger: logging.Logger, level: int, text: str) -> None:
+    record = logger.makeRecord(logger.name, level, '', 0, text, (), None)
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)

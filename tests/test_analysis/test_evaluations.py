@@ -1,0 +1,73 @@
+import pytest
+
+from mmmuse.analysis.evaluations import read_evaluations
+from mmmuse.errors import InputError
+
+from .logs import evaluation, training, write_records
+
+
+def evaluated(tmp_path, *records):
+    return read_evaluations(write_records(tmp_path, '1', list(records)))
+
+
+def test_exits_belong_to_the_metric_of_the_network(tmp_path):
+    metrics = {'accuracy/top1': 60.0, 'accuracy/top5': 90.0}
+    exits = {'exit1/top1': 40.0, 'exit10/top1': 60.00001, 'exit1/top5': 80.0}
+    found = evaluated(tmp_path, training(5, loss=1.0), evaluation(1, **metrics, **exits))
+    assert (found.metric, found.unit, found.last) == ('accuracy/top1', '%', 1)
+    (network,) = found.networks.values()
+    assert network.full == {1: 60.0}
+    assert network.exits == {1: {1: 40.0}, 10: {1: 60.00001}}
+    assert list(network.exits) == [1, 10]
+    assert network.full_number == 10  # Equal but for rounding.
+
+
+def test_the_full_detector_is_none_of_its_logged_exits(tmp_path):
+    metrics = {'coco/bbox_mAP': 0.5, 'coco/bbox_mAP_50': 0.75, 'exit1/coco/bbox_mAP': 0.25}
+    found = evaluated(tmp_path, evaluation(2, **metrics))
+    assert (found.metric, found.unit) == ('coco/bbox_mAP', '0 to 1')
+    assert found.networks[None].exits == {1: {2: 0.25}}
+    assert found.networks[None].full_number is None
+
+
+def test_each_peer_is_a_network_and_the_mean_is_none(tmp_path):
+    metrics = {f'{name}/accuracy/top1': value for name, value in dict(average=5, b=6, a=4).items()}
+    found = evaluated(tmp_path, evaluation(1, **metrics))
+    assert found.metric == 'accuracy/top1'
+    assert {name: network.full for name, network in found.networks.items()} == {
+        'a': {1: 4},
+        'b': {1: 6},
+    }
+
+
+def test_a_resumed_run_replaces_the_epochs_that_it_repeats(tmp_path):
+    first = [evaluation(epoch, **{'accuracy/top1': 10.0 * epoch}) for epoch in (1, 2, 3)]
+    write_records(tmp_path, '1', first)
+    write_records(tmp_path, '2', [evaluation(3, **{'accuracy/top1': 35.0})])
+    assert read_evaluations(tmp_path).networks[None].full == {1: 10.0, 2: 20.0, 3: 35.0}
+
+
+def test_a_run_that_was_not_evaluated_has_no_metric(tmp_path):
+    found = evaluated(tmp_path, training(5, loss=1.0), evaluation(1, note='text'))
+    assert (found.metric, found.networks, found.last) == (None, {}, None)
+
+
+def test_a_log_of_too_many_exits_is_refused(tmp_path):
+    exits = {f'exit{i}/top1': 1.0 for i in range(1, 200)}
+    with pytest.raises(InputError, match='200 networks and exits; at most 100'):
+        evaluated(tmp_path, evaluation(1, **{'accuracy/top1': 1.0}, **exits))
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ({'accuracy/top1': 1.0}, "has the step 'None'"),
+        ({'accuracy/top1': 1.0, 'step': 'two'}, "has the step 'two'"),
+        ({'accuracy/top1': 1.0, 'step': -1}, "has the step '-1'"),
+        ({'accuracy/top1': 10**400, 'step': 1}, 'not a number'),
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path, line, message):
+    with pytest.raises(InputError, match='is damaged') as error:
+        evaluated(tmp_path, line)
+    assert message in str(error.value)
