@@ -17,11 +17,13 @@ LOADED = {
 }
 # A <link> with one of these is information, and is not loaded.
 NOT_LOADED = {'canonical', 'next', 'prev', 'alternate', 'author', 'license'}
+# Their text is shown as it is.
+CODE = {'code', 'pre', 'script'}
 # A class that makes the theme load a program from the network.
 NETWORK_CLASSES = {'mermaid'}
 # reStructuredText and LaTeX that should have become something else.
 _MARKUP = re.compile(
-    r'\.\. math::|:(?:math|class|func|meth|mod|data|attr):|arithmatex|\\(?:frac|sum|mathbb)\b'
+    r'\.\. math::|:(?:math|class|func|meth|mod|data|attr):|``|arithmatex|\\(?:frac|sum|mathbb)\b'
 )
 _ADDRESS = re.compile(r'(?:https?:)?//', re.IGNORECASE)
 _IN_CSS = re.compile(r'(?:url\(|@import)\s*["\']?((?:https?:)?//[^"\')\s;]+)', re.IGNORECASE)
@@ -35,10 +37,12 @@ class _Page(HTMLParser):
         self.found: list[str] = []
         self.text: list[str] = []
         self._in_style = False
+        self._in_code = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or '' for name, value in attrs}
         self._in_style = tag == 'style'
+        self._in_code += tag in CODE
         kinds = set(attributes.get('rel', '').lower().split())
         address = attributes.get(LOADED.get(tag, ''), '').strip()
         if _ADDRESS.match(address) and not (tag == 'link' and kinds & NOT_LOADED):
@@ -53,11 +57,12 @@ class _Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._in_style:
             self.found += _in_css(data)
-        else:
+        elif not self._in_code:
             self.text.append(data)
 
     def handle_endtag(self, tag: str) -> None:
         self._in_style = False
+        self._in_code -= tag in CODE
 
 
 def _in_css(text: str) -> list[str]:

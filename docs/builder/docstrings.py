@@ -11,7 +11,7 @@ _CODE = re.compile(r'^( *)(.*[^:\s])::\n\n((?:\1 +.*\n|[ ]*\n)+)', flags=re.MULT
 _EXAMPLE = re.compile(r'^( *)Example:$', flags=re.MULTILINE)
 _FORMULA = re.compile(r':math:`([^`]*)`')
 _REFERENCE = re.compile(r':(?:class|func|meth|mod|data|attr):`~?([^`]*)`')
-_LITERAL = re.compile(r'``([^`]+)``')
+_LITERAL = re.compile(r'(?<!`)``([^`]+)``(?!`)')
 
 
 def as_markdown(text: str) -> str:
@@ -27,9 +27,9 @@ def as_markdown(text: str) -> str:
         fenced = f'```\n{textwrap.dedent(lines).strip()}\n```'
         return f'{indent}{before}:\n\n{textwrap.indent(fenced, indent)}\n\n'
 
+    text = _EXAMPLE.sub(r'\1Examples:', text)  # The section that griffe knows.
     text = _BLOCK.sub(block, text + '\n')
     text = _CODE.sub(code, text).removesuffix('\n')
-    text = _EXAMPLE.sub(r'\1Examples:', text)  # The section that griffe knows.
     text = _FORMULA.sub(lambda match: f'\\({" ".join(match[1].split())}\\)', text)
     text = _REFERENCE.sub(
         lambda match: f'`{"".join(match[1].split()).removeprefix("mmmuse.")}`', text

@@ -53,13 +53,14 @@ def test_a_font_of_a_style_sheet_is_found(site):
         '<link rel="canonical" href="https://example.com">',
         '<script src="assets/a.js"></script><img src="data:image/png;base64,AA">',
         '<code>https://example.com</code>',
+        '<pre><code>``x``</code></pre>',
     ],
 )
 def test_links_and_own_files_are_accepted(site, body):
     assert site(body) == []
 
 
-@pytest.mark.parametrize('text', ['.. math:: x', ':class:`X`', r'\mathbb{E}'])
+@pytest.mark.parametrize('text', ['.. math:: x', ':class:`X`', '``x``', r'\mathbb{E}'])
 def test_markup_of_docstrings_is_found(site, text):
     assert len(site(f'<p>{text}</p>')) == 1
 
