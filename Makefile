@@ -1,7 +1,8 @@
-# make env | demo | test | test-wheel | test-openmmlab | lint | lock; needs Python >= 3.10 and pip.
+# make env | demo | test | test-wheel | test-openmmlab | lint | docs | lock; needs Python >= 3.10 and pip.
 # test-openmmlab, with OpenMMLab's own releases, needs Python 3.10 to 3.12 and 5 GB.
 PYTHON ?= python3
 VENV := .venv
+DOCS_VENV := .venv-docs
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := $(VENV)/bin/python
 
@@ -16,7 +17,7 @@ CORE := $(addprefix tests/, \
   test_hooks/test_student_checkpoint.py test_losses/test_muse_loss.py test_necks/test_self_distill_neck.py \
   test_optim/test_three_groups_constructor.py test_tapping/test_path_hooks.py test_tools/test_exits.py)
 
-.PHONY: env demo test test-wheel test-openmmlab test-openmmlab-core lint lock
+.PHONY: env demo test test-wheel test-openmmlab test-openmmlab-core lint docs lock
 
 env: $(VENV)/.synced
 
@@ -41,11 +42,18 @@ lint: env
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
+# The site in build/site; a warning is an error, and so is a page that loads anything from the network.
+docs: $(DOCS_VENV)/.synced
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --quiet --strict
+	$(DOCS_VENV)/bin/python docs/builder/check_site.py build/site
+
 lock: $(UV)
 	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 	  --extra stack --extra export --extra completion --group dev pyproject.toml -o requirements.lock
 	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 	  requirements-openmmlab.in -o requirements-openmmlab.lock
+	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
+	  --group docs -o requirements-docs.lock
 
 $(VENV)/.synced: requirements.lock pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(VENV)
@@ -57,6 +65,11 @@ $(OPENMMLAB)/.synced: requirements-openmmlab.lock pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(OPENMMLAB)
 	VIRTUAL_ENV=$(OPENMMLAB) $(UV) pip sync --quiet --compile-bytecode --require-hashes requirements-openmmlab.lock
 	VIRTUAL_ENV=$(OPENMMLAB) $(UV) pip install --quiet --no-deps --editable .
+	touch $@
+
+$(DOCS_VENV)/.synced: requirements-docs.lock | $(UV)
+	$(UV) venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" $(DOCS_VENV)
+	VIRTUAL_ENV=$(DOCS_VENV) $(UV) pip sync --quiet --require-hashes requirements-docs.lock
 	touch $@
 
 .uv/bin/uv:

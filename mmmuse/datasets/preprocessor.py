@@ -60,7 +60,7 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
             of a batch become V x N, view by view, with their labels repeated.
         fixed_views: V, number of different augmentations of an image: epoch e
             uses those of epoch e modulo V, so that a teacher's outputs can be
-            cached (``tools/analysis/cache_teacher.py``). None for new ones in every epoch.
+            cached (``mmmuse cache-teacher``). None for new ones in every epoch.
         resize: Height and width to which images are resized at the end (bilinearly), also
             those of mmpretrain's preprocessor; None for no resizing. That images of 32 or 64 pixels are resized for a
             network of 224 is assumed; the paper does not give it.

@@ -20,7 +20,7 @@ _WNID = re.compile(r'n\d+')
 class TinyImageNet(BaseDataset):
     """TinyImageNet-200, 64x64 images, in the layout of its archive.
 
-    ::
+    The files::
 
         data_root/wnids.txt, words.txt
         data_root/train/n01443537/images/*.JPEG

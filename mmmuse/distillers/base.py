@@ -133,7 +133,7 @@ class BaseDistiller(StudentAttributes):
     def prepare(self, labels: Tensor) -> None:
         """Look at the training set before weights are loaded and the first step is taken.
 
-        MMEngine's runner, started by ``tools/train.py``, does it where
+        MMEngine's runner, started by ``mmmuse train``, does it where
         :attr:`needs_labels` names a loss.
 
         Args:

@@ -29,7 +29,7 @@ def distill(
     Args:
         model: A built mmpretrain classifier.
         modules: Paths of the shallow modules; None takes the proposal that
-            ``tools/wrap.py`` prints, for ``num_modules`` modules.
+            ``mmmuse wrap`` prints, for ``num_modules`` modules.
         last: Path of the last feature's module; needed with ``modules``, and
             refused without.
         logits: Path of the module whose output is the class logits, likewise;

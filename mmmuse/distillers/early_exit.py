@@ -36,7 +36,7 @@ class EarlyExitClassifier(SelfDistiller):
 
     Args:
         thresholds: One for each of the T - 1 exits, 0 to 1; None disables an exit, which is then
-            not computed. ``tools/analysis/early_exit.py`` chooses them for a given average cost.
+            not computed. ``mmmuse early-exit`` chooses them for a given average cost.
         student: Config of an mmpretrain classifier, or the built model.
         *args: Those of :class:`SelfDistiller`.
         **kwargs: Those of :class:`SelfDistiller`.

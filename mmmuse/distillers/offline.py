@@ -34,7 +34,7 @@ class OfflineDistiller(SelfDistiller):
     Args:
         student: Config of the student, or the built model, which keeps its weights.
         teacher: Config of the teacher's model or its whole config, the path of its
-            config file (relative to the config that names it, if ``tools/train.py``
+            config file (relative to the config that names it, if ``mmmuse train``
             reads that) or ``'mmpretrain::...'``; or the built model, with its weights.
         taps: Of the student: ``dict(modules=[...], last=..., logits=...)``, ``'auto'``
             or ``dict(num_modules=T)``; see :class:`SelfDistiller`. What no loss reads
@@ -46,7 +46,7 @@ class OfflineDistiller(SelfDistiller):
         teacher_checkpoint: File of the teacher's weights: saved by a distiller or
             plain; None for a built teacher.
         teacher_taps: Of the teacher; the paths of ``taps`` by default.
-        teacher_cache: File of ``tools/analysis/cache_teacher.py``, in place of
+        teacher_cache: File of ``mmmuse cache-teacher``, in place of
             ``teacher``: its logits and pooled features of fixed views.
         teacher_input_size: Height and width that the teacher sees; see
             :class:`InputConversion`.

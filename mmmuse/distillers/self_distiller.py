@@ -36,7 +36,7 @@ class SelfDistiller(BaseDistiller):
             modules, of the module whose output is the last feature, and of the
             module whose output is the class logits (None without exits). Or
             ``'auto'``, or ``dict(num_modules=T)``, for the proposal that
-            ``tools/wrap.py`` prints (T = 4 by default).
+            ``mmmuse wrap`` prints (T = 4 by default).
         head: Config of the added losses, ``mmmuse.MUSEHead``, or the name of one of
             :data:`mmmuse.heads.variants.VARIANTS`. A subclass that has losses of its
             own goes without one.

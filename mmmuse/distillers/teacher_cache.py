@@ -15,7 +15,7 @@ class TeacherCache:
     """A teacher's stored outputs for fixed views, used instead of the teacher; not an ``nn.Module``.
 
     Args:
-        path: Written by ``tools/analysis/cache_teacher.py``.
+        path: Written by ``mmmuse cache-teacher``.
         preprocessor: The student's data preprocessor, a
             ``mmmuse.BatchedDataPreprocessor`` with the same fixed views.
 

@@ -14,7 +14,7 @@ class AccumulatedGradientsHook(Hook):
     """Save the gradients of steps that have not updated the weights yet, and restore them on resume.
 
     They exist with ``optim_wrapper.accumulative_counts`` above 1 where a checkpoint is saved between
-    two updates. ``tools/train.py`` adds this hook.
+    two updates. ``mmmuse train`` adds this hook.
     """
 
     def __init__(self) -> None:

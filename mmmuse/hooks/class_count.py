@@ -11,7 +11,7 @@ class ClassCountHook(Hook):
     """Check that a detector's heads have as many classes as the data, in training and tests.
 
     Detectors that read class names as text are not checked: their heads count words.
-    ``tools/train.py`` and ``tools/test.py`` add this hook for all detectors of mmdet.
+    ``mmmuse train`` and ``mmmuse test`` add this hook for all detectors of mmdet.
 
     Raises:
         InputError: If the numbers of classes differ.

@@ -18,7 +18,7 @@ class InformationLoggerHook(Hook):
     """Log MUSE's losses and its share of the gradient to the visualizer every ``interval`` steps.
 
     Every backend of the visualizer gets these (local JSON, TensorBoard, WandB), which
-    ``tools/analysis/plot_information.py`` draws:
+    ``mmmuse information`` draws:
 
     - ``information/mi_loss_1``, ``information/si_loss_1``, ...: means over the interval, in
       nats (after a resume, over the steps since); sums stay on the device between.

@@ -24,7 +24,7 @@ class PeerCheckpointHook(Hook):
     ``epoch_3.pth`` has everything, is the file to resume from, and is written last. When a
     checkpoint is removed for a later one (``max_keep_ckpts``), the hook removes its peers' files;
     when the user removed it, they are kept. The hook has no effect on other models.
-    ``tools/train.py`` adds it.
+    ``mmmuse train`` adds it.
     """
 
     # After the hooks that average weights; before or after the one that splits them.

@@ -16,7 +16,7 @@ class PendingEvaluationHook(Hook):
     evaluation, and ``best_*`` with it. A checkpoint that was saved again after its evaluation, since
     it was the best one, is not evaluated twice, unless no step is left to train.
 
-    ``tools/train.py`` adds this hook.
+    ``mmmuse train`` adds this hook.
     """
 
     # In before_train after all hooks; in after_val_epoch before the one that saves the best.

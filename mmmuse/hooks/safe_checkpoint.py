@@ -24,7 +24,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     A checkpoint and ``last_checkpoint`` are written beside their place, synced and renamed; the
     checkpoint before (``max_keep_ckpts``) and the best one before are removed afterwards. Files that
-    a killed process could not finish or remove are removed at the next start. ``tools/train.py``
+    a killed process could not finish or remove are removed at the next start. ``mmmuse train``
     replaces MMEngine's hook by this one. Other file backends than the local one keep MMEngine's way.
 
     Of several processes the first one's buffers, which are those in the file, are sent to all when a

@@ -25,7 +25,7 @@ class StepSeedHook(Hook):
     A checkpoint that was saved within an epoch (``PreemptionHook``) continues with the next batch
     of that epoch.
 
-    ``tools/train.py`` adds this hook.
+    ``mmmuse train`` adds this hook.
     """
 
     priority = 'VERY_HIGH'

@@ -14,7 +14,7 @@ class TrainingLabelsHook(Hook):
 
     CRD's memory has a row for each training image and draws negatives of other classes; a
     teacher's cache is compared with the training set. This is done before weights are loaded, so
-    that a resumed memory has its size. ``tools/train.py`` adds this hook.
+    that a resumed memory has its size. ``mmmuse train`` adds this hook.
 
     Raises:
         InputError: If the data set does not give its labels (``get_gt_labels``).

@@ -28,16 +28,12 @@ class MUSELoss(FeatureLoss):
     .. math::
         MI_i = L^{JSD}(F_i; f_T), \qquad SI_i = L^{JSD}(F_i; \mathrm{GAP}(F_i))
 
-    and the loss is
+    and the loss is the sum over i of
 
-    ================== ==================================== ============
-    ``combine``        sum over i                           source
-    ================== ==================================== ============
-    ``multiplicative`` :math:`MI_i \cdot SI_i`              equation 6
-    ``additive``       :math:`MI_i + SI_i`                  equation 4
-    ``mi``             :math:`MI_i`                         table 5
-    ``si``             :math:`SI_i`                         table 5
-    ================== ==================================== ============
+    - ``multiplicative``: :math:`MI_i \cdot SI_i` (equation 6)
+    - ``additive``: :math:`MI_i + SI_i` (equation 4)
+    - ``mi``: :math:`MI_i` alone (table 5)
+    - ``si``: :math:`SI_i` alone (table 5)
 
     The gradient runs through both factors and into both sides of each critic.
     Each module has critics of its own; only those that ``combine`` needs are

@@ -81,7 +81,7 @@ class Run:
         return f'{self.row.name}, seed {self.seed}'
 
     def arguments(self) -> list[str]:
-        """Return the arguments of ``tools/train.py``."""
+        """Return the arguments of ``mmmuse train``."""
         flags = ['--work-dir', str(self.work_dir), '--resume', '--cfg-options']
         options = [f'{key}={_written(value)}' for key, value in self.options.items()]
         return [self.row.config, *flags, *options]

@@ -118,7 +118,7 @@ def read_taps(
 
     Args:
         taps: ``dict(modules=[...], last=..., logits=...)``, ``'auto'``, or
-            ``dict(num_modules=T)`` for the proposal of ``tools/wrap.py``.
+            ``dict(num_modules=T)`` for the proposal of ``mmmuse wrap``.
         network: The network, for the proposal.
         input_shape: ``(C, H, W)`` of the dry run, likewise.
         needs_features: Whether shallow modules and the last one are needed.

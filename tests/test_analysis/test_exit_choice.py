@@ -13,7 +13,7 @@ def test_the_cheapest_of_those_that_reach_it_is_chosen():
 
 
 def test_without_all_costs_the_first_in_depth_is_chosen():
-    assert choose_exit(ACCURACY, 75.0) == (75.0, 2, False)
+    assert choose_exit(ACCURACY, 75.0) == (75.0, 2, False, (2, 3))
     assert choose_exit(ACCURACY, 75.0, {2: 30, 3: 20}).number == 2
 
 

@@ -20,7 +20,9 @@ COSINE = dict(type='mmmuse.CosineLoss', loss_weight=0.1)
 @pytest.fixture
 def own_module(tmp_path, monkeypatch):
     """Import the page's class by ``custom_imports``, and forget it afterwards."""
-    (code, *_) = re.findall(r'```python\n(.*?)```', PAGE.read_text(), re.DOTALL)
+    (code, *_) = re.findall(
+        r'```python title="cosine_loss.py"\n(.*?)```', PAGE.read_text(), re.DOTALL
+    )
     (tmp_path / 'cosine_loss.py').write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     config = tmp_path / 'config.py'
