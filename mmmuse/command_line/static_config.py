@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmmuse.checkpoints.regular_file import why_no_file
-
-from .shipped import configs_folder
+from mmmuse.compat.shipped_configs import configs_folder
 
 
 class _Unknown:

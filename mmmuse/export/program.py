@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmmuse.environment.install import install_command
 from mmmuse.errors import InputError
 
 from .onnx_modules import DecodedBoxes, Logits
@@ -136,6 +137,6 @@ def import_onnx() -> tuple:
             import onnxscript  # noqa: F401 - torch.onnx needs it
     except ImportError as error:
         raise InputError(
-            f'ONNX needs the package {error.name}: pip install "mmmuse[export]"'
+            f'ONNX needs the package {error.name}: {install_command("export")}'
         ) from error
     return onnx, onnxruntime

@@ -172,7 +172,7 @@ def test_an_exit_is_exported_and_used_without_mmmuse(distilled):
         "print('\\nclasses:', len(infer('animals/val/cat/0.jpg')[0]['pred_scores']))"
     )
     assert 'classes: 2' in distilled.run('python', '-c', code).stdout.splitlines()
-    assert (distilled.folder / 'exit' / 'model.onnx').is_file() == bool(forms)
+    assert (distilled.folder / 'exit' / 'network.onnx').is_file() == bool(forms)
 
 
 def test_a_config_of_the_package_is_a_base_and_a_config(project):
