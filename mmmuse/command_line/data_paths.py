@@ -127,7 +127,7 @@ def _check(path: str, dataset: Mapping[str, Any]) -> None:
     key = f'{path}.data_root'
     if root and not Path(root).expanduser().is_dir():
         raise InputError(f'{key}: no folder {root}; {_HOW.format(key=key)}')
-    raise InputError(f'{path}.ann_file: file not found: {needs}')
+    raise InputError(f'{path}.ann_file: annotation file not found: {needs}')
 
 
 def _is_local(path: Any) -> bool:

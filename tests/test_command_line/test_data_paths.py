@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
         ),
         (
             dict(type='mmdet.CocoDataset', data_root='data/', ann_file='b.json'),
-            'train_dataloader.dataset.ann_file: file not found: data/b.json',
+            'train_dataloader.dataset.ann_file: annotation file not found: data/b.json',
         ),
         (
             dict(type='RepeatDataset', dataset=dict(type='ImageNet', data_root='nowhere')),
