@@ -86,7 +86,9 @@ def check_named_file(key: str, path: Any, what: str) -> None:
     if isinstance(path, (str, os.PathLike)) and str(path) and ':' not in str(path):
         why = why_no_file(path)
         if why is not None:
-            raise InputError(f'{key}: no {what} {path}' + ('' if why == NOT_FOUND else f': {why}'))
+            raise InputError(
+                f'{key} {path}: no {what} {path}' + ('' if why == NOT_FOUND else f': {why}')
+            )
 
 
 def data_sets(value: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
