@@ -86,7 +86,9 @@ def check_named_file(key: str, path: Any, what: str) -> None:
     if isinstance(path, (str, os.PathLike)) and str(path) and ':' not in str(path):
         why = why_no_file(path)
         if why is not None:
-            raise InputError(f'{key}: no {what} {path}' + ('' if why == NOT_FOUND else f': {why}'))
+            raise InputError(
+                f'{key} {path}: no {what} {path}' + ('' if why == NOT_FOUND else f': {why}')
+            )
 
 
 def data_sets(value: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -127,7 +129,7 @@ def _check(path: str, dataset: Mapping[str, Any]) -> None:
     key = f'{path}.data_root'
     if root and not Path(root).expanduser().is_dir():
         raise InputError(f'{key}: no folder {root}; {_HOW.format(key=key)}')
-    raise InputError(f'{path}.ann_file: file not found: {needs}')
+    raise InputError(f'{path}.ann_file: annotation file not found: {needs}')
 
 
 def _is_local(path: Any) -> bool:

@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
         ),
         (
             dict(type='mmdet.CocoDataset', data_root='data/', ann_file='b.json'),
-            'train_dataloader.dataset.ann_file: file not found: data/b.json',
+            'train_dataloader.dataset.ann_file: annotation file not found: data/b.json',
         ),
         (
             dict(type='RepeatDataset', dataset=dict(type='ImageNet', data_root='nowhere')),
@@ -90,7 +90,7 @@ def test_an_absolute_annotation_file_needs_no_root(folder):
 
 @pytest.mark.parametrize('key', ['teacher_checkpoint', 'teacher_cache'])
 def test_a_missing_file_of_the_teacher_names_its_key(folder, key):
-    with pytest.raises(InputError, match=rf'^model\.{key}: no .* none\.pth$'):
+    with pytest.raises(InputError, match=rf'^model\.{key} none\.pth: no .* none\.pth$'):
         check_files_exist(dict(model={'student': {}, key: 'none.pth'}))
     for path in ('https://somewhere/none.pth', None, UNKNOWN, 'data/boxes.json'):
         check_files_exist(dict(model={'student': {}, key: path}))
@@ -99,7 +99,9 @@ def test_a_missing_file_of_the_teacher_names_its_key(folder, key):
 
 def test_missing_pretrained_weights_name_their_key(folder):
     backbone = dict(type='ResNet', init_cfg=dict(type='Pretrained', checkpoint='none.pth'))
-    with pytest.raises(InputError, match=r'^model\.student\.backbone\.init_cfg\.checkpoint: no'):
+    with pytest.raises(
+        InputError, match=r'^model\.student\.backbone\.init_cfg\.checkpoint none\.pth: no'
+    ):
         check_pretrained_exist(dict(model=dict(student=dict(backbone=backbone))))
     check_pretrained_exist(dict(model=dict(student={}, teacher=dict(backbone=backbone))))
     backbone['init_cfg']['checkpoint'] = 'torchvision://resnet50'

@@ -82,6 +82,13 @@ def tool(monkeypatch, capfd) -> Callable[..., Finished]:
 
 
 @pytest.fixture
+def lines_of_progress(monkeypatch) -> None:
+    """Without a terminal, progress is a line every 15 seconds: here every two milliseconds."""
+    monkeypatch.delenv('FORCE_COLOR', raising=False)
+    monkeypatch.setattr('mmmuse.command_line.progress.INTERVAL', 0.002)
+
+
+@pytest.fixture
 def only_error() -> Callable[[Finished], str]:
     """A function that returns the one error line of a command that failed."""
 

@@ -60,11 +60,15 @@ def config(tmp_path):
     )
 
 
-def test_better_anchors_are_proposed_in_the_form_that_a_config_takes(config, tool, tmp_path):
+def test_better_anchors_are_proposed_in_the_form_that_a_config_takes(
+    config, tool, tmp_path, lines_of_progress
+):
     out = tmp_path / 'anchors.json'
     flags = ['--generations', 20, '--seed', 5, '--json', out]
     finished = tool(TOOL, config, *flags)
     assert finished.code == 0, finished.err
+    assert 'refining the anchors: ' in finished.err
+    assert 'the anchors: ' not in finished.out
     assert 'Images of 320 px (from the training pipeline), threshold 4' in finished.out
     figures = json.loads(out.read_text())
     assert figures['boxes'] == 30

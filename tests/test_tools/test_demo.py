@@ -2,10 +2,15 @@ import json
 import re
 
 
-def test_the_demo_prints_every_exit_beside_the_baseline_and_draws_the_curves(tool, tmp_path):
+def test_the_demo_prints_every_exit_beside_the_baseline_and_draws_the_curves(
+    tool, tmp_path, lines_of_progress
+):
     for _ in range(2):  # A second run starts over in the same folder.
         finished = tool('demo.py', '--work-dir', tmp_path, '--epochs', 1)
         assert finished.code == 0, finished.err
+    assert 'training baseline: ' in finished.err
+    assert 'training MI x SI: 2 of ' in finished.err
+    assert 'training' not in finished.out
     for i in range(1, 5):
         assert f'MI x SI, exit {i}' in finished.out
     assert 'baseline' in finished.out

@@ -447,7 +447,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 
 def test_an_exit_of_a_detector_of_two_stages_is_refused(tool, only_error, tmp_path):
     flags = ['--work-dir', tmp_path / 'run', '--cfg-options']
-    options = ['model.type=mmmuse.DetectionSelfDistiller']
+    # The model is built before the data sets, whose files are not here.
+    elsewhere = [f'{split}_dataloader.dataset.type=mine.Data' for split in ('train', 'val')]
+    options = ['model.type=mmmuse.DetectionSelfDistiller', *elsewhere]
     line = only_error(tool('train.py', FASTER_RCNN, *flags, *options))
     assert 'FasterRCNN has none. Without exits take mmmuse.SelfDistiller' in line
     assert list(tmp_path.iterdir()) == []

@@ -38,7 +38,7 @@ def checked(*arguments: str) -> None:
     [
         ('train none.py', 'no config file none.py'),
         ('test coco.py none.pth', 'no checkpoint file none.pth'),
-        ('train coco.py --resume none.pth', '--resume: no checkpoint file none.pth'),
+        ('train coco.py --resume none.pth', '--resume none.pth: no checkpoint file none.pth'),
         ('train coco.py', 'train_dataloader.dataset.data_root: no folder nowhere/'),
         ('test coco.py best.pth', 'test_dataloader.dataset.data_root: no folder nowhere/'),
         ('exits coco.py best.pth --baseline 1 --out x', 'test_dataloader.dataset.data_root'),
@@ -55,7 +55,7 @@ def checked(*arguments: str) -> None:
         ),
         (
             'train coco.py --no-validate --cfg-options train_dataloader.dataset.type=CIFAR100',
-            'model.teacher_checkpoint: no checkpoint file none.pth',
+            'model.teacher_checkpoint none.pth: no checkpoint file none.pth',
         ),
     ],
 )

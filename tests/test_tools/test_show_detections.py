@@ -148,12 +148,15 @@ def boxes_of(axis):
 
 
 def test_each_image_gets_a_picture_of_ground_truth_detector_and_exits(
-    tool, squares, drawn, tmp_path
+    tool, squares, drawn, tmp_path, lines_of_progress
 ):
     out = tmp_path / 'out'
     flags = ['--out', out, '--score', 0]
     finished = tool(TOOL, squares / 'distilled.py', squares / 'distilled.pth', *flags)
     assert finished.code == 0, finished.err
+    assert 'building the detector: ' in finished.err
+    assert 'drawing the pictures: 1 of 8, about ' in finished.err
+    assert 'drawing' not in finished.out
     names = ['first.png', 'second.png', 'third.png']
     assert sorted(path.name for path in out.iterdir()) == names == list(drawn)
     assert f'written to {out}: 3 pictures of ground truth, detector, exit 1' in finished.out
@@ -292,7 +295,7 @@ def test_bad_files_are_one_line_and_leave_nothing(tool, only_error, squares, tmp
     assert 'no detector of mmdet' in refused(classifier, squares / 'plain.pth')
 
     other = write_config(
-        tmp_path / 'other.py', 'yolov5_s_coco.py', SMALL.replace('num_classes=2', 'num_classes=3')
+        squares / 'other.py', 'yolov5_s_coco.py', SMALL.replace('num_classes=2', 'num_classes=3')
     )
     said = refused(other, squares / 'plain.pth')
     assert 'the checkpoint is of another network; these tensors differ: bbox_head.convs' in said

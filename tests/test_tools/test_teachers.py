@@ -89,12 +89,16 @@ def test_a_student_is_trained_resumed_and_tested_by_its_plain_config(offline, to
     )
 
 
-def test_a_run_takes_a_cache_in_place_of_the_teacher(offline, tool, only_error, tmp_path):
+def test_a_run_takes_a_cache_in_place_of_the_teacher(
+    offline, tool, only_error, tmp_path, lines_of_progress
+):
     cache = tmp_path / 'cache.pt'
     command = ['analysis/cache_teacher.py', offline, '--out', cache, '--views', 2]
     finished = tool(*command, '--cfg-options', SHORT[0])
     assert finished.code == 0
     assert '2 views of 128 images' in finished.out
+    assert 'running the teacher: 2 of 4, about ' in finished.err
+    assert 'running the teacher: ' not in finished.out
     assert 'already exists' in only_error(tool(*command))
     views = ['data_preprocessor.fixed_views=2', 'data_preprocessor.seed=0']
     options = [*SHORT, f'model.teacher_cache={cache}', 'model.teacher_checkpoint=None', *views]

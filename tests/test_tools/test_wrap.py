@@ -1,5 +1,8 @@
 """From a plain config to a distilled one, in one command."""
 
+import re
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 from mmpretrain import get_model
@@ -12,6 +15,8 @@ def test_a_resnet_config_gets_the_papers_own_cut(tool, tmp_path):
     finished = tool('wrap.py', RESNET, '--out', out)
     assert finished.code == 0, finished.err
     rows = {line.split()[0]: line for line in finished.out.splitlines() if 'backbone' in line}
+    assert len(re.findall('^  (backbone|head)', finished.out, re.MULTILINE)) == 8
+    assert re.search(r'^\d\d other modules can be tapped; --all lists them$', finished.out, re.M)
     assert 'module 1' in rows['backbone.layer1']
     assert '512 x 7 x 7' in rows['backbone.layer4']  # Of images of 224 pixels, as in the config.
     assert 'last feature' in rows['backbone.layer4']
@@ -28,6 +33,40 @@ def test_a_resnet_config_gets_the_papers_own_cut(tool, tmp_path):
     assert config.val_evaluator[0].type == 'Accuracy'
     distiller = get_model(config)
     assert len(distiller.muse.exits) == 3
+
+
+def test_every_module_is_listed_on_request(tool, tmp_path):
+    config = 'configs/demo/resnet18_digits.py'
+    finished = tool('wrap.py', config, '--all', '--out', tmp_path / 'out.py')
+    assert finished.code == 0, finished.err
+    rows = [line.split()[0] for line in finished.out.splitlines() if line.startswith('  backbone')]
+    assert len(rows) > 30
+    assert 'backbone.layer3.1.conv1' in rows
+    assert 'other modules' not in finished.out
+
+
+def test_a_config_that_train_refuses_is_not_written(tool, only_error, tmp_path):
+    (tmp_path / 'plain.py').write_text(
+        f'_base_ = {str(Path("configs/demo/resnet18_digits.py").resolve())!r}\n'
+        'custom_hook = [dict(type="EMAHook")]\n',
+        encoding='utf-8',
+    )
+    before = sorted(tmp_path.iterdir())
+    said = only_error(tool('wrap.py', tmp_path / 'plain.py', '--out', tmp_path / 'out.py'))
+    assert "unknown config key 'custom_hook'; did you mean 'custom_hooks'?" in said
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_flat_config_is_wrapped_into_one_that_train_accepts(tool, tmp_path):
+    flat = tmp_path / 'flat.py'
+    Config.fromfile('configs/demo/resnet18_digits.py').dump(flat)
+    flat.write_text(flat.read_text(encoding='utf-8') + '\nmy_lr = [0.125]\n', encoding='utf-8')
+    assert tool('wrap.py', flat, '--modules', 2, '--out', tmp_path / 'out.py').code == 0
+    options = ['train_dataloader.dataset.indices=128', 'train_cfg.max_epochs=1']
+    flags = ['--work-dir', tmp_path / 'run', '--cfg-options', *options]
+    finished = tool('train.py', tmp_path / 'out.py', *flags)
+    assert finished.code == 0, finished.err
+    assert 'these keys have no effect: my_lr (' in finished.err
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,9 @@ def parsed_options(options: list[str]) -> dict[str, Any]:
     from mmengine.config import DictAction
 
     namespace = argparse.Namespace(cfg_options=None)
-    read = DictAction(['--cfg-options'], 'cfg_options', nargs='+')
+    action = DictAction(['--cfg-options'], 'cfg_options', nargs='+')
     try:
-        read(argparse.ArgumentParser(), namespace, options, '--cfg-options')
+        action(argparse.ArgumentParser(), namespace, options, '--cfg-options')
     except (AssertionError, ValueError) as error:  # Brackets or quotes that do not match.
         raise InputError(f'--cfg-options {" ".join(options)}: {error}') from error
     return namespace.cfg_options
