@@ -26,8 +26,8 @@ def start(command: str, module: str, args: argparse.Namespace, needs_libraries: 
         needs_libraries: Whether it runs only where the OpenMMLab libraries are installed.
     """
     try:
-        check_early(command, args)
         if needs_libraries:
+            check_early(command, args)
             check_environment()
         with shown('loading the libraries'):
             if needs_libraries and not args.verbose:
