@@ -53,7 +53,7 @@ def test_its_parts_are_found_in_a_scope_that_has_none_of_them(config):
     assert own.default_scope == 'mmdet'
     distiller = MODELS.build(own.model)
     assert type(distiller.student) is ImageClassifier
-    assert len(distiller.head.exits) == 3
+    assert len(distiller.muse.exits) == 3
 
 
 def test_a_base_without_a_library_is_not_marked_with_one(config):
