@@ -14,5 +14,5 @@ __all__ = ['_unformatted_configs']
 def _indices_of_packages_read_once():
     """Keep what MMEngine reads of a package for a base ``mmpretrain::...``: 85 files each time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(utils, '_get_cfg_metainfo', functools.cache(utils._get_cfg_metainfo))
+        patch.setattr(utils, 'load', functools.cache(utils.load))
         yield
