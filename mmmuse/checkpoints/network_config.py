@@ -51,7 +51,7 @@ def _load(path: str) -> Config:
         return packaged_config(path)
     if not Path(path).is_file():
         raise InputError(
-            f"no config file {path}; tools/train.py resolves it relative to the config's "
+            f"no config file {path}; mmmuse train resolves it relative to the config's "
             'folder, other programs relative to the current one'
         )
     return read_config(path)

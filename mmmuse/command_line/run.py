@@ -119,7 +119,7 @@ def _explainable(steps: _Steps, config: Config) -> Iterator[None]:
 def add_missing_hooks(runner: Runner) -> None:
     """Add the hooks that a run, a distiller or a detector needs and the config lacks.
 
-    ``tools/train.py`` and ``test.py`` call it. In a program of one's own, call it before
+    ``mmmuse train`` and ``test`` call it. In a program of one's own, call it before
     ``runner.train()``, for checkpoints that are always complete and for exact resume.
 
     Raises:

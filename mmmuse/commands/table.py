@@ -83,7 +83,7 @@ def fill(
 
     def finished(run: Run, device: str) -> None:
         work.advance()
-        command = f'python tools/train.py {shlex.join(run.arguments())}'
+        command = f'mmmuse train {shlex.join(run.arguments())}'
         write_record(run, command, hardware(device))
         write_report(table, runs, out, command_line())
 

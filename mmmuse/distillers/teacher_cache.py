@@ -30,7 +30,7 @@ class TeacherCache:
 
     def __init__(self, path: str, preprocessor: nn.Module) -> None:
         if not Path(path).is_file():
-            raise InputError(f'no teacher_cache {path}: tools/analysis/cache_teacher.py writes it')
+            raise InputError(f'no teacher_cache {path}: mmmuse cache-teacher writes it')
         self.logits, self.vectors, self.labels, views = _read(path)
         differ = [
             f'{name} is {getattr(preprocessor, name, None)!r} and was {views[name]!r}'
@@ -80,7 +80,7 @@ class TeacherCache:
         """
         if not self._compared:
             raise InputError(
-                'teacher_cache has not been compared with the training set: tools/train.py does '
+                'teacher_cache has not been compared with the training set: mmmuse train does '
                 'it, elsewhere call distiller.prepare(labels)'
             )
         places = [(sample.get('view'), sample.get('sample_idx')) for sample in data_samples]

@@ -143,7 +143,7 @@ class CRDLoss(DistillLoss):
     def _images(self, step: Step) -> Tensor:
         if not self.num_images:
             raise InputError(
-                'CRDLoss has not seen the training set: tools/train.py shows it, elsewhere call '
+                'CRDLoss has not seen the training set: mmmuse train shows it, elsewhere call '
                 'distiller.prepare(labels)'
             )
         indices = [sample.get('sample_idx') for sample in step.data_samples]

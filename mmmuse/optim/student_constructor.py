@@ -110,7 +110,7 @@ def check_constructor(config: dict | None, optim_wrapper: Any) -> None:
         raise InputError(
             f'optim_wrapper.constructor {name!r} reads parameter names such as backbone.*, which are '
             "student.backbone.* here: set constructor='mmmuse.StudentConstructor' and "
-            f'paramwise_cfg.student_constructor={name!r}, as tools/train.py does'
+            f'paramwise_cfg.student_constructor={name!r}, as mmmuse train does'
         )
 
 

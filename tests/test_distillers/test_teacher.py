@@ -77,7 +77,7 @@ def test_of_a_distilled_config_the_student_is_the_network():
     [
         (
             'none.py',
-            r"no config file none\.py; tools/train\.py resolves it relative to the config's",
+            r"no config file none\.py; mmmuse train resolves it relative to the config's",
         ),
         ('mmpretrain::none.py', r'no config mmpretrain::none\.py in an installed package'),
         (dict(optimizer=1), r'is not the config of a model'),

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pytest
 
-from mmmuse.commands import COMMANDS, main
+from mmmuse.commands import main
 from mmmuse.registry import MODELS
 
 from ..test_tools.conftest import _forget_runs
@@ -22,10 +22,6 @@ _VARIABLE = re.compile(r'^(\w+)=(\S*)$')
 _NUMBER = re.compile(r'\d[\d.,]*(?:e[-+]?\d+)?')
 # Borders of rich's tables.
 _BORDER = re.compile(r'[─━│┃┏┓┗┛┡┩├┤┬┴┼╇╈╞╡]')
-
-
-# Commands that the pages name already; they are run as soon as they exist.
-NOT_YET = {'check', 'report'} - set(COMMANDS)
 
 
 class Capture(Protocol):
@@ -74,8 +70,6 @@ def run_line(line: str) -> int:
             sys.path[:0] = [str(Path(variable[2]).resolve())]
         words.pop(0)
     try:
-        if words[0] == 'mmmuse' and words[1] in NOT_YET:
-            return 0
         if words[0] == 'mmmuse':
             main(arguments=words[1:])
         elif words[0] == 'python' and words[1].endswith('.py'):

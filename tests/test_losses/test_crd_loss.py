@@ -255,7 +255,7 @@ def test_a_memory_of_the_same_images_is_kept_and_one_of_others_made_anew():
 
 
 def test_the_training_set_has_to_be_seen_first():
-    with pytest.raises(InputError, match=r'tools/train.py .* distiller.prepare\(labels\)'):
+    with pytest.raises(InputError, match=r'mmmuse train .* distiller.prepare\(labels\)'):
         crd(labels=None)(batch([0]))
 
 
