@@ -30,7 +30,7 @@ class Work:
     """Work of a known or unknown number of steps.
 
     Args:
-        what: Is being done.
+        what: Description of the work, for the user.
         total: Number of steps; None if it is not known.
     """
 
@@ -71,7 +71,7 @@ def shown(what: str, total: int | None = None) -> Iterator[Work]:
     other work is not shown.
 
     Args:
-        what: Is being done, for the user.
+        what: Description of the work, for the user.
         total: Number of steps; None if it is not known.
     """
     work = Work(what, total)
@@ -92,7 +92,7 @@ def tracked(items: Iterable[Item], what: str, total: int | None = None) -> Itera
 
     Args:
         items: To iterate over.
-        what: Is being done, for the user.
+        what: Description of the work, for the user.
         total: Their number; that of ``items`` by default, if it has one.
     """
     if total is None and hasattr(items, '__len__'):
