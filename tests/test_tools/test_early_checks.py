@@ -47,6 +47,8 @@ def checked(*arguments: str) -> None:
         ('anchors coco.py', 'train_dataloader.dataset.data_root'),
         ('detections coco.py best.pth --out x', 'val_dataloader.dataset.data_root'),
         ('export coco.py best.pth --exit 1 --out a/b', 'no folder'),
+        ('export coco.py best.pth --exit 1 --out x --data', 'test_dataloader.dataset.data_root'),
+        ('export coco.py best.pth --exit 1 --out x --int8', 'train_dataloader.dataset.data_root'),
         ('wrap coco.py --out best.pth', 'best.pth already exists'),
         ('complexity coco.py --json a/b.json', 'no folder a to write --json into'),
         (
