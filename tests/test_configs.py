@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmpretrain import get_model
 from mmpretrain.structures import DataSample
 
+from mmmuse.checkpoints.runner_keys import runner_keys
 from mmmuse.command_line.config import load_config
-from mmmuse.command_line.config_keys import runner_keys
 from mmmuse.errors import InputError
 from mmmuse.export.data import image_shape
 from mmmuse.heads.variants import VARIANTS

@@ -1,30 +1,18 @@
 """The plain config of a distilled network, for programs that do not know mmmuse."""
 
-import inspect
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from .network_config import network_config
 from .plain_data import per_sample
+from .runner_keys import runner_keys
 
 _OWN = 'mmmuse.'
 # Of the run, not of the network.
-_OF_THE_RUN = ('work_dir', 'launcher', 'load_from', 'resume', 'cfg')
-# The other keys of a config are variables, which its text has used.
-_READ = set(inspect.signature(Runner).parameters) | {
-    'activation_checkpointing',
-    'compile',
-    'custom_imports',
-    'efficient_conv_bn_eval',
-    'find_unused_parameters',
-    'sync_bn',
-    'tta_model',
-    'tta_pipeline',
-}
+_OF_THE_RUN = {'work_dir', 'launcher', 'load_from', 'resume'}
 _BATCHED_ONLY = ('num_views', 'fixed_views')
 # Parts of mmmuse with the part of a library that they replace, and their own arguments.
 _REPLACED: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -79,7 +67,9 @@ def _networks(model: Mapping) -> Iterator[tuple[str, str, dict]]:
 def _plain(config: dict, network: dict) -> dict:
     config = deepcopy(config)
     distiller = config.pop('model')
-    config = {key: value for key, value in config.items() if key in _READ - set(_OF_THE_RUN)}
+    # The other keys are variables, which the text of the config has used.
+    read = runner_keys(config) - _OF_THE_RUN
+    config = {key: value for key, value in config.items() if key in read}
     network = Config(network).to_dict()
     preprocessors = (network, distiller, config)
     config['data_preprocessor'] = next(
@@ -87,6 +77,7 @@ def _plain(config: dict, network: dict) -> dict:
     )
     _evaluators(config)
     _hooks(config)
+    _constructor(config)
     _paths(config)
     config = per_sample(config)
     preprocessor = config.pop('data_preprocessor')
@@ -139,6 +130,13 @@ def _hooks(config: dict) -> None:
         imports['imports'] = [
             name for name in imports['imports'] if name.partition('.')[0] != 'mmmuse'
         ]
+
+
+def _constructor(config: dict) -> None:
+    """Give the optimizer the constructor of the plain network."""
+    wrapper = config.get('optim_wrapper') or {}
+    if wrapper.get('constructor') == 'mmmuse.StudentConstructor':
+        wrapper['constructor'] = wrapper['paramwise_cfg'].pop('student_constructor')
 
 
 def _paths(config: dict) -> None:

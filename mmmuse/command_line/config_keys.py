@@ -6,7 +6,6 @@ two letters from one that is read. Others are named in a warning.
 """
 
 import ast
-import inspect
 import os
 import re
 import sys
@@ -15,41 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
+from mmmuse.checkpoints.runner_keys import runner_keys
 from mmmuse.errors import InputError
 
 from .near_words import mistyped_word
 from .parts import unknown_key
 
-# Keys that MMEngine's runner and tools read, besides the runner's arguments.
-_OTHER_KEYS = {
-    'activation_checkpointing',
-    'compile',
-    'custom_imports',
-    'efficient_conv_bn_eval',
-    'find_unused_parameters',
-    'model_wrapper_cfg',
-    'runner_type',
-    'sync_bn',
-    'tta_model',
-    'tta_pipeline',
-}
 # Parts in which MMEngine ignores unknown keys, and the keys that it reads.
 _IGNORING = {
     'env_cfg': {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'},
     'auto_scale_lr': {'base_batch_size', 'enable'},
 }
 _BASE_VARIABLE = re.compile(r'_base_\.(\w+)')
-
-
-def runner_keys(config: Config) -> set[str]:
-    """Return the top-level keys that the config's runner reads."""
-    runner = Runner
-    if 'runner_type' in config:
-        runner = RUNNERS.get(config.runner_type) or Runner
-    return (set(inspect.signature(runner).parameters) - {'cfg'}) | _OTHER_KEYS
 
 
 def check_keys_are_read(config: Config, path: str, options: Iterable[str]) -> None:

@@ -8,18 +8,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.text import Text
-
 Item = TypeVar('Item')
 
 INTERVAL = 15.0  # Seconds between two lines where there is no terminal.
@@ -54,12 +42,8 @@ class Work:
         """One line: what is done, steps, and the time that is left or has passed."""
         passed = time.monotonic() - self.started
         if not self.total:
-            return f'{self.what}: {_duration(passed)}'
-        line = f'{self.what}: {self.done} of {self.total}'
-        if self.done:
-            left = passed / self.done * (self.total - self.done)
-            line += f', about {_duration(left)} left'
-        return line
+            return f'{self.what}: {duration(passed)}'
+        return f'{self.what}: {steps(self.done, self.total, passed)}'
 
 
 @contextmanager
@@ -78,10 +62,14 @@ def shown(what: str, total: int | None = None) -> Iterator[Work]:
     if _shown:
         yield work
         return
+    from rich.console import Console  # Here: commands check paths before they import a library.
+
+    from .progress_bar import bar
+
     console = Console(stderr=True)
     _shown.append(work)
     try:
-        with _bar(work, console) if console.is_terminal else _lines(work):
+        with bar(work, console) if console.is_terminal else _lines(work):
             yield work
     finally:
         _shown.pop()
@@ -108,34 +96,6 @@ def tracker(what: str) -> Callable[[Iterable[Item]], Iterator[Item]]:
     return lambda items: tracked(items, what)
 
 
-class _Steps(ProgressColumn):
-    """Finished steps and the time that is left, if the number of steps is known."""
-
-    def render(self, task: Task) -> Text:
-        if task.total is None:
-            return Text('')
-        text = f'{task.completed:.0f} of {task.total:.0f}'
-        if task.completed and task.elapsed is not None:
-            left = task.elapsed / task.completed * (task.total - task.completed)
-            text += f', about {_duration(left)} left'
-        return Text(text)
-
-
-@contextmanager
-def _bar(work: Work, console: Console) -> Iterator[None]:
-    columns = (
-        SpinnerColumn(),
-        TextColumn('{task.description}'),
-        BarColumn(),
-        _Steps(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
-        task = progress.add_task(work.what, total=work.total)
-        work.changed = lambda: progress.update(task, completed=work.done, total=work.total)
-        yield
-
-
 @contextmanager
 def _lines(work: Work) -> Iterator[None]:
     ended = threading.Event()
@@ -153,5 +113,20 @@ def _lines(work: Work) -> Iterator[None]:
         thread.join()
 
 
-def _duration(seconds: float) -> str:
+def steps(done: int, total: int, seconds: float) -> str:
+    """Return in words how many steps are done, and how much time is left.
+
+    Args:
+        done: Finished steps.
+        total: All steps.
+        seconds: That the finished ones took.
+    """
+    line = f'{done} of {total}'
+    if done:
+        line += f', about {duration(seconds / done * (total - done))} left'
+    return line
+
+
+def duration(seconds: float) -> str:
+    """Return a time as ``H:MM:SS``."""
     return str(timedelta(seconds=round(seconds)))

@@ -3,6 +3,7 @@
 import json
 import platform
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,15 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
-
 from mmmuse.errors import InputError
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; its first column is text, the others are figures."""
+    from rich.box import SIMPLE  # Here: commands check paths before they import a library.
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=title, title_justify='left', box=SIMPLE)
     for i, column in enumerate(columns):
         table.add_column(column, justify='right' if i else 'left', overflow='fold')
@@ -65,8 +66,15 @@ def new_folder(out: Path) -> Iterator[Path]:
 def write_json(path: str | None, figures: dict, device: str = 'cpu') -> None:
     """Write figures to a file, with the command and the hardware they were measured on."""
     if path is not None:
-        record = {'command': ' '.join(sys.argv), **figures, 'hardware': hardware(device)}
+        record = {'command': this_command(), **figures, 'hardware': hardware(device)}
         Path(path).write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
+
+
+def this_command() -> str:
+    """Return the command line of this process, as it can be pasted."""
+    program, *arguments = sys.argv
+    is_mmmuse = Path(program).name in ('__main__.py', 'mmmuse')
+    return shlex.join([*(['mmmuse'] if is_mmmuse else ['python', program]), *arguments])
 
 
 def hardware(device: str = 'cpu') -> str:

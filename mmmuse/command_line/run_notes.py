@@ -1,23 +1,18 @@
 """Lines in the log file of a run that are not printed: its command, and the error that ended it."""
 
 import logging
-import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from mmmuse.analysis.run_log import COMMAND
 
 from .explain import explanation
+from .report import this_command
 
 
 def note_command(logger: logging.Logger) -> None:
     """Write the command of this process into the log file."""
-    program, *arguments = sys.argv
-    if Path(program).name in ('__main__.py', 'mmmuse'):
-        program = 'mmmuse'
-    _note(logger, logging.INFO, COMMAND + shlex.join([program, *arguments]))
+    _note(logger, logging.INFO, COMMAND + this_command())
 
 
 @contextmanager

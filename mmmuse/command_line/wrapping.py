@@ -1,7 +1,6 @@
 """Write a distilled config that inherits from a plain one."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from mmengine.config import Config
@@ -9,7 +8,6 @@ from mmengine.registry import init_default_scope
 
 from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.network_config import packaged_config
-from mmmuse.distillers.exit_classifier import why_no_classes
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
 from mmmuse.registry import MODELS
@@ -66,8 +64,7 @@ def propose_for_config(
     size = config_size(config)
     if input_shape is None and size is not None:
         input_shape = (image_channels(network)[0], *size)
-    proposal = propose_taps(network, num_modules, input_shape)
-    return proposal if why_no_classes(network) is None else replace(proposal, logits=None)
+    return propose_taps(network, num_modules, input_shape)
 
 
 def distilled_config(

@@ -33,7 +33,7 @@ def main(command: str | None = None, arguments: Sequence[str] | None = None) -> 
     if arguments is None:
         run_in_utf8()
     args, command = _parsed(command, sys.argv[1:] if arguments is None else arguments)
-    # Imports Rich, which --help does not need.
+    # Imported here, since --help does not need it.
     import_module(f'{__name__}.start').start(
         command, f'{__name__}.{_module(command)}', args, command not in _WITHOUT_LIBRARIES
     )

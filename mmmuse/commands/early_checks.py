@@ -102,6 +102,10 @@ def data_that_is_read(command: str, args: argparse.Namespace) -> list[str]:
         return ['test']
     if command == 'cache-teacher' or (command == 'anchors' and args.ann_file is None):
         return ['train']
+    if command == 'export':
+        return ['test'] * (args.data is True) + ['train'] * (
+            args.int8 and not isinstance(args.data, str)
+        )
     if command == 'detections' and not args.image_files:
         return [args.split]
     return []

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
+from mmmuse.checkpoints.runner_keys import runner_keys
 from mmmuse.command_line.config import load_config
-from mmmuse.command_line.config_keys import runner_keys
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.progress import shown, tracked, tracker
 from mmmuse.command_line.report import check_new_path, new_folder, print_table, write_json

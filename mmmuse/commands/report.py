@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib import pyplot as plt
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from mmmuse.analysis.detection_pictures import read_pictures
 from mmmuse.analysis.early_exit_table import EARLY_EXIT_FILE, read_early_exit
@@ -22,6 +20,7 @@ from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.checkpoints.synced_write import write_synced
 from mmmuse.command_line.config import check_at_least
 from mmmuse.command_line.explain import explained, explanation
+from mmmuse.command_line.progress import Work, shown
 from mmmuse.command_line.report import check_new_path
 from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.errors import InputError
@@ -36,14 +35,8 @@ def main(args: argparse.Namespace) -> None:
         check_loaded_images()
         out = args.out or args.work_dir / 'report.html'
         check(args, out)
-        columns = (
-            *(TextColumn('{task.description:24}'), BarColumn()),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task('reading the run', total=4 + (args.pictures or 0))
-            report = gather(args, progress, task)
-            progress.update(task, description='drawing')
+        with shown('writing the report', 4 + (args.pictures or 0)) as work:
+            report = gather(args, work)
             content = render(report).encode()
         write(out, content)
         print(f'written to {out}')
@@ -69,7 +62,7 @@ def write(out: Path, content: bytes) -> None:
         raise InputError(f'cannot write {out}: {error.__cause__}') from error
 
 
-def gather(args: argparse.Namespace, progress: Progress, task: TaskID) -> Report:
+def gather(args: argparse.Namespace, work: Work) -> Report:
     """Read the run and what was measured of it, and count the cost of its exits."""
     record = read_run(args.work_dir)
     baseline = baseline_for(args, record)
@@ -78,7 +71,7 @@ def gather(args: argparse.Namespace, progress: Progress, task: TaskID) -> Report
     text = ''
     if record.config_file is not None:
         text = record.config_file.read_text(encoding='utf-8', errors='replace')
-    progress.update(task, advance=1, description='counting multiply-adds')
+    work.advance()
     costs, note = costs_of(record)
     columns = columns_of(record, max(costs, default=None))
     accuracy = last_accuracy(columns, record.evaluations)
@@ -86,11 +79,10 @@ def gather(args: argparse.Namespace, progress: Progress, task: TaskID) -> Report
     if len(accuracy) > 1:
         macs = {number: cost.macs for number, cost in costs.items()}
         chosen = chosen_exit(accuracy, record.evaluations, macs, baseline, args.max_loss)
-    progress.update(task, advance=1)
+    work.advance()
     if args.pictures is not None:
-        progress.update(task, description='drawing detections')
         number = chosen.choice.number if chosen else None
-        found = draw_pictures(args, record, number, lambda: progress.advance(task))
+        found = draw_pictures(args, record, number, work.advance)
     return Report(record, columns, accuracy, costs, note, baseline, chosen, early_exit, found, text)
 
 

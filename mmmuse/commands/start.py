@@ -27,16 +27,11 @@ def start(command: str, module: str, args: argparse.Namespace, needs_libraries: 
     """
     try:
         if needs_libraries:
-            check_early(command, args)
             check_environment()
-        with shown('loading the libraries'):
-            if needs_libraries and not args.verbose:
-                from mmmuse.command_line.noise import silence_start_up
-
-                silence_start_up()
-            if getattr(args, 'cfg_options', None):
-                args.cfg_options = parsed_options(args.cfg_options)
-            run = _imported(module)
+            check_early(command, args)
+            run = _loaded(module, args)
+        else:
+            run = import_module(module).main
     except InputError as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(1)
@@ -46,14 +41,21 @@ def start(command: str, module: str, args: argparse.Namespace, needs_libraries: 
     run(args)
 
 
-def _imported(module: str) -> Callable[[argparse.Namespace], None]:
-    """Import a command's module, with what it needs of the libraries.
+def _loaded(module: str, args: argparse.Namespace) -> Callable[[argparse.Namespace], None]:
+    """Import the libraries and a command's module, and read the options of its config.
 
     Raises:
         InputError: If the import shows that the environment is incomplete.
     """
     try:
-        return import_module(module).main
+        with shown('loading the libraries'):
+            if not args.verbose:
+                from mmmuse.command_line.noise import silence_start_up
+
+                silence_start_up()
+            if getattr(args, 'cfg_options', None):
+                args.cfg_options = parsed_options(args.cfg_options)
+            return import_module(module).main
     except InputError:
         raise
     except Exception as error:

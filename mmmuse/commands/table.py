@@ -6,15 +6,15 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
 
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.progress import shown
-from mmmuse.command_line.report import hardware
+from mmmuse.command_line.progress import Work, shown
+from mmmuse.command_line.report import hardware, this_command
 from mmmuse.command_line.signals import ENDING
 from mmmuse.errors import InputError
 from mmmuse.tables import Run, Table, plan_runs, read_record, read_table, run_all, write_report
@@ -46,7 +46,7 @@ def main(args: argparse.Namespace) -> None:
         if waiting and not args.report:
             with locked(folder) as lock:
                 failed = fill(table, runs, list(waiting.values()), devices, out, lock)
-        for path in write_report(table, runs, out, command_line()):
+        for path in write_report(table, runs, out, this_command()):
             print(path)
     for name, line in failed.items():
         print(f'error: {name}: {line}', file=sys.stderr)
@@ -85,10 +85,14 @@ def fill(
         work.advance()
         command = f'mmmuse train {shlex.join(run.arguments())}'
         write_record(run, command, hardware(device))
-        write_report(table, runs, out, command_line())
+        write_report(table, runs, out, this_command())
 
     print(f'{len(waiting)} of {len(runs)} runs to do, on {", ".join(devices)}', file=sys.stderr)
-    with shown('training the runs', len(waiting)) as work:
+    # In a terminal the bars of the runs are shown.
+    lines = (
+        nullcontext(Work('')) if sys.stderr.isatty() else shown('training the runs', len(waiting))
+    )
+    with lines as work:
         return run_all(waiting, devices, TRAIN, finished, keep_open=[lock])
 
 
@@ -106,7 +110,3 @@ def locked(folder: Path) -> Iterator[int]:
         except BlockingIOError as error:
             raise InputError(f'another command is running in {folder}') from error
         yield lock.fileno()
-
-
-def command_line() -> str:
-    return f'python {shlex.join(sys.argv)}'

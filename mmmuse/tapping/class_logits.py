@@ -1,11 +1,11 @@
 """The module whose output is the class logits, or the reason why there is none."""
 
-import inspect
 from typing import NamedTuple
 
 from torch import nn
 
-from mmmuse.tapping.forward_trace import ForwardTrace
+from .forward_trace import ForwardTrace
+from .logits_kind import shifted_logits
 
 
 class ClassLogits(NamedTuple):
@@ -47,14 +47,3 @@ def find_class_logits(model: nn.Module, trace: ForwardTrace) -> ClassLogits:
         return ClassLogits(None, f'{head} outputs values and no class logits')
     fault = shifted_logits(model.head)
     return ClassLogits(None, f'{head} {fault}') if fault else ClassLogits('head')
-
-
-def shifted_logits(module: nn.Module) -> str | None:
-    """Return why a module's output in training is not the class logits; None if it is.
-
-    A margin head (``ArcFaceClsHead``) receives the labels in training and makes the logits of the
-    right classes smaller.
-    """
-    if 'target' in inspect.signature(module.forward).parameters:
-        return 'subtracts a margin from the logits of the right classes in training'
-    return None

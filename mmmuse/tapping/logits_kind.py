@@ -1,5 +1,6 @@
 """What the logits of a network's head mean, without importing its library."""
 
+import inspect
 from typing import Literal
 
 from torch import nn
@@ -20,13 +21,20 @@ def logits_kind(network: nn.Module) -> LogitsKind:
     head = getattr(network, 'head', None)
     if is_multi_label(head):
         return 'labels'
-    return 'margin' if _is_a(head, 'ArcFaceClsHead') else 'classes'
+    return 'margin' if isinstance(head, nn.Module) and shifted_logits(head) else 'classes'
+
+
+def shifted_logits(module: nn.Module) -> str | None:
+    """Return why a module's output in training is not the class logits; None if it is.
+
+    A margin head (``ArcFaceClsHead``) receives the labels in training and makes the logits of the
+    right classes smaller.
+    """
+    if 'target' in inspect.signature(module.forward).parameters:
+        return 'subtracts a margin from the logits of the right classes in training'
+    return None
 
 
 def is_multi_label(head: nn.Module | None) -> bool:
     """Return whether a head is one of mmpretrain's multi-label heads."""
-    return _is_a(head, 'MultiLabelClsHead')
-
-
-def _is_a(head: nn.Module | None, name: str) -> bool:
-    return any(kind.__name__ == name for kind in type(head).__mro__)
+    return any(kind.__name__ == 'MultiLabelClsHead' for kind in type(head).__mro__)

@@ -6,10 +6,8 @@ from torch import Tensor, nn
 
 from mmmuse.arguments import Paths, Range, check_keys
 from mmmuse.errors import InputError
-from mmmuse.tapping.class_logits import shifted_logits
 from mmmuse.tapping.dry_run import dry_run
 from mmmuse.tapping.features import FeatureSpec, NetworkSpecs
-from mmmuse.tapping.path_hooks import resolve_tap
 from mmmuse.tapping.proposal import propose_taps
 
 _TAPS = {
@@ -84,8 +82,7 @@ def check_logits(
     """Refuse a tap of logits whose output is something else.
 
     Raises:
-        InputError: If it is a map, has not the classes of the network's head, or is the output
-            of a margin head.
+        InputError: If it is a map, or has not the classes of the network's head.
     """
     logits = specs.get(paths.logits)
     if logits is None:
@@ -93,13 +90,6 @@ def check_logits(
     path = paths.logits
     if logits.grid is not None:
         raise InputError(f'{name}.logits: {path!r} outputs a map or tokens, not class logits')
-    module = resolve_tap(network, path)
-    fault = shifted_logits(module)
-    if fault:
-        raise InputError(
-            f'{name}.logits: {path!r} is of type {type(module).__name__}, which {fault}; leave '
-            'logits and the exits out'
-        )
     classes = getattr(getattr(network, 'head', None), 'num_classes', None)
     if classes and classes > 0 and classes != logits.channels:
         raise InputError(

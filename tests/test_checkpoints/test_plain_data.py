@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 from mmpretrain import ImageClassificationInferencer, get_model
 
 from mmmuse.checkpoints.plain_data import per_sample
-from mmmuse.command_line.config_keys import runner_keys
+from mmmuse.checkpoints.runner_keys import runner_keys
 from mmmuse.errors import InputError
 from mmmuse.export.data import image_shape, normalized_batches
 from mmmuse.export.exit_network import exit_network, exit_network_config

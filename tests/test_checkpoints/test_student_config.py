@@ -150,3 +150,20 @@ def test_a_class_is_written_as_its_path():
     student = dict(CLASSIFIER, type=kind)
     found = plain(dict(model=dict(type='mmmuse.SelfDistiller', student=student)))
     assert found.model.type == 'mmpretrain.models.classifiers.image.ImageClassifier'
+
+
+def test_the_optimizer_has_the_constructor_of_the_plain_network():
+    paramwise = dict(decay_rate=0.7, student_constructor='LearningRateDecayOptimizerConstructor')
+    wrapper = dict(
+        optimizer=dict(type='AdamW', lr=1e-4),
+        constructor='mmmuse.StudentConstructor',
+        paramwise_cfg=paramwise,
+    )
+    found = plain(distilled(optim_wrapper=wrapper)).optim_wrapper
+    assert found.constructor == 'LearningRateDecayOptimizerConstructor'
+    assert found.paramwise_cfg == dict(decay_rate=0.7)
+
+
+def test_keys_that_the_runner_reads_beside_its_arguments_stay():
+    wrapper = dict(type='MMDistributedDataParallel', static_graph=True)
+    assert plain(distilled(model_wrapper_cfg=wrapper)).model_wrapper_cfg == wrapper

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.config import config as mmengine_config
 from mmengine.runner import runner as mmengine_runner
 
-from mmmuse.command_line import config as our_config
+from mmmuse.checkpoints import runner_keys as our_keys
 from mmmuse.command_line import tta
 from mmmuse.errors import InputError
 
@@ -75,8 +75,8 @@ def test_early_exits_are_refused():
         tta.apply_test_time_augmentation(config('mmmuse.EarlyExitClassifier'))
 
 
-@pytest.mark.parametrize('key', sorted(our_config._OTHER_KEYS))
+@pytest.mark.parametrize('key', sorted(our_keys.OTHER_KEYS))
 def test_every_accepted_key_is_read(key):
-    readers = (mmengine_runner, mmengine_config, tta, our_config.runner_keys)
+    readers = (mmengine_runner, mmengine_config, tta, our_keys.runner_keys)
     text = ''.join(map(inspect.getsource, readers))
     assert f"'{key}'" in text or f'cfg.{key}' in text

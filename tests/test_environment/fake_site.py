@@ -1,5 +1,6 @@
 """Folders of installed packages that have names and versions only, and processes that see no others."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -9,6 +10,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _TORCH = (
     'class cuda:\n    device_count = staticmethod(lambda: 0)\nclass version:\n    cuda = None\n'
 )
+# What mmmuse itself depends on to show its progress.
+_OWN = ('rich', 'pygments', 'markdown_it', 'mdurl')
 _OF_MODULE = {
     'onedl-mmengine': 'mmengine',
     'onedl-mmcv': 'mmcv',
@@ -42,6 +45,9 @@ def install(site: Path, distributions: dict[str, str], **texts: str | None) -> P
         distributions: Version of each distribution.
         **texts: Text of a module; None for a distribution whose files are gone.
     """
+    site.mkdir(exist_ok=True)
+    for module in _OWN:
+        (site / module).symlink_to(Path(importlib.util.find_spec(module).origin).parent)
     for name, version in distributions.items():
         info = site / f'{name.replace("-", "_")}-{version}.dist-info'
         info.mkdir(parents=True)

@@ -1,7 +1,6 @@
 """Every command refuses an environment in which it cannot run: one line, and nothing is written."""
 
 import argparse
-import os
 from pathlib import Path
 
 import pytest
@@ -119,7 +118,6 @@ def test_what_is_missing_or_does_not_fit_is_named_with_its_remedy(
     there, texts, expected, tmp_path, folder
 ):
     site = install(tmp_path / 'site', there, **texts)
-    (tmp_path / 'site').mkdir(exist_ok=True)
     assert refused(site, folder, 'train', 'none.py') == f'error: {expected}'
 
 
@@ -127,7 +125,8 @@ def test_a_library_whose_import_fails_is_one_line(tmp_path, folder):
     raised = "raise AttributeError('numpy has no attribute int')"
     site = install(tmp_path / 'site', FORKS, mmengine=raised)
     (site / 'yaml.py').write_text('')
-    line = refused(site, folder, 'train', 'none.py')
+    (tmp_path / 'config.py').write_text('')
+    line = refused(site, folder, 'train', str(tmp_path / 'config.py'))
     assert line == (
         'error: cannot import mmengine: AttributeError: numpy has no attribute int; '
         'mmmuse check says what does not fit'
@@ -142,7 +141,7 @@ def test_options_are_not_read_before_the_environment_is_checked(tmp_path, folder
 
 def test_a_patch_version_of_torch_is_accepted(tmp_path, folder):
     site = install(tmp_path / 'site', {**ORIGINALS, 'torch': '2.4.0'})
-    assert 'torchvision' not in refused(site, folder, 'train', 'none.py')
+    assert refused(site, folder, 'train', 'none.py') == 'error: no config file none.py'
 
 
 @pytest.mark.parametrize(
@@ -179,18 +178,3 @@ def test_a_public_name_says_what_the_environment_lacks(tmp_path, folder):
     last = finished.stderr.splitlines()[-1]
     assert last.startswith('ImportError: mmmuse.SelfDistiller cannot be imported: the OpenMMLab')
     assert f'pip install -e "{ROOT}[stack]"' in last
-
-
-def test_help_takes_less_than_a_third_of_a_second_of_the_processor(tmp_path, folder):
-    seconds = []
-    for _ in range(3):
-        before = os.times()
-        run(tmp_path / 'site', folder, 'train', '--help')
-        after = os.times()
-        seconds.append(
-            after.children_user
-            + after.children_system
-            - before.children_user
-            - before.children_system
-        )
-    assert min(seconds) < 0.3

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from mmmuse.command_line.config_keys import runner_keys
+from mmmuse.checkpoints.runner_keys import runner_keys
 from mmmuse.export.data import image_shape
 from mmmuse.export.exit_network import exit_logits, exit_network, exit_network_config
 from mmmuse.export.formats import save_onnx, save_program

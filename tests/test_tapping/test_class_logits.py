@@ -4,7 +4,6 @@ from mmengine.model import BaseModel
 from torch import nn
 
 from mmmuse.distillers import SelfDistiller
-from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_head
 from mmmuse.registry import MODELS
 from mmmuse.tapping.class_logits import ClassLogits, find_class_logits
@@ -79,18 +78,15 @@ def test_a_model_without_such_names_has_the_logits_that_it_returns():
     )
 
 
-def test_the_logits_of_a_margin_head_are_refused_as_a_tap():
-    with pytest.raises(
-        InputError,
-        match=r"^taps.logits: 'head' is of type ArcFaceClsHead, which subtracts a margin from the "
-        'logits of the right classes in training; leave logits and the exits out$',
-    ):
-        SelfDistiller(
-            classifier(type='ArcFaceClsHead'),
-            TAPS,
-            head=variant_head('mi_x_si'),
-            neck=dict(type='mmmuse.SelfDistillNeck'),
-        )
+def test_the_logits_of_a_margin_head_are_not_imitated():
+    distiller = SelfDistiller(
+        classifier(type='ArcFaceClsHead'),
+        TAPS,
+        head=variant_head('mi_x_si'),
+        neck=dict(type='mmmuse.SelfDistillNeck'),
+    )
+    assert len(distiller.muse.exits) == len(TAPS['modules'])
+    assert distiller.muse.kd_weight == 0
 
 
 def test_a_head_that_did_not_run_has_no_class_logits():

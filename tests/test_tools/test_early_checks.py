@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -47,6 +46,8 @@ def checked(*arguments: str) -> None:
         ('anchors coco.py', 'train_dataloader.dataset.data_root'),
         ('detections coco.py best.pth --out x', 'val_dataloader.dataset.data_root'),
         ('export coco.py best.pth --exit 1 --out a/b', 'no folder'),
+        ('export coco.py best.pth --exit 1 --out x --data', 'test_dataloader.dataset.data_root'),
+        ('export coco.py best.pth --exit 1 --out x --int8', 'train_dataloader.dataset.data_root'),
         ('wrap coco.py --out best.pth', 'best.pth already exists'),
         ('complexity coco.py --json a/b.json', 'no folder a to write --json into'),
         (
@@ -92,7 +93,6 @@ def test_missing_data_is_found_before_the_libraries_are_imported(folder):
         "finally:\n    print(sorted({'torch', 'mmengine', 'mmdet', 'mmpretrain'} & set(sys.modules)))\n",
         encoding='utf-8',
     )
-    start = time.perf_counter()
     finished = subprocess.run(
         [sys.executable, 'fresh.py', 'train', 'coco.py', '--cfg-options', 'train_cfg.max_epochs=3'],
         env={'PYTHONPATH': str(ROOT)},
@@ -100,13 +100,11 @@ def test_missing_data_is_found_before_the_libraries_are_imported(folder):
         text=True,
         check=False,
     )
-    seconds = time.perf_counter() - start
     assert finished.returncode == 1
     assert finished.stderr.startswith(
         'error: train_dataloader.dataset.data_root: no folder nowhere/'
     )
     assert finished.stdout == '[]\n'
-    assert seconds < 10  # Of a machine with other work; about 0.5 s alone.
 
 
 def test_an_option_that_is_no_pair_is_refused(capsys):
