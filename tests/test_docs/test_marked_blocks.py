@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmmuse.command_line.config_keys import runner_keys
+from mmmuse.checkpoints.runner_keys import runner_keys
 from mmmuse.commands import mmmuse_parser
 from mmmuse.commands.parsers.shared import parsed_options
 
