@@ -322,7 +322,7 @@ READERS: dict[str, Reader] = {
 
 
 def _plain(content: object) -> None:
-    """Check that a file was read as numbers and text, which are no list of images."""
+    """Check that a file was read as numbers and text, which are not a list of images."""
     assert type(content) in (type(None), str, list)
     raise ValueError(content)
 

@@ -1,5 +1,5 @@
 # How fast the critics learn, and MUSE's share of the gradient: the rows of weights_narrow.py with 10,000 images and a constant
-# learning rate of 0.1, 858 steps. tools/analysis/plot_information.py WORK_DIR ... --table --step 300 reads the logs.
+# learning rate of 0.1, 858 steps. mmmuse information WORK_DIR ... --table --step 300 reads the logs.
 _base_ = 'weights_narrow.py'
 
 title = 'What the critics have learnt, narrow ResNet-18'

@@ -131,7 +131,7 @@ def _exits(logged: dict[str, Points], peer: str | None, metric: str) -> dict[int
 
 
 def _metrics_of(record: dict) -> dict[str, float]:
-    """Return the metrics of an evaluation's line; those that are no numbers are left out."""
+    """Return the metrics of an evaluation's line; values that are not numbers are left out."""
     if 'iter' in record:  # A line of training.
         return {}
     return {

@@ -34,7 +34,7 @@ def read_information(work_dir: Path) -> Curves:
 
     Args:
         work_dir: The run's work dir. Runs lie in it side by side; from the
-            first step that a later one logged on, it alone counts: a resumed run
+            first step that a later one logged on, only the later one counts: a resumed run
             goes on, one from scratch starts over.
 
     Returns:
@@ -117,7 +117,7 @@ def read_curves(
         scalars_of: Picks the scalars of a line by name.
 
     Raises:
-        InputError: If the folder holds no log, or a line has no step or a scalar that is no number.
+        InputError: If the folder holds no log, or a line has no step or a scalar that is not a number.
     """
     logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
     if not logs:

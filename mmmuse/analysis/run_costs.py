@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of the exits of a run, from its config alone."""
+"""Parameters and multiply-adds of the exits of a run, from its config only."""
 
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -66,7 +66,7 @@ def costs_of_run(config: Config) -> tuple[dict[int, RunCost], tuple[int, int, in
 def _registered(config: Any) -> Any:
     """Return a copy of a config whose types are looked up in registries only.
 
-    MMEngine imports a type that is no registered name by its path, and ``os.system`` is one.
+    MMEngine imports a type that is not a registered name by its path, and ``os.system`` is one.
     """
     if isinstance(config, (list, tuple)):
         return [_registered(part) for part in config]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 @dataclass(frozen=True)
 class Range:
-    """Limits of a number; a limit that is None is no limit.
+    """Limits of a number; None for no limit.
 
     Args:
         least: The smallest number that is accepted.

@@ -127,7 +127,7 @@ def apply_shared_flags(config: Config, args: argparse.Namespace) -> None:
 
 
 def apply_training_flags(config: Config, args: argparse.Namespace) -> None:
-    """Apply the flags of ``train.py``.
+    """Apply the flags of ``mmmuse train``.
 
     Raises:
         InputError: If ``--auto-scale-lr`` has no base batch size to scale from.

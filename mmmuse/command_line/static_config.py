@@ -232,7 +232,7 @@ def _merged(base: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nested(key: str, text: str) -> dict[str, Any]:
-    """Return one option of the command line as a dict; a value that is no plain word is unknown."""
+    """Return one option of the command line as a dict; a value that is not a plain word is unknown."""
     plain = not set(text) & set('[](){},"\'') and text.lower() not in ('none', 'true', 'false')
     value: Any = text if plain else UNKNOWN
     for name in reversed(key.split('.')):

@@ -56,7 +56,7 @@ def check_new_config(out: Path) -> None:
     """Check that a config file can be created.
 
     Raises:
-        InputError: If it exists, is no ``.py`` file, or its folder does not exist.
+        InputError: If it exists, is not a ``.py`` file, or its folder does not exist.
     """
     if out.exists():
         raise InputError(f'{out} already exists')

@@ -37,7 +37,7 @@ class DetectionSelfDistiller(SelfDistiller):
             give both.
         exit_modules: Numbers i of the shallow modules that have an exit, from 1; None for all.
         head: Config of the losses between features, ``mmmuse.MUSEHead`` with
-            ``ce_weight=0, kd_weight=0``; None for exits alone.
+            ``ce_weight=0, kd_weight=0``; None for exits only.
         **kwargs: Of :class:`mmmuse.distillers.SelfDistiller`.
 
     Raises:

@@ -19,7 +19,7 @@ class ZeroCocoMetric(CocoMetric):
 
     mmdet's returns no metrics then, so that ``save_best`` would stop a training that has just begun.
     Boxes of the annotation file with NaN or infinite numbers, or of a category or an image that the
-    file lacks, are no ground truth: no detection could match them. One line of the log counts them.
+    file lacks, are not ground truth: no detection could match them. One line of the log counts them.
 
     Args:
         ann_file: COCO annotations.
@@ -36,7 +36,7 @@ class ZeroCocoMetric(CocoMetric):
         if ann_file is None:
             return
         with explained_coco_file(ann_file):
-            # mmdet's constructor again, for the file alone: errors in the options are not the file's.
+            # mmdet's constructor again, for the file only: errors in the options are not the file's.
             super().__init__(ann_file, **options)
             _leave_out_unusable(self._coco_api, ann_file)
 

@@ -78,7 +78,7 @@ class AddedWeights:
         )
 
     def leave_out(self, why: str, data_samples: list) -> list:
-        """Say once why N predictions are of the student alone, and note it in their ``untrained``."""
+        """Say once why N predictions are of the student only, and note it in their ``untrained``."""
         if not self._reported:
             print_log(why, logger='current', level=logging.WARNING)
         self._reported = True

@@ -217,7 +217,7 @@ def build_student(student: dict | nn.Module, data_preprocessor: dict | None) -> 
     """Build a student from its config, or check a built one.
 
     Raises:
-        InputError: If it is no MMEngine model.
+        InputError: If it is not an MMEngine model.
     """
     if isinstance(student, dict):
         if data_preprocessor is not None:
@@ -263,7 +263,7 @@ def _accept_other_names(
     """Take other files than a whole state dict of this version.
 
     A file may have the names of earlier versions, the student's names without ``student.`` (a
-    plain checkpoint), the distiller's own names alone (the key ``distiller`` of a checkpoint), or
+    plain checkpoint), only the distiller's own names (the key ``distiller`` of a checkpoint), or
     both of the latter.
     """
     names = [name for name in state_dict if name.startswith(prefix)]

@@ -20,7 +20,7 @@ class FRSKDDistiller(LogitsDistiller):
 
     The self-teacher refines the maps :math:`F_i` of ``taps.modules`` and
     ``taps.last`` to :math:`T_i` (:class:`mmmuse.necks.BiFPN`) and classifies the
-    deepest one. It learns from its own cross-entropy alone: what it teaches,
+    deepest one. It learns from its own cross-entropy only: what it teaches,
     :math:`z_t` and :math:`T_i`, is fixed for the student. AT is
     :func:`mmmuse.functional.attention_transfer_loss`; that it is summed over the
     maps is assumed.

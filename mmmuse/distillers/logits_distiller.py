@@ -12,7 +12,7 @@ from .self_distiller import SelfDistiller
 class LogitsDistiller(SelfDistiller):
     """A self-distiller with losses of its own on the class logits: the base of MUSE's rivals.
 
-    With ``head=None, neck=None`` it is the rival alone, with a
+    With ``head=None, neck=None`` it is the rival without MUSE, with a
     :class:`mmmuse.heads.MUSEHead` the rival and MUSE together: their losses add up.
 
     Args:

@@ -27,7 +27,7 @@ class OfflineDistiller(SelfDistiller):
     normalisation, input size. In MUSE (``losses=[dict(type='mmmuse.MUSELoss')]``)
     :math:`f_T` is the teacher's last feature, the local maps and SI the student's own.
 
-    The teacher is no submodule. It is not in the optimizer, DDP, EMA or the
+    The teacher is not a submodule. It is not in the optimizer, DDP, EMA or the
     checkpoint, stays in eval mode, and follows ``.to()``; a run that is resumed
     builds it again from its own file.
 

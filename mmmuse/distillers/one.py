@@ -201,14 +201,14 @@ def fresh_tails(
     """Return copies of a student's modules, each with random weights of its own.
 
     Raises:
-        InputError: If there is no such module, or the student is no OpenMMLab model.
+        InputError: If there is no such module, or the student is not an OpenMMLab model.
     """
     tails = []
     for _ in range(number):
         other = student
         if isinstance(student, dict):
             other = build_student(deepcopy(student), data_preprocessor)
-            # MMEngine would log every parameter of a network of which the tail alone is kept.
+            # MMEngine would log every parameter of a network of which only the tail is kept.
             other._dump_init_info = lambda *_: None
             other.init_weights()
         tail = nn.Sequential(*(resolve_module(other, path) for path in modules))

@@ -92,7 +92,7 @@ def _check_augmented_test(runner, distiller: BaseDistiller) -> None:
         if added and kind != MergedExits.__name__:
             raise InputError(
                 f'{kind} merges the predictions of the student and not those of {added[0]}: use '
-                f"dict(type='mmmuse.MergedExits', tta_model=dict(type={kind!r})), as test.py --tta does"
+                f"dict(type='mmmuse.MergedExits', tta_model=dict(type={kind!r})), as mmmuse test --tta does"
             )
 
 

@@ -66,7 +66,7 @@ def refuse_mixed_labels(data_samples: Sequence, reader: str) -> None:
         values = ', '.join(f'{value:.2f}' for value in scores[wrong][0].sort().values[-2:].tolist())
         raise InputError(
             f'{reader} needs images of one class, and gt_score of an image is not 1 for its label '
-            f'alone (largest values {values}): remove Mixup, CutMix and the like '
+            f'and 0 for other classes (largest values {values}): remove Mixup, CutMix and the like '
             '(data_preprocessor.batch_augments), or choose another loss'
         )
 

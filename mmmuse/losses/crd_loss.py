@@ -66,7 +66,7 @@ class CRDLoss(DistillLoss):
         source: NetworkSpecs,
         embed_channels: PositiveInt = 128,
         num_negatives: PositiveInt = 16384,
-        # Below, e^(1 / temperature) of equal embeddings is no float32 any more.
+        # Below, e^(1 / temperature) of equal embeddings is not a finite float32.
         temperature: Annotated[float, Range(above=0.012)] = 0.07,
         momentum: Fraction = 0.5,
         loss_weight: NonNegativeFloat = 0.8,

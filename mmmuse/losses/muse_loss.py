@@ -15,7 +15,7 @@ from mmmuse.tapping.inferred import without_inferred
 from .distill_loss import FeatureLoss
 
 Combine = Literal['multiplicative', 'additive', 'mi', 'si']
-# What MUSELoss returns for the log alone; of a peer a.mi_loss_1, of a second MUSELoss mi_loss_1_2.
+# What MUSELoss returns for the log only; of a peer a.mi_loss_1, of a second MUSELoss mi_loss_1_2.
 INFORMATION_TERM = re.compile(r'^(\w+\.)?(mi|si)_loss_\d+(_\d+)?$')
 
 
@@ -32,8 +32,8 @@ class MUSELoss(FeatureLoss):
 
     - ``multiplicative``: :math:`MI_i \cdot SI_i` (equation 6)
     - ``additive``: :math:`MI_i + SI_i` (equation 4)
-    - ``mi``: :math:`MI_i` alone (table 5)
-    - ``si``: :math:`SI_i` alone (table 5)
+    - ``mi``: :math:`MI_i` only (table 5)
+    - ``si``: :math:`SI_i` only (table 5)
 
     The gradient runs through both factors and into both sides of each critic.
     Each module has critics of its own; only those that ``combine`` needs are

@@ -12,6 +12,6 @@ def refuse_untrained(metric: str, data_samples: Sequence[dict]) -> None:
     for sample in data_samples:
         if 'untrained' in sample:
             raise InputError(
-                f'{metric}: {sample["untrained"]}; to evaluate the student alone, use its plain '
+                f'{metric}: {sample["untrained"]}; to evaluate only the student, use its plain '
                 'config or remove this metric'
             )

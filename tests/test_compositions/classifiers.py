@@ -2,8 +2,6 @@
 
 from .composition import Family
 
-MULTI_LABEL = dict(exit=dict(type='mmpretrain.MultiLabelLinearClsHead'))
-
 
 def vit(config: str, size: int = 64, num_layers: int = 12, at: str = 'backbone') -> Family:
     """A Vision Transformer with 96 channels."""
@@ -45,7 +43,7 @@ CLASSIFIERS = {
     'CSPDarkNet': Family('cspnet/cspdarknet50_8xb32_in1k'),
     'CSPResNet': Family('cspnet/cspresnet50_8xb32_in1k'),
     'CSPResNeXt': Family('cspnet/cspresnext50_8xb32_in1k'),
-    'CSRA': narrow('csra/resnet101-csra_1xb16_voc07-448px', head=MULTI_LABEL, note='multi-label'),
+    'CSRA': narrow('csra/resnet101-csra_1xb16_voc07-448px', note='multi-label'),
     'DaViT': Family('davit/davit-tiny_4xb256_in1k', 224),
     'DeiT': Family('deit/deit-tiny_4xb256_in1k', 64, {'backbone.img_size': 64}),
     'DeiT, distilled': Family(

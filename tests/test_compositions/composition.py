@@ -28,7 +28,6 @@ class Family:
         model: What to change in the config's model, by dotted keys.
         channels: Of the images.
         num_modules: T.
-        head: More arguments of the MUSE head.
         note: What a user has to know, for the page.
     """
 
@@ -37,7 +36,6 @@ class Family:
     model: dict = field(default_factory=dict)
     channels: int = 3
     num_modules: int = 4
-    head: dict = field(default_factory=dict)
     note: str = ''
 
     @property
@@ -85,7 +83,6 @@ def proposed(family: Family, model: nn.Module) -> TapProposal:
 
 def distilled(family: Family, model: nn.Module, proposal: TapProposal) -> SelfDistiller:
     """Wrap a built network with the taps of its proposal."""
-    head = {**TINY_MUSE, **family.head}
     return mmmuse.distill(
         model,
         list(proposal.modules),
@@ -93,7 +90,7 @@ def distilled(family: Family, model: nn.Module, proposal: TapProposal) -> SelfDi
         proposal.logits,
         variant='mi_x_si' if proposal.logits else 'mi_x_si_alone',
         input_shape=family.input_shape,
-        **head,
+        **TINY_MUSE,
     )
 
 

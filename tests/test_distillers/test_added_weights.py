@@ -176,7 +176,7 @@ def test_metrics_of_untrained_exits_are_refused():
             evaluator.process(predict(fresh()))
         line = str(error.value)
         assert line.startswith(f'{metric["type"].removeprefix("mmmuse.")}: adapters, muse.exits')
-        assert 'to evaluate the student alone' in line
+        assert 'to evaluate only the student' in line
 
 
 def test_metrics_of_the_student_are_those_of_the_plain_model():

@@ -1,12 +1,16 @@
 """Blocks that are not run name commands, flags and files that exist."""
 
+import argparse
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
+from mmmuse.checkpoints.runner_keys import runner_keys
 from mmmuse.commands import mmmuse_parser
+from mmmuse.commands.parsers.shared import parsed_options
 
 from .blocks import DOCS, ROOT, Block, blocks_of, command_lines
 
@@ -24,6 +28,18 @@ def commands_of(page: Path) -> list[tuple[Block, str]]:
     ]
 
 
+def assert_read(args: argparse.Namespace) -> None:
+    """Check that ``--cfg-options`` name keys that a run reads."""
+    options = parsed_options(getattr(args, 'cfg_options', None) or [])
+    assert {key.partition('.')[0] for key in options} <= runner_keys(Config())
+
+
+def test_an_option_that_no_run_reads_is_found():
+    line = 'train a.py --cfg-options train_dataloder.dataset.indices=640'
+    with pytest.raises(AssertionError):
+        assert_read(mmmuse_parser().parse_args(line.split()))
+
+
 @pytest.mark.parametrize(
     'page', [README, *FOLDERS, *sorted(DOCS.glob('*.md'))], ids=lambda p: str(p.relative_to(ROOT))
 )
@@ -33,7 +49,8 @@ def test_a_block_that_is_not_run_can_be(page):
         if not words:
             continue
         if words[0] == 'mmmuse':
-            mmmuse_parser().parse_args(words[1:])
+            arguments = words[1 : words.index('>') if '>' in words else None]
+            assert_read(mmmuse_parser().parse_args(arguments))
         elif words[0] == 'python' and words[1].endswith('.py'):
             assert (ROOT / words[1]).is_file(), f'{block}: {line}'
         for word in words:

@@ -4,7 +4,9 @@ import re
 
 import pytest
 
-from .blocks import ROOT
+from mmmuse.commands import COMMANDS
+
+from .blocks import ROOT, blocks_of, command_lines
 
 README = ROOT / 'README.md'
 LINKS = re.findall(r'\]\((?!https?:)([^)\s]+)\)', README.read_text())
@@ -27,8 +29,28 @@ def test_it_has_at_most_120_lines():
     assert len(README.read_text().splitlines()) <= 120
 
 
-def test_its_make_targets_exist():
+@pytest.mark.parametrize('page', ['README.md', 'CONTRIBUTING.md', 'docs/install.md'])
+def test_make_targets_exist_in_blocks_and_in_sentences(page):
     targets = re.findall(r'^([\w-]+):', (ROOT / 'Makefile').read_text(), flags=re.MULTILINE)
-    named = re.findall(r'^make ([\w-]+)', README.read_text(), flags=re.MULTILINE)
-    assert {'demo', 'test'} <= set(named)
-    assert set(named) <= set(targets)
+    lines = re.findall(r'(?:^|`)make ([\w -]+)', (ROOT / page).read_text(), flags=re.MULTILINE)
+    named = {target for line in lines for target in line.split()}
+    assert named <= set(targets)
+    if page == 'README.md':
+        assert {'demo', 'test', 'docs'} <= named
+
+
+def test_the_commands_that_its_sentences_name_exist():
+    named = set(re.findall(r'`mmmuse ([\w-]+)', README.read_text()))
+    assert {'train', 'exits', 'export', 'report'} <= named <= set(COMMANDS)
+
+
+def test_ci_runs_the_line_that_the_contributors_page_shows():
+    (line,) = re.findall(r'^make .*$', (ROOT / '.ci/run').read_text(), flags=re.MULTILINE)
+    assert f'CI runs `{line}`' in (ROOT / 'CONTRIBUTING.md').read_text()
+
+
+def test_the_shortened_training_stands_before_the_full_one():
+    (block,) = (block for block in blocks_of(README) if 'mmmuse train' in block.text)
+    first, second = (line for line in command_lines(block.text) if line.startswith('mmmuse train'))
+    assert 'train_cfg.max_epochs=1' in first
+    assert 'max_epochs' not in second

@@ -67,8 +67,8 @@ def test_a_mixed_batch_is_refused_with_its_reader_and_a_remedy(augment):
     ],
     ids=['mixed', 'smoothed', 'several classes', 'no class', 'NaN', 'of another class'],
 )
-def test_a_score_that_is_not_the_labels_alone_is_refused(label, score):
-    with pytest.raises(InputError, match='not 1 for its label alone'):
+def test_a_score_that_is_not_one_hot_at_the_label_is_refused(label, score):
+    with pytest.raises(InputError, match='not 1 for its label and 0 for other classes'):
         refuse_mixed_labels([*labelled([0]), *scored(label, score)], 'X')
 
 

@@ -14,7 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument(
-        '--epochs', type=int, help='of every run, its schedule scaled; the configs own by default'
+        '--epochs',
+        type=int,
+        help='epochs of every run, with the schedule scaled; by default those of the config',
     )
     parser.add_argument(
         '--device',

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs=3,
         metavar=('C', 'H', 'W'),
-        help='shape of the blank image; chosen by default',
+        help="shape of the blank image; by default the size of the config's images",
     )
     parser.add_argument('--all', action='store_true', help='list every module that can be tapped')
     parser.add_argument('--out', required=True, type=Path, help='the config to write')
