@@ -12,7 +12,7 @@ from mmmuse.registry import MODELS
 
 from ..crafted_files import write_crafted
 from ..test_distillers.transfer import TAPS
-from .test_show_detections import SMALL
+from .test_show_detections import SMALL, write_squares
 from .test_show_detections import write_config as write_detector_config
 from .test_teachers import KD, small, write_config
 from .test_train import BASELINE, DISTILLED, SHORT
@@ -38,6 +38,7 @@ def _of_teacher(path: Path, folder: Path) -> Path:
 
 
 def _detector(folder: Path) -> Path:
+    write_squares(folder)  # Missing data is found before a checkpoint is read.
     return write_detector_config(folder / 'config.py', 'yolov5_s_coco.py', SMALL)
 
 

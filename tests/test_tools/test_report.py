@@ -73,7 +73,7 @@ def test_a_model_that_cannot_be_built_leaves_out_the_cost_only(tool, tmp_path):
         (['--out', 'nowhere/page.html'], 'no folder'),
         (['--pictures', 0], '--pictures is at least 1'),
         (['--pictures', 1], '--pictures needs the run of a detector'),
-        (['--checkpoint', 'x.pth'], 'add --pictures'),
+        (['--checkpoint', __file__], 'add --pictures'),
         (['--max-loss', -1], '--max-loss is at least 0'),
         (['--score', 2, '--pictures', 1], '--score is between 0 and 1'),
         (['--baseline-dir', 'nowhere'], 'no work dir nowhere'),
