@@ -59,7 +59,7 @@ def check_archive(path: str | Path, limited: bool = True) -> None:
         ) from error
     if any(entry.filename.endswith('/constants.pkl') for entry in entries):
         raise InputError(
-            f'{path} is a TorchScript program, not a checkpoint; save the weights alone with '
+            f'{path} is a TorchScript program, not a checkpoint; save only the weights, with '
             'torch.save(dict(state_dict=...))'
         )
     total = sum(entry.file_size for entry in entries)

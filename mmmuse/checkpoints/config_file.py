@@ -19,7 +19,7 @@ def read_config(path: str | Path) -> Config:
     """Read a config file.
 
     Raises:
-        InputError: If it is no config: binary, damaged, or of another type. Errors that a Python
+        InputError: If it is not a config: binary, damaged, or of another type. Errors that a Python
             config raises are passed on. If a base of it, ``mmpretrain::folder/file.py``, does not exist.
     """
     suffix = Path(path).suffix

@@ -50,7 +50,7 @@ def check_weights(content: Any, path: str) -> None:
     if other := _no_tensor(weights):
         raise InputError(
             f'{path} is not a checkpoint: it has no state_dict of tensors, {other}; save the weights '
-            'alone with torch.save(dict(state_dict=...))'
+            'only, with torch.save(dict(state_dict=...))'
         )
     if not weights:
         raise InputError(

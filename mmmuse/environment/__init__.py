@@ -1,1 +1,1 @@
-"""What is installed, and what to do where it does not suffice; needs the standard library alone."""
+"""What is installed, and what to do where it does not suffice; needs only the standard library."""

@@ -41,7 +41,8 @@ def requirements_of(extra: str) -> list[str]:
 def _origin() -> str | None:
     """Return where pip installed the package from, if it still is a file or is on the web."""
     try:
-        text = metadata.distribution('mmmuse').read_text('direct_url.json')
+        distribution = metadata.distribution('mmmuse')
+        text = distribution.read_text('direct_url.json')
     except metadata.PackageNotFoundError:
         return None
     url = json.loads(text or '{}').get('url')

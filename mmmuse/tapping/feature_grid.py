@@ -25,7 +25,7 @@ def map_grid(shape: Collection[int], image: Grid) -> Grid | None:
 
 
 def token_grid(shape: Collection[int], grids: Iterable[Grid]) -> Grid | None:
-    """Return the grid of tokens ``(L, C)``; None if L is no grid with a few prefix tokens.
+    """Return the grid of tokens ``(L, C)``; None if L is not a grid with a few prefix tokens.
 
     Channels-first tokens ``(C, L)`` are none: C is hardly ever a grid that the network has.
 

@@ -104,7 +104,7 @@ class FeatureSpec:
         """Describe a feature of the given shape, batch included.
 
         Raises:
-            InputError: If it is no map, tokens or vector.
+            InputError: If it is not a map, tokens or a vector.
         """
         if len(shape) == 4:
             return cls(shape[1], (shape[2], shape[3]), path=path)

@@ -51,7 +51,7 @@ def _is_block(call: ModuleCall, keeps_reducing: bool) -> bool:
     """
     if not call.can_tap or call.grid is None:
         return False
-    if call.index is not None:  # Of several outputs: its children are no path either.
+    if call.index is not None:  # Of several outputs: its children are not paths either.
         return True
     known = [child.grid for child in call.children if child.grid and child.used_params]
     if any(after > before for before, after in pairwise([*known, call.grid])):

@@ -25,7 +25,12 @@ def calls_without_encoding(tree: ast.Module) -> list[int]:
             continue
         name = getattr(node.func, 'attr', getattr(node.func, 'id', ''))
         owner = getattr(getattr(node.func, 'value', None), 'id', '')
-        if name not in ('open', 'read_text', 'write_text') or owner in ('os', 'archive', 'Image'):
+        if name not in ('open', 'read_text', 'write_text') or owner in (
+            'os',
+            'archive',
+            'Image',
+            'distribution',
+        ):
             continue
         modes = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
         binary = name == 'open' and any('b' in mode for mode in modes if isinstance(mode, str))
