@@ -9,6 +9,8 @@ from torch import Tensor
 
 from mmmuse.compat.precision import precise
 
+FAR = 1e6  # Pixels: outside of every map.
+
 Settings = tuple[int, ...]  # stride, padding and dilation, each by y and x; groups of both kinds
 
 
@@ -64,7 +66,12 @@ def _at_border(offset: Tensor, kernel: tuple[int, int], settings: Settings) -> T
 def _operands(
     input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None
 ) -> list[Tensor]:
-    """Return the kernels' operands, with placeholders for a missing mask or bias."""
+    """Return the kernels' operands, with placeholders for a missing mask or bias.
+
+    A point displaced by no number is outside the map, as in mmcv; torchvision would read
+    from memory that is not the map's.
+    """
+    offset = precise(offset).nan_to_num(nan=FAR, posinf=FAR, neginf=-FAR)
     if mask is None:
         mask = input.new_zeros(len(input), 1)
     if bias is None or not bias.numel():

@@ -145,6 +145,21 @@ def test_an_offset_at_the_border_of_the_map_has_no_gradient(with_mask):
     assert offset.grad[0, :, 0].tolist() == [[0, -3, -5, 0], [0, 2, -5, 0]]
 
 
+@pytest.mark.parametrize('dtype', [torch.float16, torch.float32])
+@pytest.mark.parametrize('displaced', [float('nan'), float('inf'), -float('inf')])
+def test_a_point_displaced_by_no_number_is_outside_the_map(displaced, dtype):
+    # A column of pixels 3 and 5. torchvision's own kernel ends the process here.
+    features = torch.tensor([[[[3.0], [5.0]]]], dtype=dtype)
+    weight = torch.ones(1, 1, 1, 1, dtype=dtype)
+    offset = torch.zeros(1, 2, 2, 1, dtype=dtype)
+    offset[0, 0, 0] = displaced
+    offset.requires_grad_()
+    ours = plain(features, offset, weight)
+    assert ours.flatten().tolist() == [0, 5]
+    ours.sum().backward()
+    assert offset.grad[0, :, 0].tolist() == [[0], [0]]
+
+
 @pytest.mark.parametrize(('batch', 'step'), [(3, 32), (4, 2), (6, 3)])
 def test_the_step_of_the_real_op_changes_nothing(batch, step):
     convolution = mmcv.ops.DeformConv2d(2, 3, 3, padding=1, im2col_step=step)

@@ -1,9 +1,10 @@
 """One network of a family: proposed, distilled for a step, and asked for a prediction."""
 
+import functools
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -28,6 +29,8 @@ class Family:
         model: What to change in the config's model, by dotted keys.
         channels: Of the images.
         num_modules: T.
+        annotations: What the data samples of a detector have beside boxes: ``'masks'``,
+            ``'pairwise_masks'``, ``'proposals'``.
         note: What a user has to know, for the page.
     """
 
@@ -36,6 +39,7 @@ class Family:
     model: dict = field(default_factory=dict)
     channels: int = 3
     num_modules: int = 4
+    annotations: tuple[str, ...] = ('masks',)
     note: str = ''
 
     @property
@@ -44,11 +48,11 @@ class Family:
         size = (self.size, self.size) if isinstance(self.size, int) else self.size
         return (self.channels, *size)
 
-    def build(self, scope: str) -> nn.Module:
-        """Build the network; the scope is that of its library."""
+    def network(self, scope: str) -> Config:
+        """Return the config of the network; the scope is that of its library."""
         config = self.config
         if isinstance(config, str):
-            config = packaged_config(f'{scope}::{config}.py')
+            config = deepcopy(_packaged(f'{scope}::{config}.py'))
         config = Config(network_config(config))
         for path, value in self.model.items():
             *parents, name = path.split('.')
@@ -56,8 +60,25 @@ class Family:
             for parent in parents:
                 part = part[int(parent) if parent.isdigit() else parent]
             part[name] = value
+        return config
+
+    def build(self, scope: str) -> nn.Module:
+        """Build the network; the scope is that of its library."""
+        config = self.network(scope)
         with DefaultScope.overwrite_default_scope(scope):
             return MODELS.build(config._cfg_dict)
+
+
+_packaged = functools.cache(packaged_config)
+
+
+def initialized(model: nn.Module) -> nn.Module:
+    """Give a model the weights that a training starts with, but for those of a file."""
+    for module in model.modules():
+        if 'Pretrained' in str(getattr(module, 'init_cfg', None)):
+            module.init_cfg = None
+    model.init_weights()
+    return model
 
 
 def with_other_weights(model: nn.Module, seed: int) -> nn.Module:
@@ -103,41 +124,3 @@ def take_step(distiller: SelfDistiller, images: Tensor, samples: list) -> dict[s
             assert parameter.grad is not None, name
         assert parameter.grad is None or parameter.grad.isfinite().all(), name
     return log
-
-
-def boxes_and_masks(shape: tuple[int, int, int]) -> list:
-    """Return data samples of mmdet for two images, each with two objects."""
-    from mmdet.structures import DetDataSample
-    from mmdet.structures.mask import BitmapMasks
-    from mmengine.structures import InstanceData, PixelData
-
-    _, height, width = shape
-    size = (height, width)
-    boxes = torch.tensor([[0.1, 0.1, 0.6, 0.7], [0.3, 0.2, 0.9, 0.9]])
-    boxes = boxes * torch.tensor([width, height, width, height])
-    masks = np.zeros((2, height, width), np.uint8)
-    for mask, (left, top, right, bottom) in zip(masks, boxes.int().tolist(), strict=True):
-        mask[top:bottom, left:right] = 1
-    samples = []
-    for number in range(2):
-        sample = DetDataSample(
-            metainfo=dict(
-                img_id=number,
-                img_shape=size,
-                ori_shape=size,
-                pad_shape=size,
-                batch_input_shape=size,
-                scale_factor=(1.0, 1.0),
-                border=np.array([0, height, 0, width]),
-            )
-        )
-        sample.gt_instances = InstanceData(
-            bboxes=boxes.clone(), labels=torch.tensor([0, 0]), masks=BitmapMasks(masks, *size)
-        )
-        sample.ignored_instances = InstanceData(
-            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
-        )
-        sample.proposals = InstanceData(bboxes=boxes.clone(), scores=torch.ones(2))
-        sample.gt_sem_seg = PixelData(sem_seg=torch.zeros(1, *size, dtype=torch.long))
-        samples.append(sample)
-    return samples
