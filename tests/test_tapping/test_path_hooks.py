@@ -14,7 +14,7 @@ from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 from mmmuse.tapping.path_hooks import PathHooks, split_index
 
-from ..conftest import labelled, small_classifier_config, small_distiller
+from ..conftest import as_trained, labelled, small_classifier_config, small_distiller
 from ..test_distillers import transfer
 from ..test_hooks.test_student_checkpoint import build_runner, distiller_config, student_config
 
@@ -130,12 +130,18 @@ def test_a_peers_tapped_norm_is_followed():
 
 
 def test_an_early_exit_at_a_replaced_module_is_still_taken():
-    classifier = EarlyExitClassifier(
-        student(),
-        dict(modules=['backbone.layer1', 'backbone.layer2'], last='backbone.layer4', logits='head'),
-        head=dict(type='mmmuse.MUSEHead'),
-        neck=dict(type='mmmuse.SelfDistillNeck'),
-        thresholds=[0.0, None],
+    classifier = as_trained(
+        EarlyExitClassifier(
+            student(),
+            dict(
+                modules=['backbone.layer1', 'backbone.layer2'],
+                last='backbone.layer4',
+                logits='head',
+            ),
+            head=dict(type='mmmuse.MUSEHead'),
+            neck=dict(type='mmmuse.SelfDistillNeck'),
+            thresholds=[0.0, None],
+        )
     ).eval()
     layer = classifier.student.backbone.layer1
     classifier.student.backbone.layer1 = nn.Sequential(*layer)

@@ -11,6 +11,7 @@ from mmdet.apis import inference_detector
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from mmmuse.checkpoints import load_distiller
 from mmmuse.command_line.config import load_config
 from mmmuse.registry import MODELS
 
@@ -180,14 +181,9 @@ def test_each_image_gets_a_picture_of_ground_truth_detector_and_exits(
 
 def test_what_is_drawn_is_what_mmdets_own_inference_finds(tool, squares, drawn, tmp_path):
     config = load_config(str(squares / 'distilled.py'), {})
-    content = torch.load(squares / 'distilled.pth')
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(config.model).eval()
-        model.student.load_state_dict(content['state_dict'])
-        model.exits.load_state_dict(
-            {name.removeprefix('exits.'): value for name, value in content['distiller'].items()},
-            strict=False,  # The critics are there, too.
-        )
+        load_distiller(model, str(squares / 'distilled.pth'))
         model.cfg = config
         found = inference_detector(model, [str(squares / 'images' / name) for name in SQUARES])
     arguments = [squares / 'distilled.py', squares / 'distilled.pth']
