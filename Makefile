@@ -34,9 +34,10 @@ test-openmmlab: $(OPENMMLAB)/.synced
 test-openmmlab-core: $(OPENMMLAB)/.synced
 	OMP_NUM_THREADS=1 $(OPENMMLAB)/bin/python -m pytest -n 2 --dist loadfile $(CORE)
 
-# The wheel in fresh environments, outside the clone; needs the package index or uv's cache.
+# The wheel in fresh environments, outside the clone; needs the package index or uv's cache. KIND=forks or
+# KIND=originals for one of the two.
 test-wheel: env $(UV)
-	OMP_NUM_THREADS=1 UV="$(abspath $(UV))" $(RUN) -m pytest -m wheel tests/test_wheel
+	OMP_NUM_THREADS=1 UV="$(abspath $(UV))" $(RUN) -m pytest -m wheel $(if $(KIND),-k "sdist or $(KIND)") tests/test_wheel
 
 lint: env
 	$(VENV)/bin/ruff check .
