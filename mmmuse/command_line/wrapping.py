@@ -1,6 +1,7 @@
 """Write a distilled config that inherits from a plain one."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from mmengine.config import Config
@@ -62,9 +63,13 @@ def propose_for_config(
     if getattr(network, 'head', network) is None:
         raise InputError(f'{type(network).__name__} has no head, and so no loss: give model.head')
     size = config_size(config)
+    shapes = [input_shape]
     if input_shape is None and size is not None:
-        input_shape = (image_channels(network)[0], *size)
-    return propose_taps(network, num_modules, input_shape)
+        shapes = [(channels, *size) for channels in image_channels(network)]
+    for shape in shapes[:-1]:
+        with suppress(InputError):  # A stem may rearrange the image before its first convolution.
+            return propose_taps(network, num_modules, shape)
+    return propose_taps(network, num_modules, shapes[-1])
 
 
 def distilled_config(
