@@ -14,6 +14,7 @@ from mmmuse.heads.variants import variant_parts
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dry_run import image_channels
 from mmmuse.tapping.image_size import config_size
+from mmmuse.tapping.logits_kind import is_multi_label_type
 from mmmuse.tapping.proposal import TapProposal, propose_taps
 
 
@@ -140,7 +141,7 @@ def _is_multi_label(config: Config) -> bool:
     scope = head.get('_scope_') or config.get('default_scope') or 'mmpretrain'
     with MODELS.switch_scope_and_registry(scope) as registry:
         kind = registry.get(str(head.get('type')))
-    return any(base.__name__ == 'MultiLabelClsHead' for base in getattr(kind, '__mro__', ()))
+    return isinstance(kind, type) and is_multi_label_type(kind)
 
 
 def _code(value: object) -> str:

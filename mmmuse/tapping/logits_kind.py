@@ -37,4 +37,9 @@ def shifted_logits(module: nn.Module) -> str | None:
 
 def is_multi_label(head: nn.Module | None) -> bool:
     """Return whether a head is one of mmpretrain's multi-label heads."""
-    return any(kind.__name__ == 'MultiLabelClsHead' for kind in type(head).__mro__)
+    return is_multi_label_type(type(head))
+
+
+def is_multi_label_type(kind: type) -> bool:
+    """Return whether a class is one of mmpretrain's multi-label heads."""
+    return any(base.__name__ == 'MultiLabelClsHead' for base in kind.__mro__)

@@ -124,3 +124,9 @@ def take_step(distiller: SelfDistiller, images: Tensor, samples: list) -> dict[s
             assert parameter.grad is not None, name
         assert parameter.grad is None or parameter.grad.isfinite().all(), name
     return log
+
+
+def parameters_so_far(proposal: TapProposal) -> list[int]:
+    """Return the parameters up to the end of each proposed module, the last one included."""
+    used = {module.path: module.params_so_far for module in proposal.tappable}
+    return [used[path] for path in (*proposal.modules, proposal.last)]

@@ -12,7 +12,7 @@ from mmmuse.errors import InputError
 from tests.conftest import labelled
 
 from .classifiers import CLASSIFIERS, NOT_COMPOSED, REFUSED
-from .composition import distilled, proposed, take_step, with_other_weights
+from .composition import distilled, parameters_so_far, proposed, take_step, with_other_weights
 from .page import not_composed_row, row, rows
 
 HEADING = 'Classifiers of mmpretrain'
@@ -34,8 +34,7 @@ def test_the_proposal_is_that_of_the_page(case):
 
 def test_every_module_uses_parameters_of_its_own(case):
     _, _, _, proposal = case
-    used = {module.path: module.params_so_far for module in proposal.tappable}
-    sizes = [used[path] for path in (*proposal.modules, proposal.last)]
+    sizes = parameters_so_far(proposal)
     assert sizes == sorted(set(sizes))
 
 

@@ -14,6 +14,7 @@ from .annotated import annotated  # noqa: E402
 from .composition import (  # noqa: E402
     distilled,
     initialized,
+    parameters_so_far,
     proposed,
     take_step,
     with_other_weights,
@@ -55,8 +56,7 @@ def test_the_proposal_is_that_of_the_page(case):
 
 def test_every_module_uses_parameters_of_its_own(case):
     _, _, _, proposal = case
-    used = {module.path: module.params_so_far for module in proposal.tappable}
-    sizes = [used[path] for path in (*proposal.modules, proposal.last)]
+    sizes = parameters_so_far(proposal)
     assert sizes == sorted(set(sizes))
 
 
