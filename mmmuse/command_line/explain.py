@@ -14,7 +14,7 @@ from mmengine.config.utils import ConfigParsingError
 from mmmuse.errors import TRACEBACK_VARIABLE, MMMuseError
 
 from .library_errors import library_explanation
-from .signals import received, stopped_by_signals
+from .signals import received, stopped_by_signals, stopping_signal
 
 _UNKNOWN_ARGUMENT = re.compile(
     r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
@@ -26,9 +26,6 @@ _NO_SUCH_TYPE = re.compile(r'Failed to get (.*)')
 _NO_TYPE = re.compile(r'must contain the key "type", but got (\{.*\})')
 _IN_WORKER = re.compile(r'Caught (?:\w+\.)*InputError in DataLoader worker.*InputError: (.*)')
 _UNKNOWN_TYPE = re.compile(r'[\'"]?(\S+ is not in the \S+(?: \w+)* registry)')
-# A signal to the whole process group may reach the workers of a data loader first.
-_STOPPED_WORKER = re.compile(r'killed by signal: (Terminated|Hangup|Interrupt)\b')
-_STOPPING = {'Terminated': 15, 'Hangup': 1, 'Interrupt': 2}
 # Packages that only some parts need, by the name of their module.
 _OPTIONAL = {'sklearn': 'scikit-learn', 'pycocotools': 'pycocotools', 'matplotlib': 'matplotlib'}
 _NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE}
@@ -93,17 +90,6 @@ def _raised_while_building(error: BaseException) -> bool:
     )
 
 
-def _stopping_signal(error: BaseException | None) -> int | None:
-    """Return the signal that caused an error, if any: an interrupted torch.save raises another one."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt):
-            return getattr(error, 'number', 2)
-        if stopped := _STOPPED_WORKER.search(str(error)):
-            return _STOPPING[stopped[1]]
-        error = error.__context__
-    return None
-
-
 @contextmanager
 def explained(on_interrupt: str = 'interrupted') -> Iterator[None]:
     """Exit with 1 and one line on bad input; other errors propagate.
@@ -119,7 +105,7 @@ def explained(on_interrupt: str = 'interrupted') -> Iterator[None]:
         with stopped_by_signals():
             yield
     except (KeyboardInterrupt, Exception) as error:
-        number = received() or _stopping_signal(error)
+        number = received() or stopping_signal(error)
         if number is not None:
             print(f'\n{on_interrupt}', file=sys.stderr)
             sys.exit(128 + number)

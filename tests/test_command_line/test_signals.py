@@ -1,7 +1,9 @@
 import os
 import signal
+import sys
 import threading
 import time
+import traceback
 from contextlib import suppress
 
 import pytest
@@ -71,6 +73,14 @@ class ReceivesWhenFreed:
         receive(signal.SIGTERM)
 
 
+class RaisesWhenFreed:
+    def __init__(self, message: str) -> None:
+        self.message = message
+
+    def __del__(self) -> None:
+        raise RuntimeError(self.message)
+
+
 def swallowed_by_python() -> None:
     ReceivesWhenFreed()
     stop_if_received()
@@ -92,9 +102,53 @@ def test_a_worker_that_a_signal_to_the_group_stopped_first_is_no_error():
     assert stop.value.code == 143
 
 
+def stopped_while_a_callback_notices_its_worker() -> None:
+    RaisesWhenFreed('DataLoader worker (pid 12) is killed by signal: Hangup. ')
+    receive(signal.SIGHUP)
+
+
+def test_a_stopped_worker_that_a_callback_notices_prints_nothing(capsys):
+    with pytest.raises(SystemExit), explained('stopped'):
+        stopped_while_a_callback_notices_its_worker()
+    assert capsys.readouterr().err == '\nstopped\n'
+
+
+def test_what_is_freed_after_a_stopped_command_prints_nothing_until_the_next_one(monkeypatch):
+    said = []
+    monkeypatch.setattr(sys, 'unraisablehook', said.append)
+    with pytest.raises(SystemExit), explained('stopped'):
+        receive(signal.SIGTERM)
+    RaisesWhenFreed('_workers_status')
+    assert said == []
+    with explained():
+        RaisesWhenFreed('of the next command')
+    assert len(said) == 1
+    assert sys.unraisablehook == said.append
+
+
 def test_a_worker_that_crashed_is_an_error():
     with pytest.raises(RuntimeError), explained():
         raise RuntimeError('DataLoader worker (pid 12) is killed by signal: Killed. ')
+
+
+@pytest.mark.parametrize(
+    ('number', 'status'),
+    [(signal.SIGTERM, signal.SIGTERM), (signal.SIGHUP, 7 << 8), (signal.SIGINT, 7 << 8)],
+)
+def test_a_fork_prints_nothing_and_only_sigterm_ends_it(number, status, tmp_path):
+    said = tmp_path / 'said'
+    with stopped_by_signals():
+        fork = os.fork()
+        if not fork:
+            with open(said, 'w') as file:
+                os.dup2(file.fileno(), 2)
+            try:
+                os.kill(os.getpid(), number)
+            except BaseException:
+                traceback.print_exc()
+            os._exit(7)
+    assert os.waitpid(fork, 0) == (fork, status)
+    assert said.read_text() == ''
 
 
 def test_an_ignored_signal_stays_ignored():

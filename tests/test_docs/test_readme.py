@@ -33,7 +33,8 @@ def test_it_has_at_most_120_lines():
 def test_make_targets_exist_in_blocks_and_in_sentences(page):
     targets = re.findall(r'^([\w-]+):', (ROOT / 'Makefile').read_text(), flags=re.MULTILINE)
     lines = re.findall(r'(?:^|`)make ([\w -]+)', (ROOT / page).read_text(), flags=re.MULTILINE)
-    named = {target for line in lines for target in line.split()}
+    # A variable, as in KIND=forks, ends the targets.
+    named = {target for line in lines for target in re.sub(r' [A-Z]+$', '', line).split()}
     assert named <= set(targets)
     if page == 'README.md':
         assert {'demo', 'test', 'docs'} <= named
