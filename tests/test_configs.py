@@ -1,5 +1,6 @@
 """Every shipped config builds, and has what its name promises."""
 
+from collections import Counter
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -18,12 +19,10 @@ from mmmuse.heads.variants import VARIANTS
 from mmmuse.tables import read_table
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
-RESNET18 = sorted(
-    path for path in CONFIGS.glob('[!_]*/resnet18_cifar100*.py') if path.parent.name != 'narrow'
-)
+RESNET18 = sorted(CONFIGS.glob('[!_]*/resnet18_cifar100*.py'))
 MUSE = CONFIGS / 'muse' / 'resnet18_cifar100_mi_x_si.py'
 OF_VARIANT = {
-    'byot': CONFIGS / 'byot' / 'resnet18_cifar100.py',
+    'byot': CONFIGS / 'byot' / 'resnet18_cifar100_byot.py',
     'mi_x_si': MUSE,
     'mi_plus_si': CONFIGS / 'muse' / 'resnet18_cifar100_mi_plus_si.py',
 }
@@ -163,11 +162,20 @@ def of_network(name: str) -> dict[str, Config]:
     """The baseline of a network and its three distilled configs."""
     files = {
         'baseline': CONFIGS / 'baselines' / f'{name}.py',
-        'byot': CONFIGS / 'byot' / f'{name}.py',
+        'byot': CONFIGS / 'byot' / f'{name}_byot.py',
         'mi_plus_si': CONFIGS / 'muse' / f'{name}_mi_plus_si.py',
         'mi_x_si': CONFIGS / 'muse' / f'{name}_mi_x_si.py',
     }
     return {kind: load_config(str(path), {}) for kind, path in files.items()}
+
+
+def test_each_config_has_a_name_of_its_own():
+    # `mim train mmmuse NAME` looks for the name in the whole package, and a run's folder has it.
+    files = [*CONFIGS.rglob('*.py'), *(CONFIGS.parent / 'mmmuse').rglob('*.py')]
+    times = Counter(path.name for path in files if '.mim' not in path.parts)
+    trained = [path.name for path in CONFIGS.glob('[!_]*/*.py')]
+    assert [name for name in trained if times[name] > 1] == []
+    assert len(trained) > 100
 
 
 def test_no_config_is_missing_and_none_is_left_over():
@@ -175,7 +183,7 @@ def test_no_config_is_missing_and_none_is_left_over():
     small = ('resnet20', 'resnet32', 'resnet56', 'resnet110', 'wrn-40-2', 'shufflenet-v1')
     for folder, kinds, more in (
         ('baselines', [''], [f'{name}_cifar100' for name in small]),
-        ('byot', [''], []),
+        ('byot', ['_byot'], []),
         ('muse', ['_mi_plus_si', '_mi_x_si'], []),
     ):
         found = {path.stem for path in (CONFIGS / folder).glob('*.py')}

@@ -1,5 +1,5 @@
 _base_ = [
-    '../_base_/models/efficientnet-b0_cifar100.py',
+    '../_base_/models/efficientnet-b0_cifar.py',
     '../_base_/datasets/tiny_imagenet.py',
     '../_base_/schedules/tiny_imagenet_200e.py',
     '../_base_/default_runtime.py',

@@ -1,6 +1,6 @@
 # mmpretrain's per-sample pipeline: one line of the baseline's four differs.
 _base_ = [
-    '../_base_/models/resnet18_cifar100.py',
+    '../_base_/models/resnet18_cifar.py',
     '../_base_/datasets/cifar100_per_sample.py',
     '../_base_/schedules/cifar_200e.py',
     '../_base_/default_runtime.py',

@@ -87,7 +87,7 @@ rows = [
     for (method, config), figures in zip(
         (
             ('baseline', 'baselines/{}'),
-            ('BYOT', 'byot/{}'),
+            ('BYOT', 'byot/{}_byot'),
             ('MI + SI', 'muse/{}_mi_plus_si'),
             ('MI x SI', 'muse/{}_mi_x_si'),
         ),

@@ -8,7 +8,7 @@ _methods = {
     'CS-KD': ('rivals/{}_cs_kd', None, '78.01 ± 0.11', '78.25 ± 0.12'),
     'ONE': ('rivals/{}_one', None, '77.03 ± 0.21', '76.88 ± 0.29'),
     'DDGSD': ('rivals/{}_ddgsd', None, '77.88 ± 0.32', '78.04 ± 0.19'),
-    'BYOT': ('byot/{}', None, '77.86 ± 0.30', '78.15 ± 0.14'),
+    'BYOT': ('byot/{}_byot', None, '77.86 ± 0.30', '78.15 ± 0.14'),
     'FRSKD': ('rivals/{}_frskd', None, '77.71 ± 0.14', ''),
     'PS-KD': ('rivals/{}_ps_kd', None, '', ''),
     'MI + SI': ('muse/{}_mi_plus_si', None, '78.75 ± 0.31', '78.45 ± 0.07'),

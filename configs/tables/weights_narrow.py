@@ -2,11 +2,11 @@
 # the paper's recipe. "critics 0.03, features 0.03" is one weight for both, as in earlier versions.
 title = 'Weights of critics and features, narrow ResNet-18'
 
-_muse = 'configs/narrow/resnet18_cifar100_mi_x_si.py'
+_muse = 'configs/narrow/narrow-resnet18_cifar100_mi_x_si.py'
 _weights = ((0.03, 0.03), (1.0, 0.03), (1.0, 0.1), (1.0, 0.3), (1.0, 1.0))
 
 rows = [
-    dict(name='plain', config='configs/narrow/resnet18_cifar100.py'),
+    dict(name='plain', config='configs/narrow/narrow-resnet18_cifar100.py'),
     dict(name='CE + KD', config=_muse, options={'model.head': 'ce_kd'}),
     *(
         dict(

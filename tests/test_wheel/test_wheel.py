@@ -183,12 +183,14 @@ def test_a_config_of_the_package_is_a_base_and_a_config(project):
         'import mmmuse, mmengine.hub\nfrom mmengine.config import Config\n'
         "epochs = Config.fromfile('ours.py').train_cfg.max_epochs\n"
         "plain = mmengine.hub.get_config('mmmuse::baselines/vgg19_cifar100.py').model.type\n"
-        "model = mmengine.hub.get_model('mmmuse::narrow/resnet18_cifar100_mi_x_si.py')\n"
+        "model = mmengine.hub.get_model('mmmuse::narrow/narrow-resnet18_cifar100_mi_x_si.py')\n"
         "print('\\nread:', epochs, plain, type(model).__name__)"
     )
     shown = project.run('python', '-c', code).stdout.splitlines()
     assert 'read: 7 ImageClassifier SelfDistiller' in shown
-    costs = project.run('mmmuse', 'complexity', 'mmmuse::narrow/resnet18_cifar100_mi_x_si.py')
+    costs = project.run(
+        'mmmuse', 'complexity', 'mmmuse::narrow/narrow-resnet18_cifar100_mi_x_si.py'
+    )
     assert 'exit' in costs.stdout
 
 

@@ -1,4 +1,4 @@
-_base_ = ['resnet18_cifar100.py', '../_base_/distill/mi_x_si.py']
+_base_ = ['narrow-resnet18_cifar100.py', '../_base_/distill/mi_x_si.py']
 
 model = dict(
     _delete_=True,
