@@ -152,3 +152,30 @@ def test_exits_of_a_plain_checkpoint_are_refused_in_one_line(run, tmp_path, caps
     assert run_command('test.py', config, tmp_path / 'plain.pth', '--work-dir', tmp_path) == 1
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith('error: ExitAccuracy: adapters, muse.exits of the SelfDistiller were')
+
+
+HOOKS_OF_A_RUN = """
+custom_hooks = [
+    *_base_.get('custom_hooks', []),
+    dict(type='EmptyCacheHook', after_iter=True),
+    dict(type='EarlyStoppingHook', monitor='accuracy/top1', min_delta=101.0, patience=1),
+    dict(type='ProfilerHook', by_epoch=False, profile_times=1, json_trace_path={trace!r}),
+    dict(type='mmpretrain.VisualizationHook', enable=True, interval=4, out_dir={pictures!r}),
+]
+visualizer = dict(type='mmpretrain.UniversalVisualizer')
+train_cfg = dict(max_epochs=5)
+"""
+
+
+def test_hooks_that_read_a_run_work_as_in_a_plain_one(run, tmp_path):
+    config = tmp_path / 'hooks.py'
+    trace, pictures = tmp_path / 'trace.json', tmp_path / 'pictures'
+    text = HOOKS_OF_A_RUN.format(trace=str(trace), pictures=str(pictures))
+    config.write_text(f'_base_ = {str(run.parent / "muse.py")!r}\n{text}')
+    assert run_command('train.py', config, '--work-dir', tmp_path / 'run') == 0
+    epochs = {path.name for path in (tmp_path / 'run').glob('epoch_*.pth')}
+    assert 'epoch_2.pth' in epochs
+    assert 'epoch_5.pth' not in epochs
+    assert json.loads(trace.read_text())['traceEvents']
+    drawn = {path.name for path in pictures.iterdir()}
+    assert {'0.png_1.png', '1.png_1.png'} <= drawn
