@@ -171,11 +171,12 @@ def ours(network: str) -> nn.Module:
 
 
 @pytest.mark.parametrize('network', NETWORKS)
-def test_a_converted_network_gives_the_same_logits(tool, tmp_path, network):
+def test_a_converted_network_gives_the_same_logits(tool, tmp_path, lines_of_progress, network):
     source, reference = saved(tmp_path, network)
     out = tmp_path / 'converted.pth'
     finished = tool('convert_repdistiller.py', source, out, '--network', network)
     assert finished.code == 0, finished.err
+    assert 'comparing the weights with the network: ' in finished.err
     assert f'configs/baselines/{NETWORKS[network].config}.py' in finished.out
     model = ours(network)
     content = load_checkpoint(model, str(out), map_location='cpu', strict=True)

@@ -38,11 +38,12 @@ def test_the_table_has_a_row_for_each_network_and_no_picture(tool, runs, tmp_pat
 
 
 def test_the_table_and_the_picture_are_written_together_where_both_are_asked_for(
-    tool, runs, tmp_path
+    tool, runs, tmp_path, lines_of_progress
 ):
     out = tmp_path / 'drawn.png'
     finished = tool('analysis/plot_information.py', runs[0], '--table', '--out', out)
     assert finished.code == 0, finished.err
+    assert 'reading the logs and drawing: ' in finished.err
     assert '| muse | 40 | 0.750 | 0.500 | 0.25 | 3.000 |' in finished.out.splitlines()
     assert out.read_bytes().startswith(b'\x89PNG')
 
