@@ -6,6 +6,7 @@ arguments have been parsed and checked (``start`` and ``early_checks``).
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -20,6 +21,7 @@ COMMANDS = (
     *('check', 'completion'),
 )
 _WITHOUT_LIBRARIES = ('check', 'completion')
+_CLOSED_PIPE = 141  # 128 and the number of SIGPIPE, as the shell reports it.
 
 
 def main(command: str | None = None, arguments: Sequence[str] | None = None) -> None:
@@ -32,11 +34,18 @@ def main(command: str | None = None, arguments: Sequence[str] | None = None) -> 
     """
     if arguments is None:
         run_in_utf8()
-    args, command = _parsed(command, sys.argv[1:] if arguments is None else arguments)
-    # Imported here, since --help does not need it.
-    import_module(f'{__name__}.start').start(
-        command, f'{__name__}.{_module(command)}', args, command not in _WITHOUT_LIBRARIES
-    )
+    try:
+        try:
+            args, command = _parsed(command, sys.argv[1:] if arguments is None else arguments)
+            # Imported here, since --help does not need it.
+            import_module(f'{__name__}.start').start(
+                command, f'{__name__}.{_module(command)}', args, command not in _WITHOUT_LIBRARIES
+            )
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # The reader of a pipe, such as head, has what it wanted.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_CLOSED_PIPE)
 
 
 def _parsed(command: str | None, arguments: Sequence[str]) -> tuple[argparse.Namespace, str]:
