@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.models import ImageClassifier
 
+from mmmuse.checkpoints.packaged_config import packaged_file
 from mmmuse.command_line.config import load_config
 from mmmuse.compat.shipped_configs import configs_folder
 from mmmuse.detection import DetectionSelfDistiller
@@ -64,6 +65,20 @@ def test_a_base_without_a_library_is_not_marked_with_one(config):
 def test_other_scopes_are_marked_as_before(config):
     own = Config.fromfile(config("_base_ = ['mmpretrain::_base_/models/resnet18.py']"))
     assert own.model._scope_ == 'mmpretrain'
+
+
+def test_a_base_of_another_package_is_found_without_its_index(config, monkeypatch):
+    reference = Config.fromfile(packaged_file('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'))
+    monkeypatch.setattr('mmengine.config.utils.load', pytest.fail)
+    own = config("_base_ = ['mmdet::retinanet/retinanet_r50_fpn_1x_coco.py']")
+    assert Config.fromfile(own).model.backbone.depth == reference.model.backbone.depth == 50
+
+
+def test_what_is_not_in_the_folder_of_a_package_is_left_to_mmengine(config):
+    with pytest.raises(FileNotFoundError, match=r'mmdet.*nowhere\.py'):
+        Config.fromfile(config("_base_ = ['mmdet::retinanet/nowhere.py']"))
+    with pytest.raises(ModuleNotFoundError, match='mmyolo is not installed'):
+        Config.fromfile(config("_base_ = ['mmyolo::yolov5/x.py']"))
 
 
 def test_the_teacher_of_a_config_of_ours_is_found_from_any_folder(config, tmp_path, monkeypatch):

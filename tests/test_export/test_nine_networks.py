@@ -21,6 +21,8 @@ from mmmuse.export.standalone import write_standalone
 from ..conftest import needs_torch
 from .conftest import CONFIGS, settled
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = [
     'vgg19_cifar100',
     'resnet18_cifar100',
