@@ -12,7 +12,7 @@ import torch
 from hypothesis import settings
 from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope
-from mmengine.utils import digit_version
+from mmengine.utils import digit_version, get_git_hash
 from mmengine.utils.dl_utils import collect_env
 from mmpretrain.structures import DataSample
 
@@ -60,13 +60,14 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope='session', autouse=True)
 def _done_once() -> Iterator[None]:
     """Do once, or not at all, what MMEngine does again in each run and no test is about."""
-    environment = collect_env()
+    environment, version = collect_env(), get_git_hash()
     with (
         # The layout of a config's text, several times in a run. tests/test_tools/test_train.py has
         # runs in their own processes, with it.
         mock.patch('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True)),
-        # The versions of compilers and drivers, from processes.
+        # The versions of compilers, drivers and of the working tree, from processes.
         mock.patch('mmengine.runner.runner.collect_env', return_value=environment),
+        mock.patch('mmengine.hooks.runtime_info_hook.get_git_hash', return_value=version),
     ):
         yield
 

@@ -49,6 +49,7 @@ def test_our_config_is_a_base_of_any_config(config):
     assert own.optim_wrapper.optimizer.lr == 0.1
 
 
+@pytest.mark.slow
 def test_its_parts_are_found_in_a_scope_that_has_none_of_them(config):
     own = Config.fromfile(config(f'_base_ = [{MUSE!r}]', "default_scope = 'mmdet'"))
     assert own.default_scope == 'mmdet'
@@ -89,6 +90,7 @@ def test_the_teacher_of_a_config_of_ours_is_found_from_any_folder(config, tmp_pa
     assert own.model.teacher.backbone.depth == 56
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('first', ['import mmmuse', 'import mmengine.config'])
 def test_it_works_whether_mmengine_is_imported_before_or_after(first, config, tmp_path):
     path = config(f'_base_ = [{MUSE!r}]')
@@ -99,11 +101,13 @@ def test_it_works_whether_mmengine_is_imported_before_or_after(first, config, tm
     assert in_new_process(code, tmp_path) == 'mmmuse.SelfDistiller'
 
 
+@pytest.mark.slow
 def test_importing_the_package_does_not_import_mmengine(tmp_path):
     code = 'import sys, mmmuse\nprint([m for m in ("mmengine", "torch") if m in sys.modules])'
     assert in_new_process(code, tmp_path) == '[]'
 
 
+@pytest.mark.slow
 def test_the_hub_reads_and_builds_a_classifier():
     config = mmengine.hub.get_config(MUSE)
     assert config.model.type == 'mmmuse.SelfDistiller'
@@ -117,6 +121,7 @@ def test_the_hub_builds_a_plain_classifier():
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 100)
 
 
+@pytest.mark.slow
 def test_the_hub_builds_a_detector():
     model = mmengine.hub.get_model('mmmuse::detection/yolov5_n_bccd_mi_x_si.py')
     assert isinstance(model, DetectionSelfDistiller)
