@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -273,6 +274,10 @@ def test_two_processes_train_by_dist_train(tmp_path):
     )
     assert finished.returncode == 0, finished.stderr
     assert_trained_by_two_processes(work_dir)
+    # In its own processes MMEngine lays the config out, which it does not in the other tests.
+    dumped = (work_dir / Path(DISTILLED).name).read_text()
+    assert re.search(r'dict\(\w+=[^\n]+, \w+=', dumped)  # Two keys in one line.
+    assert Config.fromfile(work_dir / Path(DISTILLED).name).model.type == 'mmmuse.SelfDistiller'
 
 
 def train_one_of_two(rank: int, port: int, config: Path) -> None:
