@@ -1,4 +1,4 @@
-# make env | demo | test | test-wheel | test-openmmlab | lint | docs | lock; needs Python >= 3.10 and pip.
+# make env | demo | test | test-fast | test-wheel | test-openmmlab | lint | docs | lock; needs Python >= 3.10 and pip.
 # test-openmmlab, with OpenMMLab's own releases, needs Python 3.10 to 3.12 and 5 GB.
 PYTHON ?= python3
 VENV := .venv
@@ -17,22 +17,29 @@ CORE := $(addprefix tests/, \
   test_hooks/test_student_checkpoint.py test_losses/test_muse_loss.py test_necks/test_self_distill_neck.py \
   test_optim/test_three_groups_constructor.py test_tapping/test_path_hooks.py test_tools/test_exits.py)
 
-.PHONY: env demo test test-wheel test-openmmlab test-openmmlab-core lint docs lock
+# Two processes of one thread each: more threads only wait for each other. A file is run by one process, so
+# that fixtures of a module are made once, and the files with slow tests come first (tests/slow.py).
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: env demo test test-fast test-wheel test-openmmlab test-openmmlab-core lint docs lock
 
 env: $(VENV)/.synced
 
 demo: env
 	$(RUN) tools/demo.py
 
-# Two processes of one thread each: more threads only wait for each other.
 test: env
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) $(PYTEST)
+
+# Without the tests that run a command, start a process or build a large network.
+test-fast: env
+	OMP_NUM_THREADS=1 $(RUN) $(PYTEST) -m "not slow and not wheel"
 
 test-openmmlab: $(OPENMMLAB)/.synced
-	OMP_NUM_THREADS=1 $(OPENMMLAB)/bin/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(OPENMMLAB)/bin/python $(PYTEST)
 
 test-openmmlab-core: $(OPENMMLAB)/.synced
-	OMP_NUM_THREADS=1 $(OPENMMLAB)/bin/python -m pytest -n 2 --dist loadfile $(CORE)
+	OMP_NUM_THREADS=1 $(OPENMMLAB)/bin/python $(PYTEST) $(CORE)
 
 # The wheel in fresh environments, outside the clone; needs the package index or uv's cache. KIND=forks or
 # KIND=originals for one of the two.

@@ -1,6 +1,9 @@
 """Small models and data shared by the tests; nothing is downloaded."""
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 from uuid import uuid4
 
 import mmengine
@@ -9,11 +12,18 @@ import torch
 from hypothesis import settings
 from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope
-from mmengine.utils import digit_version
+from mmengine.utils import digit_version, get_git_hash
+from mmengine.utils.dl_utils import collect_env
 from mmpretrain.structures import DataSample
 
 from mmmuse.distillers import SelfDistiller
 from mmmuse.heads.variants import variant_head
+
+from .slow import (  # noqa: F401 - hooks and a fixture of all tests.
+    _slow_tests_are_marked,
+    pytest_collection_modifyitems,
+    pytest_runtest_protocol,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 CIFAR100 = ROOT / 'data' / 'cifar100'
@@ -36,6 +46,30 @@ def needs_mmengine(version: str, reason: str) -> pytest.MarkDecorator:
     older = digit_version(mmengine.__version__) < digit_version(version)
     reason = f'mmengine {version}, found {mmengine.__version__}: {reason}'
     return pytest.mark.skipif(older, reason=reason)
+
+
+def pytest_collection_finish() -> None:
+    """Take what the imports have made out of the garbage collector's sight.
+
+    It stays until the end. MMEngine collects garbage at each data set, and visits it all: half a second.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _done_once() -> Iterator[None]:
+    """Do once, or not at all, what MMEngine does again in each run and no test is about."""
+    environment, version = collect_env(), get_git_hash()
+    with (
+        # The layout of a config's text, several times in a run. tests/test_tools/test_train.py has
+        # runs in their own processes, with it.
+        mock.patch('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True)),
+        # The versions of compilers, drivers and of the working tree, from processes.
+        mock.patch('mmengine.runner.runner.collect_env', return_value=environment),
+        mock.patch('mmengine.hooks.runtime_info_hook.get_git_hash', return_value=version),
+    ):
+        yield
 
 
 @pytest.fixture(autouse=True)

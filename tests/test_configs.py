@@ -56,6 +56,7 @@ ROWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', RESNET18, ids=lambda path: f'{path.parent.name}/{path.stem}')
 def test_every_resnet18_config_builds_the_same_student(path):
     model = get_model(Config.fromfile(path))
@@ -111,6 +112,7 @@ def test_a_head_that_a_config_file_names_is_read_as_its_variant(tmp_path):
         load_config(str(own), {})
 
 
+@pytest.mark.slow
 def test_byot_weighs_the_last_exit_with_one_minus_alpha():
     config = Config.fromfile(OF_VARIANT['byot'])
     assert config.model.student.head.loss.loss_weight == 0.9
@@ -125,6 +127,7 @@ def test_the_shipped_configs_score_64_locations_or_by_one_option_all():
         assert config.model.head.discrepancy.critic.num_locations == locations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['swin-tiny_in1k_mi_x_si', 'convnext-tiny_in1k_mi_x_si'])
 def test_the_examples_distil_mmpretrains_own_configs(name):
     distiller = get_model(Config.fromfile(CONFIGS / 'examples' / f'{name}.py'))
@@ -230,6 +233,7 @@ def narrow(config: Config) -> Config:
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NETWORKS)
 def test_a_network_trains_and_every_trained_parameter_gets_a_gradient(name):
     config = narrow(deepcopy(of_network(name)['mi_x_si']))

@@ -25,10 +25,12 @@ def imported(more: str = '') -> str:
     ).stdout.strip()
 
 
+@pytest.mark.slow
 def test_importing_the_package_imports_no_model_library():
     assert imported() == '[]'
 
 
+@pytest.mark.slow
 def test_the_formulas_and_taps_need_torch_alone():
     assert imported('import mmmuse.functional, mmmuse.tapping.taps, mmmuse.tapping.dry_run') == '[]'
 
@@ -46,6 +48,7 @@ def test_scikit_learn_is_imported_only_where_it_is_used():
         ), path
 
 
+@pytest.mark.slow
 def test_mmengine_finds_the_registered_parts_by_itself():
     found = imported(
         'from mmengine.registry import MODELS\n'
@@ -55,6 +58,7 @@ def test_mmengine_finds_the_registered_parts_by_itself():
     assert '0.5' in found.splitlines()
 
 
+@pytest.mark.slow
 def test_no_public_name_is_imported_before_its_use():
     assert imported('print("SelfDistiller" in vars(mmmuse), "torch" in sys.modules)').startswith(
         'False False'

@@ -47,6 +47,7 @@ def test_a_config_is_its_rival_with_or_without_muse(name, with_muse):
     assert config.data_preprocessor.get('num_views', 1) == (2 if rival == 'ddgsd' else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('options', [{}, WITH_MUSE], ids=['without', 'mi_x_si'])
 @pytest.mark.parametrize('name', NAMES)
 def test_a_config_takes_a_step_in_which_every_parameter_gets_a_gradient(name, options, hub):

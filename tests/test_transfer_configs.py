@@ -99,6 +99,7 @@ def test_shufflenet_learns_at_its_own_rate():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('cell', CELLS, ids='-'.join)
 def test_a_config_takes_a_step_in_which_every_parameter_gets_a_gradient(cell, tmp_path):
     kind, first, second, _ = cell
@@ -157,6 +158,7 @@ def test_a_path_in_a_config_is_one_from_its_folder(monkeypatch, tmp_path):
     assert config.model.teacher.backbone.depth == 56
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'runs_head'),
     [('swin-tiny-mobilenet-v2_in1k_kd_mi_x_si', True), ('retinanet_r50-r18_coco_mi_x_si', False)],

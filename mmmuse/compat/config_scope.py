@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from importlib.util import spec_from_file_location
+from importlib.util import find_spec, spec_from_file_location
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -57,22 +58,34 @@ def _extend(module: ModuleType) -> None:
         return
     table[_SCOPE] = _SCOPE
     config = module.Config
-    config._get_cfg_path = staticmethod(_with_our_folder(config._get_cfg_path))
+    config._get_cfg_path = staticmethod(_with_folders(config._get_cfg_path, table))
     config._dict_to_config_dict = staticmethod(_with_own_scope(config._dict_to_config_dict))
 
 
-def _with_our_folder(find: Callable[..., tuple]) -> Callable[..., tuple]:
-    """Find our configs also where MMEngine looks in vain: in editable installs and clones."""
+def _with_folders(find: Callable[..., tuple], table: dict[str, str]) -> Callable[..., tuple]:
+    """Look in a package's folder of configs first.
+
+    Ours are found also where MMEngine looks in vain: in editable installs and clones. Of another
+    package MMEngine first reads the index, 85 files of mmpretrain's in a quarter of a second, and then
+    looks in the same folder.
+    """
 
     @wraps(find)
     def get_cfg_path(cfg_path: str, filename: str) -> tuple:
         scope, separator, name = cfg_path.partition('::')
-        if scope != _SCOPE or not separator:
+        if not separator or scope not in table:
             return find(cfg_path, filename)
-        file = configs_folder() / name
-        if not file.is_file():
-            raise FileNotFoundError(f'mmmuse has no config {name}; its configs: {configs_folder()}')
-        return str(file), scope
+        if scope == _SCOPE:
+            folder = configs_folder()
+            if not (folder / name).is_file():
+                raise FileNotFoundError(f'mmmuse has no config {name}; its configs: {folder}')
+            return str(folder / name), scope
+        spec = find_spec(scope)
+        if spec is not None and spec.origin is not None:
+            file = Path(spec.origin).parent / '.mim' / 'configs' / name
+            if file.is_file():
+                return str(file), scope
+        return find(cfg_path, filename)
 
     return get_cfg_path
 

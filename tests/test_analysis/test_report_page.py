@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from mmengine.config import Config
 
 from mmmuse.analysis.early_exit_table import read_early_exit
@@ -56,6 +57,17 @@ Runtime environment:
 ------------------------------------------------------------
 2026/01/02 03:04:05 - mmengine - INFO - command: mmmuse train a.py --cfg-options 'b="c"'
 """
+
+
+@pytest.fixture
+def drawn() -> None:
+    """The pictures of the test's pages are drawn; of others only their figures are made."""
+
+
+@pytest.fixture(autouse=True)
+def _pictures(request, monkeypatch):
+    if 'drawn' not in request.fixturenames:
+        monkeypatch.setattr(Figure, 'savefig', lambda figure, file, **_: file.write(b'<svg/>'))
 
 
 @pytest.fixture
@@ -159,7 +171,7 @@ def test_settings_command_and_environment_are_named(work_dir):
     assert 'Finished: epoch 2 of 2.' in page.text
 
 
-def test_the_page_loads_nothing_and_its_pictures_have_texts(work_dir):
+def test_the_page_loads_nothing_and_its_pictures_have_texts(work_dir, drawn):
     page = page_of(work_dir)
     assert page.urls
     assert all(url.startswith('data:image/') for url in page.urls)
@@ -171,7 +183,7 @@ def test_the_page_loads_nothing_and_its_pictures_have_texts(work_dir):
     assert page.titles[:2] == ['run: report of a run', 'run']
 
 
-def test_no_text_of_a_run_is_read_as_html(tmp_path):
+def test_no_text_of_a_run_is_read_as_html(tmp_path, drawn):
     model = MODEL | dict(student=dict(type=SCRIPT, backbone=dict(type=f'"onload="{SCRIPT}')))
     records = [
         evaluation(1, **{f'{peer}/{SCRIPT[1:-1]}': 1.0 for peer in ('average', 'a<b>', '$x', '_y')})
@@ -203,7 +215,7 @@ def test_a_plain_baseline_says_what_it_has_not(tmp_path):
     assert 'Not finished: epoch 1 of 2 was logged.' in page.text
 
 
-def test_each_peer_has_its_columns(tmp_path):
+def test_each_peer_has_its_columns(tmp_path, drawn):
     metrics = {'average/accuracy/top1': 40.0, 'a/accuracy/top1': 30.0, 'b/accuracy/top1': 50.0}
     records = [
         training(5, loss=3.0, a__loss=1.0, b__loss=2.0),
@@ -221,7 +233,7 @@ def test_each_peer_has_its_columns(tmp_path):
     assert page.facts()['Peer b'] == 'ImageClassifier: ResNet (depth 18)'
 
 
-def test_a_detector_is_in_shares_and_has_pictures(tmp_path):
+def test_a_detector_is_in_shares_and_has_pictures(tmp_path, drawn):
     records = [evaluation(2, **{'coco/bbox_mAP': 0.5, 'exit1/coco/bbox_mAP': 0.4925})]
     model = MODEL | dict(taps=dict(modules=['backbone.stage3'], last='backbone.stage4'))
     folder = run_in(tmp_path / 'detector', records, model=model, default_scope='mmdet')
@@ -320,7 +332,7 @@ def test_a_foreign_folder_is_named(tmp_path):
         read_run(tmp_path / 'missing')
 
 
-def test_infinite_and_undefined_accuracies_are_shown(tmp_path):
+def test_infinite_and_undefined_accuracies_are_shown(tmp_path, drawn):
     folder = run_in(tmp_path / 'run', [])
     lines = [{'accuracy/top1': float(v), 'step': i} for i, v in ((1, 'nan'), (2, 'inf'))]
     (folder / '1' / 'vis_data' / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))

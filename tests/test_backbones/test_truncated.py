@@ -34,6 +34,7 @@ def still(backbone: nn.Module) -> nn.Module:
     return backbone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('end', BACKBONES)
 def test_the_feature_is_that_of_the_whole_backbone(end):
     whole = still(MODELS.build(BACKBONES[end]))
@@ -124,6 +125,7 @@ def test_stages_that_are_frozen_behind_the_end_are_refused():
         TruncatedBackbone(dict(SMALL, frozen_stages=3), 'layer2')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('end', 'outs'),
     [

@@ -83,6 +83,7 @@ def test_a_byte_order_mark_in_a_base_is_named(tmp_path):
         load_config(str(tmp_path / 'child.py'), {})
 
 
+@pytest.mark.slow
 def test_a_command_runs_in_utf_8_under_an_ascii_locale(tmp_path):
     """Every file that MMEngine opens in the encoding of the locale, its log above all."""
     script = (

@@ -24,6 +24,7 @@ def test_a_config_is_run_on_an_image_of_its_own_size(name, shape):
         assert propose_for_config(config, 3).input_shape == shape
 
 
+@pytest.mark.slow
 def test_a_config_without_class_logits_says_why_it_has_no_exits():
     name = 'mmpretrain::arcface/resnet50-arcface_8xb32_inshop.py'
     config = packaged_config(name)

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.models import ImageClassifier
 
+from mmmuse.checkpoints.packaged_config import packaged_file
 from mmmuse.command_line.config import load_config
 from mmmuse.compat.shipped_configs import configs_folder
 from mmmuse.detection import DetectionSelfDistiller
@@ -48,6 +49,7 @@ def test_our_config_is_a_base_of_any_config(config):
     assert own.optim_wrapper.optimizer.lr == 0.1
 
 
+@pytest.mark.slow
 def test_its_parts_are_found_in_a_scope_that_has_none_of_them(config):
     own = Config.fromfile(config(f'_base_ = [{MUSE!r}]', "default_scope = 'mmdet'"))
     assert own.default_scope == 'mmdet'
@@ -66,6 +68,20 @@ def test_other_scopes_are_marked_as_before(config):
     assert own.model._scope_ == 'mmpretrain'
 
 
+def test_a_base_of_another_package_is_found_without_its_index(config, monkeypatch):
+    reference = Config.fromfile(packaged_file('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'))
+    monkeypatch.setattr('mmengine.config.utils.load', pytest.fail)
+    own = config("_base_ = ['mmdet::retinanet/retinanet_r50_fpn_1x_coco.py']")
+    assert Config.fromfile(own).model.backbone.depth == reference.model.backbone.depth == 50
+
+
+def test_what_is_not_in_the_folder_of_a_package_is_left_to_mmengine(config):
+    with pytest.raises(FileNotFoundError, match=r'mmdet.*nowhere\.py'):
+        Config.fromfile(config("_base_ = ['mmdet::retinanet/nowhere.py']"))
+    with pytest.raises(ModuleNotFoundError, match='mmyolo is not installed'):
+        Config.fromfile(config("_base_ = ['mmyolo::yolov5/x.py']"))
+
+
 def test_the_teacher_of_a_config_of_ours_is_found_from_any_folder(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     base = "_base_ = ['mmmuse::offline/resnet56-resnet20_cifar100_kd.py']"
@@ -74,6 +90,7 @@ def test_the_teacher_of_a_config_of_ours_is_found_from_any_folder(config, tmp_pa
     assert own.model.teacher.backbone.depth == 56
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('first', ['import mmmuse', 'import mmengine.config'])
 def test_it_works_whether_mmengine_is_imported_before_or_after(first, config, tmp_path):
     path = config(f'_base_ = [{MUSE!r}]')
@@ -84,11 +101,13 @@ def test_it_works_whether_mmengine_is_imported_before_or_after(first, config, tm
     assert in_new_process(code, tmp_path) == 'mmmuse.SelfDistiller'
 
 
+@pytest.mark.slow
 def test_importing_the_package_does_not_import_mmengine(tmp_path):
     code = 'import sys, mmmuse\nprint([m for m in ("mmengine", "torch") if m in sys.modules])'
     assert in_new_process(code, tmp_path) == '[]'
 
 
+@pytest.mark.slow
 def test_the_hub_reads_and_builds_a_classifier():
     config = mmengine.hub.get_config(MUSE)
     assert config.model.type == 'mmmuse.SelfDistiller'
@@ -102,6 +121,7 @@ def test_the_hub_builds_a_plain_classifier():
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 100)
 
 
+@pytest.mark.slow
 def test_the_hub_builds_a_detector():
     model = mmengine.hub.get_model('mmmuse::detection/yolov5_n_bccd_mi_x_si.py')
     assert isinstance(model, DetectionSelfDistiller)

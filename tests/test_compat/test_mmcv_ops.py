@@ -17,6 +17,7 @@ from mmmuse.errors import InputError
 # Who is found
 
 
+@pytest.mark.slow
 def test_mmdet_is_imported_after_mmmuse():
     script = 'import mmmuse, mmdet.models; from mmcv.ops import nms, DeformConv2d'
     subprocess.run([sys.executable, '-W', 'ignore', '-c', script], check=True)

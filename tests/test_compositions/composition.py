@@ -1,9 +1,12 @@
 """One network of a family: proposed, distilled for a step, and asked for a prediction."""
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import torch
 from mmengine.config import Config
@@ -60,6 +63,7 @@ class Family:
             for parent in parents:
                 part = part[int(parent) if parent.isdigit() else parent]
             part[name] = value
+        narrow_box_heads(config)
         return config
 
     def build(self, scope: str) -> nn.Module:
@@ -70,6 +74,30 @@ class Family:
 
 
 _packaged = functools.cache(packaged_config)
+
+
+def narrow_box_heads(config: Any) -> None:
+    """Give the fully connected layers of all box heads 64 channels: with 1024, most of the weights.
+
+    A second layer and the scores read these channels, and no other part does.
+    """
+    parts = list(config.values() if isinstance(config, dict) else config)
+    if isinstance(config, dict) and config.get('fc_out_channels') == 1024:
+        config['fc_out_channels'] = 64
+    for part in parts:
+        if isinstance(part, (dict, list, tuple)):
+            narrow_box_heads(part)
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Leave at zero the weights that layers draw when they are built."""
+    zero = functools.partial(nn.init.constant_, val=0.0)
+    with (
+        mock.patch('torch.nn.init.kaiming_uniform_', lambda tensor, *_, **__: zero(tensor)),
+        mock.patch('torch.nn.init.uniform_', lambda tensor, *_, **__: zero(tensor)),
+    ):
+        yield
 
 
 def initialized(model: nn.Module) -> nn.Module:
@@ -84,6 +112,8 @@ def initialized(model: nn.Module) -> nn.Module:
 def with_other_weights(model: nn.Module, seed: int) -> nn.Module:
     """Give a model weights as training may leave them: of other scales, some nearly zero."""
     generator = torch.Generator().manual_seed(seed)
+    # A prime number of values, repeated: drawing each weight takes as long as all else.
+    values = torch.randn(1_000_003, generator=generator)
 
     def scale() -> float:
         return (1e-6, 0.03, 1.0, 5.0)[int(torch.randint(4, (), generator=generator))]
@@ -91,7 +121,8 @@ def with_other_weights(model: nn.Module, seed: int) -> nn.Module:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.is_floating_point():
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale())
+                repeated = values.repeat(1 + parameter.numel() // len(values))
+                parameter.copy_(repeated[: parameter.numel()].view_as(parameter)).mul_(scale())
         for name, buffer in model.named_buffers():
             if name.endswith(('running_mean', 'running_var')):
                 buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.1)

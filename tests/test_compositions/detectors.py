@@ -6,14 +6,16 @@ from .composition import Family
 
 
 def of_resnet18(config: str, size: int = 64, **model) -> Family:
-    """A detector with a ResNet-18 of 64 channels and an FPN, in place of a ResNet-50."""
+    """A detector with a ResNet-18 of 16 channels and an FPN, in place of a ResNet-50."""
     return Family(
         config,
         size,
         {
             'backbone.depth': 18,
+            'backbone.stem_channels': 16,
+            'backbone.base_channels': 16,
             'backbone.init_cfg': None,
-            'neck.in_channels': [64, 128, 256, 512],
+            'neck.in_channels': [16, 32, 64, 128],
             **{name.replace('__', '.'): value for name, value in model.items()},
         },
     )

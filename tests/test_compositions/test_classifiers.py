@@ -15,6 +15,8 @@ from .classifiers import CLASSIFIERS, NOT_COMPOSED, REFUSED
 from .composition import distilled, parameters_so_far, proposed, take_step, with_other_weights
 from .page import not_composed_row, row, rows
 
+pytestmark = pytest.mark.slow
+
 HEADING = 'Classifiers of mmpretrain'
 CONFIGS = Path(mmpretrain.__file__).parent / '.mim' / 'configs'
 

@@ -18,6 +18,7 @@ from .composition import (  # noqa: E402
     proposed,
     take_step,
     with_other_weights,
+    without_weights,
 )
 from .detectors import (  # noqa: E402
     BASES,
@@ -29,6 +30,8 @@ from .detectors import (  # noqa: E402
     REFUSED,
 )
 from .page import PAGE, not_composed_row, row, rows  # noqa: E402
+
+pytestmark = pytest.mark.slow
 
 HEADING = 'Detectors of mmdet'
 
@@ -43,9 +46,11 @@ def _as_in_a_training(hub):  # TOOD's losses read the epoch, BoxInst's the itera
 def case(request):
     family = DETECTORS[request.param]
     torch.manual_seed(0)
-    model = family.build('mmdet')
-    if request.param not in PROPOSAL_ONLY:
-        initialized(model)
+    if request.param in PROPOSAL_ONLY:  # The proposal brings weights of its own.
+        with without_weights():
+            model = family.build('mmdet')
+    else:
+        model = initialized(family.build('mmdet'))
     return request.param, family, model, proposed(family, model)
 
 

@@ -106,6 +106,7 @@ def test_arrays_that_do_not_fit_are_refused_with_what_was_given(images, labels, 
         BatchedImages(images, np.array(labels), ['a', 'b'])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_every_image_appears_once_per_epoch_in_another_order(num_workers):
     dataset = BatchedImages(numbered_images(90), np.arange(90), list(map(str, range(90))))
@@ -118,6 +119,7 @@ def test_every_image_appears_once_per_epoch_in_another_order(num_workers):
     assert [len(batch['inputs']) for batch in loader] == [16, 16, 16, 16, 16, 10]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_image_label_and_index_stay_together_on_their_way_through_workers(num_workers):
     dataset = BatchedImages(numbered_images(90), np.arange(90), list(map(str, range(90))))
@@ -128,6 +130,7 @@ def test_image_label_and_index_stay_together_on_their_way_through_workers(num_wo
         batch['inputs'].add_(1)  # Writable, as tensors are.
 
 
+@pytest.mark.slow
 def test_a_workers_batch_is_its_indices_and_the_images_are_those_of_the_reader():
     dataset = BatchedImages(numbered_images(90), np.zeros(90, int), ['a'])
     loader = build_loader(dataset, batch_size=90, num_workers=1)
@@ -152,6 +155,7 @@ def extend(batch: dict) -> dict:
     return {**batch, 'weight': torch.ones(len(batch['gt_label']))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('collate', [brighten, replace, extend])
 def test_what_a_worker_changed_arrives_changed(collate):
     dataset = BatchedImages(numbered_images(90), np.zeros(90, int), ['a'])
@@ -162,6 +166,7 @@ def test_what_a_worker_changed_arrives_changed(collate):
         assert torch.equal(torch.as_tensor(found[name]), torch.as_tensor(value)), name
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_dataset_reads_its_own_images():
     dataset = BatchedImages(numbered_images(90), np.zeros(90, int), ['a'])
     copied = copy.deepcopy(dataset)

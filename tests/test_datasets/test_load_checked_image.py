@@ -175,6 +175,7 @@ def test_a_skipped_image_is_replaced_by_another_and_counted(tmp_path, said, kind
     assert line.endswith('; skipped, 1 so far')
 
 
+@pytest.mark.slow
 def test_workers_count_together(tmp_path):
     dataset = data_set(tmp_path, 'no image', 'skip')
     loader = DataLoader(dataset, batch_size=None, sampler=[1, 1, 1, 1], num_workers=2)
@@ -191,6 +192,7 @@ def test_a_test_set_stops_all_the_same(tmp_path, said, kind):
     assert f'{tmp_path}/1.png' in said[0]
 
 
+@pytest.mark.slow
 def test_a_workers_refusal_is_explained_in_one_line(tmp_path):
     loader = DataLoader(data_set(tmp_path, 'missing', 'refuse'), batch_size=None, num_workers=1)
     with pytest.raises(InputError) as error:

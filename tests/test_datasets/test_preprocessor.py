@@ -53,6 +53,7 @@ def share_of_equal_images(first: dict[int, torch.Tensor], second: dict[int, torc
     return np.mean([torch.equal(image, second[index]) for index, image in first.items()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'changes',
     [

@@ -201,6 +201,7 @@ def test_an_image_that_cannot_be_read_is_named(root, damage, why):
     assert str(error.value) == f'cannot read image {path}: {why}'
 
 
+@pytest.mark.slow
 def test_an_image_that_a_worker_cannot_read_is_named_in_one_line(root):
     dataset = TinyImageNet(root, 'val', pipeline=PIPELINE)
     path = root / 'val' / 'images' / 'val_1.JPEG'

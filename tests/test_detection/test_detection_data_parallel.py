@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
@@ -7,6 +8,8 @@ from mmengine.registry import DefaultScope
 
 from ..two_processes import PROCESSES, in_two_processes
 from .test_detection_exit import batch, with_exits, without_gradient
+
+pytestmark = pytest.mark.slow
 
 IMAGES = 2  # Of each process.
 LOSSES = [

@@ -95,6 +95,7 @@ def test_unknown_variants_and_modules_are_explained(model):
         mmmuse.distill(model, last='backbone.layer4')
 
 
+@pytest.mark.slow
 def test_wraps_a_model_of_mmpretrains_zoo():
     distiller = mmmuse.distill(get_model('resnet18_8xb16_cifar10'), num_modules=3)
     paths = ('backbone.layer2', 'backbone.layer3', 'backbone.layer4', 'head')

@@ -6,6 +6,8 @@ from torch._dynamo.utils import counters
 
 from ..conftest import labelled, small_distiller
 
+pytestmark = pytest.mark.slow
+
 # Compiling is what takes the time, so a student of two stages. The critics' 64 locations are the
 # full 8x8 map: nothing is drawn.
 STUDENT = dict(

@@ -1,11 +1,14 @@
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 
 from ..conftest import labelled, small_distiller
 from ..two_processes import in_two_processes
+
+pytestmark = pytest.mark.slow
 
 VARIANTS = ('mi_x_si', 'mmd_ce', 'adversarial_ce', 'vid_ce')
 

@@ -1,6 +1,7 @@
 from itertools import product
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.logging import MessageHub
 from mmengine.model import MMDistributedDataParallel
@@ -10,6 +11,8 @@ from mmmuse.optim import BFloat16OptimWrapper
 
 from ..two_processes import in_two_processes
 from .rivals import RIVALS, batch, rival
+
+pytestmark = pytest.mark.slow
 
 # Alone in float32, with MUSE in bfloat16.
 WRAPPERS = {False: OptimWrapper, True: BFloat16OptimWrapper}

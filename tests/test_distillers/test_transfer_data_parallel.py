@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
@@ -7,6 +8,8 @@ from mmengine.optim import OptimWrapper
 from ..conftest import labelled
 from ..two_processes import in_two_processes
 from .transfer import LABELS, offline, online
+
+pytestmark = pytest.mark.slow
 
 BUILD = {'offline': offline, 'online': online}
 

@@ -7,6 +7,8 @@ import pytest
 from .blocks import DOCS, ROOT, blocks_of, page_before
 from .tutorial import Capture, run_page
 
+pytestmark = pytest.mark.slow
+
 PAGES = (
     *('quickstart', 'your_model', 'deploy', 'early_exit', 'teachers', 'detectors', 'compare'),
     *('install', 'adding_a_loss', 'options', 'faq'),

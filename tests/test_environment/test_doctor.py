@@ -6,6 +6,8 @@ import pytest
 
 from .fake_site import FORKS, ORIGINALS, ROOT, install, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def check(tmp_path):

@@ -9,6 +9,8 @@ from mmmuse.commands import COMMANDS, mmmuse_parser
 
 from .fake_site import FORKS, ORIGINALS, ROOT, install, python, run
 
+pytestmark = pytest.mark.slow
+
 MISFIT = "raise RuntimeError('operator torchvision::nms does not exist')"
 
 

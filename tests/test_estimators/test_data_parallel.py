@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.dist import all_reduce_params
 from mmengine.model import MMDistributedDataParallel
@@ -10,6 +11,8 @@ from mmmuse.heads.variants import variant_head
 
 from ..conftest import labelled, small_distiller
 from ..two_processes import in_two_processes
+
+pytestmark = pytest.mark.slow
 
 
 def distiller() -> SelfDistiller:

@@ -16,8 +16,7 @@ PREEMPTION = 'mmmuse.PreemptionHook'
 
 
 @pytest.fixture(autouse=True)
-def _fresh(monkeypatch):
-    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
+def _fresh():
     yield
     forget()
 

@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import pytest
 import torch
 
 from mmmuse.errors import Stopped
@@ -10,6 +11,8 @@ from ..kills.runs import start
 from ..test_tools.test_train import free_port
 from ..two_processes import start_two_processes
 from .test_preemption import PREEMPTION, Send
+
+pytestmark = pytest.mark.slow
 
 
 def train_one_of_two(rank: int, port: int, folder: str, name: str, step: int) -> None:

@@ -28,7 +28,6 @@ def kill() -> None:
 
 @pytest.fixture(autouse=True)
 def _as_in_a_new_process(monkeypatch):
-    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
     # A killed process does not remove what it was writing.
     monkeypatch.setattr(Path, 'unlink', unlink_unless_killed)
     yield

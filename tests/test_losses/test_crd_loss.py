@@ -371,6 +371,7 @@ def train_two_steps(rank: int) -> dict[str, Tensor]:
     return loss.module.state_dict()
 
 
+@pytest.mark.slow
 def test_two_processes_end_with_the_same_memory(tmp_path: Path):
     in_two_processes(train_in_a_group, tmp_path)
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1))

@@ -168,6 +168,7 @@ def evaluate_a_share(rank: int, folder: str) -> None:
     torch.save(evaluated, f'{folder}/{rank}.pt')
 
 
+@pytest.mark.slow
 def test_two_processes_gather_also_where_one_has_seen_no_sample(tmp_path: Path):
     in_two_processes(evaluate_a_share, tmp_path)
     first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1))

@@ -1,18 +1,25 @@
 """Runs the command lines in this process, as ``python tools/X.py`` would."""
 
+import functools
 import logging
 import os
 import runpy
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import pytest
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmpretrain.visualization import UniversalVisualizer
+
+from mmmuse.environment.requirements import check_environment
+from mmmuse.export import latency
+
+from ..slow import needs_mark
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,12 +40,17 @@ def _forget_runs() -> None:
         kind._instance_dict.clear()
 
 
+_check_environment_once = functools.cache(check_environment)
+
+
 def run_command(script: str, *args: object) -> int:
     """Run a command from the repository's root and return its exit code."""
+    needs_mark('runs a command')
     environment = dict(os.environ)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         patch.setattr(sys, 'argv', [script, *map(str, args)])
+        patch.setattr('mmmuse.commands.start.check_environment', _check_environment_once)
         try:
             runpy.run_path(str(ROOT / 'tools' / script), run_name='__main__')
         except SystemExit as stop:
@@ -59,10 +71,14 @@ def copy_run(work_dir: Path, target: Path) -> Path:
 
 
 @pytest.fixture(scope='package', autouse=True)
-def _unformatted_configs():
-    """Write configs without yapf's layout, which takes as long as a short training."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
+def few_timed_calls() -> Iterator[None]:
+    """Time each exported form and exit three times, not thirty: no test is about the figure."""
+    timed = latency.interleaved_seconds
+
+    def few(calls: Mapping, repeats: int, warmup: int, track: latency.Track = iter) -> dict:
+        return timed(calls, min(repeats, 3), min(warmup, 1), track)
+
+    with mock.patch('mmmuse.export.latency.interleaved_seconds', few):
         yield
 
 

@@ -1,10 +1,21 @@
 import json
 import re
 
+import pytest
+from sklearn import datasets
+from sklearn.utils import Bunch
 
-def test_the_demo_prints_every_exit_beside_the_baseline_and_draws_the_curves(
-    tool, tmp_path, lines_of_progress
-):
+
+@pytest.fixture
+def half_of_the_digits(monkeypatch) -> None:
+    """An epoch of ten steps, as many as the losses are logged after."""
+    digits = datasets.load_digits()
+    half = Bunch(images=digits.images[:900], target=digits.target[:900])
+    monkeypatch.setattr(datasets, 'load_digits', lambda: half)
+
+
+@pytest.mark.usefixtures('half_of_the_digits', 'lines_of_progress')
+def test_the_demo_prints_every_exit_beside_the_baseline_and_draws_the_curves(tool, tmp_path):
     for _ in range(2):  # A second run starts over in the same folder.
         finished = tool('demo.py', '--work-dir', tmp_path, '--epochs', 1)
         assert finished.code == 0, finished.err

@@ -155,14 +155,6 @@ def forget_runs() -> None:
     DetLocalVisualizer._instance_dict.clear()
 
 
-@pytest.fixture(scope='module', autouse=True)
-def _no_layout():
-    """Leave configs in the log as they are: yapf takes as long as the training."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
-        yield
-
-
 @pytest.fixture(autouse=True)
 def _fresh():
     yield

@@ -20,6 +20,7 @@ BASELINE = 'configs/demo/resnet18_digits.py'
 def checkpoint(tmp_path_factory) -> Path:
     work_dir = tmp_path_factory.mktemp('trained') / 'run'
     options = [*SHORT, 'train_cfg.max_epochs=1', 'train_dataloader.dataset.indices=640']
+    options.append('train_dataloader.batch_size=64')
     flags = ['--work-dir', work_dir, '--cfg-options', *options]
     assert run_command('train.py', DISTILLED, *flags) == 0
     return work_dir / 'epoch_1.pth'

@@ -1,0 +1,89 @@
+"""Which tests are slow: those that run a command, start a process or build a large network.
+
+The tests of ``tests/test_tools`` run commands, and are slow by their folder. Any other test that is
+slow, or whose fixtures are, has the mark ``slow``. ``make test-fast`` leaves these out. So that the
+marks stay right, a test without the mark fails when it does one of the three, in every run.
+"""
+
+import multiprocessing.process
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from mmengine.registry import Registry
+from torch import nn
+
+# Weights. A network of table 7 of the paper has at most 2.3 million, a ResNet-18 has 11 million.
+LARGE = 3_000_000
+_COMMANDS = Path(__file__).resolve().parent / 'test_tools'
+_running: list[pytest.Item] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of commands, and put the files with slow tests first.
+
+    A long file that starts last would run when the other processes have nothing left to do.
+    """
+    for item in items:
+        if _COMMANDS in item.path.parents:
+            item.add_marker('slow')
+    slow = {item.path for item in items if item.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Any:
+    """Note which test is running."""
+    _running.append(item)
+    try:
+        return (yield)
+    finally:
+        _running.remove(item)
+
+
+def needs_mark(what: str) -> None:
+    """Fail if the running test does what a slow test does, and is not marked as one."""
+    if _running and _running[-1].get_closest_marker('slow') is None:
+        pytest.fail(f'a test that {what} needs pytest.mark.slow (tests/slow.py)')
+
+
+def _noting(function: Callable, what: str) -> Callable:
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        needs_mark(what)
+        return function(*args, **kwargs)
+
+    return noted
+
+
+def weights(network: nn.Module) -> int:
+    """Return the number of weights of a network; those on the meta device take no time."""
+    return sum(weight.numel() for weight in network.parameters() if not weight.is_meta)
+
+
+def _built(registry: Registry, *args: Any, **kwargs: Any) -> Any:
+    part = _build(registry, *args, **kwargs)
+    if isinstance(part, nn.Module) and weights(part) > LARGE:
+        needs_mark(f'builds a network of {weights(part):,} weights')
+    return part
+
+
+_build = Registry.build
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _slow_tests_are_marked(_done_once: None) -> Iterator[None]:  # Which starts a compiler.
+    start = multiprocessing.process.BaseProcess.start
+    with (
+        mock.patch.object(Registry, 'build', _built),
+        mock.patch.object(
+            multiprocessing.process.BaseProcess, 'start', _noting(start, 'starts a process')
+        ),
+        mock.patch.object(
+            subprocess.Popen, '__init__', _noting(subprocess.Popen.__init__, 'starts a process')
+        ),
+    ):
+        yield
