@@ -19,17 +19,21 @@ PLAIN = 'plain network'
 EXITS = 'exits only (CE + KD)'
 CRITICS = 'MI x SI critics'
 FULL = 'full MI x SI: exits + critics'
+LOCATIONS = (4, 8, 16, 32, 64)  # Of an image; variants of the critics.
 _CRITICS_ONLY = dict(ce_weight=0.0, kd_weight=0.0)
 # Changes in the config's head; of these, 'critic' is that of the critics, and 'textbook' says which.
 VARIANTS: dict[str, dict | None] = {
     PLAIN: None,
     EXITS: dict(discrepancy=None),
     CRITICS: _CRITICS_ONLY,
-    f'{CRITICS}, 64 locations': dict(_CRITICS_ONLY, critic=dict(num_locations='auto')),
+    **{
+        f'{CRITICS}, {number} locations': dict(_CRITICS_ONLY, critic=dict(num_locations=number))
+        for number in LOCATIONS
+    },
     f'{CRITICS}, every location': dict(_CRITICS_ONLY, critic=dict(num_locations=None)),
     f'{CRITICS}, textbook': dict(_CRITICS_ONLY, critic=dict(num_locations=None), textbook=True),
     FULL: {},
-    'full MI x SI: exits + 64 locations': dict(critic=dict(num_locations='auto')),
+    'full MI x SI: exits + 64 locations': dict(critic=dict(num_locations=64)),
 }
 
 

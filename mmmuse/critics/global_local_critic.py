@@ -143,6 +143,10 @@ class GlobalLocalCritic(nn.Module):
             return tokens.contiguous()
         keys = torch.rand(num_images, num_tokens, device=tokens.device)
         drawn = keys.topk(number, dim=1, sorted=False).indices
+        if local.ndim == 4 and local.is_contiguous():
+            # In the layout of the map: its gradient is added to those of the network without strides.
+            maps = local.flatten(2).gather(2, drawn.unsqueeze(1).expand(-1, channels, -1))
+            return maps.transpose(1, 2).contiguous()
         return tokens.gather(1, drawn.unsqueeze(-1).expand(-1, -1, channels))
 
 

@@ -274,6 +274,18 @@ def test_drawn_locations_bring_gradient_to_themselves_alone():
     assert touched.tolist() == [2, 2, 2, 2]
 
 
+@pytest.mark.parametrize('architecture', ARCHITECTURES)
+def test_the_memory_format_of_a_map_changes_no_draw_and_no_gradient(architecture):
+    critic, local, global_vector = critic_and_views(architecture, size=(4, 4), num_locations=3)
+    found = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        map_ = local.detach().contiguous(memory_format=memory_format).requires_grad_()
+        torch.manual_seed(1)
+        loss = critic.jsd_loss(map_, global_vector)
+        found.append((loss, *torch.autograd.grad(loss, [map_, *critic.parameters()])))
+    torch.testing.assert_close(*found, **EXACT)
+
+
 def gaussian_information(rho: float, dims: int) -> float:
     return -0.5 * dims * math.log(1 - rho**2)
 
