@@ -13,6 +13,7 @@ from mmpretrain.structures import DataSample
 
 from mmmuse.checkpoints.runner_keys import runner_keys
 from mmmuse.command_line.config import load_config
+from mmmuse.critics import GlobalLocalCritic
 from mmmuse.errors import InputError
 from mmmuse.export.data import image_shape
 from mmmuse.heads.variants import VARIANTS
@@ -120,11 +121,27 @@ def test_byot_weighs_the_last_exit_with_one_minus_alpha():
     assert [exit.loss_module.loss_weight for exit in distiller.muse.exits] == [1.0, 1.0, 1.0]
 
 
-def test_the_shipped_configs_score_64_locations_or_by_one_option_all():
-    option = 'model.head.discrepancy.critic.num_locations'
-    for options, locations in (({}, 64), ({option: None}, None)):
-        config = load_config(str(MUSE), options)
-        assert config.model.head.discrepancy.critic.num_locations == locations
+@pytest.mark.parametrize(
+    ('options', 'scored'),
+    [
+        ({}, [8, 8, 8]),  # 1,024 in a batch of 128.
+        ({'locations_per_batch': 2048}, [16, 16, 16]),
+        ({'num_locations': 64}, [64, 64, 64]),
+        ({'num_locations': None}, [1024, 256, 64]),
+    ],
+)
+def test_the_shipped_configs_score_a_number_for_the_batch_or_by_one_option_another(options, scored):
+    prefix = 'model.head.discrepancy.critic.'
+    config = load_config(str(MUSE), {prefix + name: value for name, value in options.items()})
+    critic = {'hidden_channels': 1, **config.model.head.discrepancy.critic}
+    vector = torch.zeros(config.train_dataloader.batch_size, 1)
+    # The maps of a ResNet-18 on images of 32x32.
+    assert [
+        GlobalLocalCritic(1, 1, **critic)(
+            torch.zeros(len(vector), 1, side, side), vector
+        ).joint.shape[1]
+        for side in (32, 16, 8)
+    ] == scored
 
 
 @pytest.mark.slow

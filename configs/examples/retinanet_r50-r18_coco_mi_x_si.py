@@ -11,7 +11,7 @@ model = dict(
         modules=['backbone.layer1', 'backbone.layer2', 'backbone.layer3'], last='backbone.layer4'
     ),
     losses=[
-        dict(type='mmmuse.MUSELoss', critic=dict(num_locations=64)),
+        dict(type='mmmuse.MUSELoss', critic=dict(num_locations='auto')),
         dict(type='mmmuse.AttentionTransferLoss', modules=[2, 3, 4]),
     ],
 )

@@ -19,7 +19,7 @@ model = dict(
     ),
     losses=[
         dict(type='mmmuse.KDLoss', temperature=4),
-        dict(type='mmmuse.MUSELoss', critic=dict(num_locations=64)),
+        dict(type='mmmuse.MUSELoss', critic=dict(num_locations='auto')),
     ],
 )
 

@@ -13,7 +13,7 @@ model = dict(
     head=dict(
         type='mmmuse.MUSEHead',
         discrepancy=dict(
-            type='mmmuse.MUSELoss', combine='multiplicative', critic=dict(num_locations=64)
+            type='mmmuse.MUSELoss', combine='multiplicative', critic=dict(num_locations='auto')
         ),
     ),
 )

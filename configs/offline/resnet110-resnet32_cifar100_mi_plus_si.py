@@ -5,6 +5,6 @@ model = dict(
     student=dict(head=dict(loss=dict(loss_weight=1.0))),
     losses=[
         dict(type='mmmuse.KDLoss', temperature=4),
-        dict(type='mmmuse.MUSELoss', combine='additive', critic=dict(num_locations=64)),
+        dict(type='mmmuse.MUSELoss', combine='additive', critic=dict(num_locations='auto')),
     ],
 )

@@ -4,6 +4,6 @@ _base_ = './resnet56-resnet56_cifar100_kd.py'
 model = dict(
     losses=[
         dict(type='mmmuse.KDLoss', temperature=4),
-        dict(type='mmmuse.MUSELoss', combine='multiplicative', critic=dict(num_locations=64)),
+        dict(type='mmmuse.MUSELoss', combine='multiplicative', critic=dict(num_locations='auto')),
     ]
 )

@@ -67,6 +67,7 @@ def estimate_gaussian_information(
     fresh_batches: int = 200,
     hidden_channels: int = 64,
     learning_rate: float = 5e-3,
+    device: str = 'cpu',
 ) -> GaussianEstimate:
     """Train a critic with an estimator on pairs of Gaussians; return its estimate on fresh ones.
 
@@ -83,6 +84,7 @@ def estimate_gaussian_information(
         fresh_batches: Batches to estimate on.
         hidden_channels: Width of the critic.
         learning_rate: At the start.
+        device: Of the critic. The pairs are drawn on the CPU, so they are the same on any device.
 
     Raises:
         InputError: If a correlation or a number is out of its range.
@@ -99,22 +101,24 @@ def estimate_gaussian_information(
     ):
         if number < least:
             raise InputError(f'{name} is at least {least}, got {number}')
+
+    def pairs() -> list[Tensor]:
+        return [side.to(device) for side in draw_gaussians(rho, dim, batch_size)]
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         critic = GlobalLocalCritic(dim, dim, hidden_channels=hidden_channels, negatives='all')
+        critic.to(device)
         optimizer = torch.optim.Adam(critic.parameters(), lr=learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         for _ in range(steps):
             optimizer.zero_grad()
             # loss(scores) and not estimator(critic, ...): faster for one location in many pairs.
-            estimator.loss(critic(*draw_gaussians(rho, dim, batch_size))).backward()
+            estimator.loss(critic(*pairs())).backward()
             optimizer.step()
             schedule.step()
         with torch.no_grad():
-            estimates = [
-                estimator.estimate(critic(*draw_gaussians(rho, dim, batch_size))).item()
-                for _ in range(fresh_batches)
-            ]
+            estimates = [estimator.estimate(critic(*pairs())).item() for _ in range(fresh_batches)]
     return GaussianEstimate(
         statistics.mean(estimates), statistics.stdev(estimates) / fresh_batches**0.5
     )

@@ -20,6 +20,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 _STATISTICS = ('min', 'max', 'mean', 'current')
+_FORMULAS = ('_annealing_cos', '_annealing_linear')  # Of numbers, without any effect.
 _KINDS = 'biufcSU'  # Numbers and text; no objects, no records.
 # Of PyTorch's own list: what the tensors and optimizers of a checkpoint need.
 _OF_PYTORCH = re.compile(
@@ -108,8 +109,21 @@ class _History(HistoryBuffer):
         self.__class__ = HistoryBuffer
 
 
+class _OneCycle:
+    """Stands in for the class of ``OneCycleLR``, whose formula MMEngine saves as an attribute of it."""
+
+    __hash__ = None
+
+    def __new__(cls, *_: Any) -> '_OneCycle':
+        raise UnpicklingError('Unsupported class: OneCycleParamScheduler')
+
+
 def _getattr(owner: Any, name: Any) -> Any:
-    """Return a statistic of ``HistoryBuffer``, which MMEngine saves beside its values."""
+    """Return a statistic of ``HistoryBuffer`` or a formula of ``OneCycleLR``, which MMEngine saves."""
+    if owner is _OneCycle and name in _FORMULAS:
+        from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+
+        return getattr(OneCycleParamScheduler, name)
     if owner is not _History or name not in _STATISTICS:
         raise UnpicklingError(f'Unsupported global: getattr({owner!r}, {name!r})')
     return getattr(HistoryBuffer, name)
@@ -132,6 +146,7 @@ _STAND_INS = {
     'builtins.getattr': _getattr,
     'builtins.slice': slice,
     'mmengine.logging.history_buffer.HistoryBuffer': _History,
+    'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler': _OneCycle,
     'numpy.dtype': _DType,
     'numpy.ndarray': _Array,
     # Of NumPy 2 and 1.

@@ -8,6 +8,8 @@ from torch import Tensor
 from mmmuse.errors import InputError
 
 _STUDENT = 'student.'
+# Bias of the hidden layer of a concat critic, scale of the embedding of a dot critic.
+_WIDTH_OF_CRITIC = ('.pair_score.hidden.bias', '.pair_score.local_embedding.norm.weight')
 DISTILLER_KEY = 'distiller'  # Of a checkpoint: all weights except the student's.
 
 # Former and current prefixes of a distiller's parameters. The current ones do not contain "head" or
@@ -100,8 +102,18 @@ def check_same(part: str, model: dict, file: dict) -> None:
         more = f' and {len(differ) - 3} more' if len(differ) > 3 else ''
         raise InputError(
             f'the checkpoint is of another {part}; these tensors differ: '
-            f'{"; ".join(sorted(differ)[:3])}{more}'
+            f'{"; ".join(sorted(differ)[:3])}{more}{_hint_on_width(own, found)}'
         )
+
+
+def _hint_on_width(own: dict, found: dict) -> str:
+    """Return how to build critics of the file's width, which may be the default of another version."""
+    for name in sorted(own.keys() & found.keys()):
+        (shape, _), (own_shape, _) = found[name], own[name]
+        if name.endswith(_WIDTH_OF_CRITIC) and len(shape) == 1 and shape != own_shape:
+            width = shape[0]
+            return f'; the critics of the file are {width} wide: set critic.hidden_channels={width}'
+    return ''
 
 
 def kind_of(value: Tensor) -> str:

@@ -20,6 +20,7 @@ from mmmuse.hooks import (
     AccumulatedGradientsHook,
     CheckedCheckpointHook,
     ClassCountHook,
+    KeptMemoryHook,
     PeerCheckpointHook,
     PendingEvaluationHook,
     SafeCheckpointHook,
@@ -139,7 +140,7 @@ def add_missing_hooks(runner: Runner) -> None:
         check_parts_by_name(runner, distiller)
         if isinstance(runner, Runner):
             runner.optim_wrapper = for_student(runner.optim_wrapper, distiller)
-    needed = [StepSeedHook, AccumulatedGradientsHook, PendingEvaluationHook]
+    needed = [StepSeedHook, AccumulatedGradientsHook, PendingEvaluationHook, KeptMemoryHook]
     if distiller:
         needed += [StudentCheckpointHook, PeerCheckpointHook, TrainingLabelsHook]
     else:

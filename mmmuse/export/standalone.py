@@ -22,6 +22,7 @@ _DISTILLER_HOOKS = {
     'mmmuse.AccumulatedGradientsHook',
     'mmmuse.ClassCountHook',
     'mmmuse.InformationLoggerHook',
+    'mmmuse.KeptMemoryHook',
     'mmmuse.PeerCheckpointHook',
     'mmmuse.PendingEvaluationHook',
     'mmmuse.PreemptionHook',

@@ -16,7 +16,7 @@ _L2 = dict(discrepancy=dict(type='mmmuse.HintLoss'))
 
 
 def _muse(combine: str) -> dict:
-    critic = dict(num_locations=64)
+    critic = dict(num_locations='auto')
     return dict(discrepancy=dict(type='mmmuse.MUSELoss', combine=combine, critic=critic))
 
 

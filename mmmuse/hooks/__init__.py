@@ -3,6 +3,7 @@ from .channels_last import ChannelsLastHook
 from .checked_checkpoint import CheckedCheckpointHook
 from .class_count import ClassCountHook
 from .information_logger import InformationLoggerHook
+from .kept_memory import KeptMemoryHook
 from .peer_checkpoint import PeerCheckpointHook
 from .pending_evaluation import PendingEvaluationHook
 from .preemption import PreemptionHook
@@ -19,6 +20,7 @@ __all__ = [
     'CheckedCheckpointHook',
     'ClassCountHook',
     'InformationLoggerHook',
+    'KeptMemoryHook',
     'PeerCheckpointHook',
     'PendingEvaluationHook',
     'PreemptionHook',

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import OneCycleLR
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
 from mmmuse.checkpoints.archive import LIMIT
 from mmmuse.checkpoints.files import read_checkpoint, read_file
@@ -148,6 +150,30 @@ def test_the_statistics_of_a_history_are_all_that_getattr_gives(tmp_path, name):
 def test_other_attributes_are_refused(tmp_path, name):
     path = saved(tmp_path / 'a.pth', [Call(getattr, HistoryBuffer, name)])
     with pytest.raises(InputError, match='holds more than weights, and loading it could run code'):
+        read_file(path)
+
+
+@pytest.mark.parametrize('formula', ['cos', 'linear'])
+@pytest.mark.parametrize('is_zip', [True, False])
+def test_the_state_of_a_one_cycle_schedule_comes_back(tmp_path, formula, is_zip):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    state = OneCycleLR(optimizer, eta_max=0.1, total_steps=5, anneal_strategy=formula).state_dict()
+    path = saved(tmp_path / 'a.pth', [state], _use_new_zipfile_serialization=is_zip)
+    (found,) = read_file(path)
+    assert found == state
+    assert found['anneal_func'] is getattr(OneCycleParamScheduler, f'_annealing_{formula}')
+
+
+@pytest.mark.parametrize('name', ['__init__', 'build_iter_from_epoch', 'state_dict'])
+def test_other_attributes_of_a_schedule_are_refused(tmp_path, name):
+    path = saved(tmp_path / 'a.pth', [Call(getattr, OneCycleParamScheduler, name)])
+    with pytest.raises(InputError, match='holds more than weights'):
+        read_file(path)
+
+
+def test_a_schedule_is_not_built_from_a_file(tmp_path):
+    path = saved(tmp_path / 'a.pth', [Call(OneCycleParamScheduler, 1, 'lr', 0.1)])
+    with pytest.raises(InputError, match='holds more than weights'):
         read_file(path)
 
 

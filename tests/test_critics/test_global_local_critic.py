@@ -151,8 +151,8 @@ def test_the_first_layer_starts_as_one_layer_on_the_concatenation_would():
         assert weight.abs().mean().item() == pytest.approx(0.05, rel=0.05)
 
 
-@pytest.mark.parametrize(('architecture', 'width'), [('concat', 512), ('dot', 2048)])
-def test_the_default_width_is_that_of_deep_infomax(architecture, width):
+@pytest.mark.parametrize(('architecture', 'width'), [('concat', 512), ('dot', 512)])
+def test_critics_are_512_wide_by_default(architecture, width):
     shapes = {
         tuple(parameter.shape) for parameter in GlobalLocalCritic(3, 4, architecture).parameters()
     }
@@ -199,7 +199,9 @@ def test_another_number_of_vectors_than_of_maps_is_refused(shape):
     [
         (dict(architecture='bilinear'), "'concat' or 'dot', got 'bilinear'"),
         (dict(negatives='none'), "'roll' or 'all', got 'none'"),
-        (dict(num_locations=0), 'num_locations is None or an integer of at least 1, got 0'),
+        (dict(num_locations=0), "None, an integer of at least 1 or 'auto', got 0"),
+        (dict(num_locations='all'), "or 'auto', got 'all'"),
+        (dict(locations_per_batch=0), 'locations_per_batch is an integer of at least 1, got 0'),
         (dict(num_locations=-3), 'got -3'),
         (dict(hidden_channels=0), 'hidden_channels is None or an integer of at least 1, got 0'),
     ],
@@ -234,6 +236,23 @@ def test_asking_for_every_location_or_more_draws_none(num_locations):
     torch.testing.assert_close(critic(local, global_vector).joint, expected, **EXACT)
 
 
+@pytest.mark.parametrize(
+    ('num_images', 'expected'), [(2, 6), (4, 5), (8, 2), (10, 2), (20, 1), (21, 1), (50, 1)]
+)
+def test_auto_divides_the_locations_of_a_batch_among_its_images(num_images, expected):
+    # Of 20 locations: 10 for each of 2 images, which have 6; 5 of 4; 2 of 8, where 4 are left over.
+    critic = GlobalLocalCritic(1, 1, num_locations='auto', locations_per_batch=20)
+    scores = critic(torch.randn(num_images, 1, 2, 3), torch.randn(num_images, 1))
+    assert scores.joint.shape == (num_images, expected)
+
+
+def test_a_number_of_locations_does_not_depend_on_the_batch():
+    critic = GlobalLocalCritic(1, 1, num_locations=3, locations_per_batch=4)
+    for num_images in (2, 20):
+        scores = critic(torch.randn(num_images, 1, 2, 3), torch.randn(num_images, 1))
+        assert scores.joint.shape == (num_images, 3)
+
+
 @pytest.mark.parametrize('negatives', ['roll', 'all'])
 def test_drawn_locations_estimate_the_full_loss_without_bias(negatives):
     critic, local, global_vector = critic_and_views(size=(4, 4), negatives=negatives)
@@ -253,6 +272,18 @@ def test_drawn_locations_bring_gradient_to_themselves_alone():
     critic.jsd_loss(local, global_vector).backward()
     touched = (local.grad.abs().sum(1) > 0).flatten(1).sum(1)
     assert touched.tolist() == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize('architecture', ARCHITECTURES)
+def test_the_memory_format_of_a_map_changes_no_draw_and_no_gradient(architecture):
+    critic, local, global_vector = critic_and_views(architecture, size=(4, 4), num_locations=3)
+    found = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        map_ = local.detach().contiguous(memory_format=memory_format).requires_grad_()
+        torch.manual_seed(1)
+        loss = critic.jsd_loss(map_, global_vector)
+        found.append((loss, *torch.autograd.grad(loss, [map_, *critic.parameters()])))
+    torch.testing.assert_close(*found, **EXACT)
 
 
 def gaussian_information(rho: float, dims: int) -> float:

@@ -68,7 +68,7 @@ def test_an_argument_inside_a_part_keeps_the_rest_of_the_variant(model):
     loss = mmmuse.distill(model, discrepancy=dict(loss_weight=0.1)).muse.discrepancies[0]
     assert loss.loss_weight == 0.1
     assert loss.combine == 'multiplicative'
-    assert loss.mi_critics[0].num_locations == 64
+    assert loss.mi_critics[0].num_locations == 'auto'
 
 
 def test_a_student_from_a_config_is_initialised():

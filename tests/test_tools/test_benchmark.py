@@ -1,16 +1,24 @@
 """The benchmarks print a table and write its figures; what they measure is not tested here."""
 
 import json
+import platform
+from argparse import Namespace
 
 import pytest
 
+from mmmuse.command_line.step_benchmark import interleaved_step_seconds
 from mmmuse.commands import COMMANDS
+from mmmuse.errors import InputError
+
+NARROW = 'configs/narrow/resnet18_cifar100_mi_x_si.py'
 
 
 def test_step_time_counts_the_arithmetic_of_each_variant(tool, tmp_path):
     figures = tmp_path / 'figures.json'
     options = ['--batch-size', 2, '--steps', 1, '--warmup', 0, '--no-memory', '--json', figures]
-    finished = tool('benchmark/step_time.py', *options)
+    skipped = ['MI x SI critics, textbook', 'full MI x SI: exits + 64 locations']
+    skipped += [f'MI x SI critics, {number} locations' for number in (4, 8, 16, 32)]
+    finished = tool('benchmark/step_time.py', *options, '--skip', *skipped)
     assert finished.code == 0, finished.err
     assert 'x plain' in finished.out
     written = json.loads(figures.read_text())
@@ -24,6 +32,45 @@ def test_step_time_counts_the_arithmetic_of_each_variant(tool, tmp_path):
     critics = sum(2 * 3 * 2 * 64 * (c * 512 + 2 * 512 * 512) for c in (64, 128, 256)) / 1e6
     added = flops['MI x SI critics, 64 locations'] - flops['plain network']
     assert added == pytest.approx(critics, rel=0.05)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='malloc is not that of glibc')
+def test_a_step_that_keeps_freed_memory_has_fewer_page_faults(tool, tmp_path):
+    figures = tmp_path / 'figures.json'
+    # Maps of more than 32 MiB, which glibc returns each time whatever was freed before.
+    options = ['--config', NARROW, '--batch-size', 300, '--steps', 1, '--warmup', 1]
+    finished = tool(
+        'benchmark/freed_memory.py', *options, '--variants', 'plain network', '--json', figures
+    )
+    assert finished.code == 0, finished.err
+    (plain,) = json.loads(figures.read_text())['steps'].values()
+    assert plain['kept']['faults'] < plain['returned']['faults'] / 4
+    assert plain['kept']['peak_mib'] > 0
+
+
+def test_freed_memory_is_compared_on_a_cpu(tool, only_error):
+    line = only_error(tool('benchmark/freed_memory.py', '--device', 'cuda'))
+    assert '--device: page faults are those of a CPU, got cuda' in line
+
+
+def test_settings_are_compared_with_none_of_them(tool, tmp_path):
+    figures = tmp_path / 'figures.json'
+    options = ['--config', NARROW, '--batch-size', 2, '--steps', 1, '--warmup', 0, '--cpu-time']
+    settings = ['bfloat16', 'channels-last']
+    finished = tool(
+        'benchmark/step_settings.py', *options, '--settings', *settings, '--json', figures
+    )
+    assert finished.code == 0, finished.err
+    assert "default_hooks.channels_last=dict(type='mmmuse.ChannelsLastHook')" in finished.out
+    seconds = json.loads(figures.read_text())['seconds']
+    assert list(seconds) == ['none of them', *settings]
+    assert all(one['plain'] > 0 and one['full MI x SI'] > 0 for one in seconds.values())
+
+
+def test_cpu_time_is_not_that_of_a_gpu():
+    args = Namespace(cpu_time=True, device='cuda')
+    with pytest.raises(InputError, match='--cpu-time is for --device cpu, got cuda'):
+        interleaved_step_seconds({}, args)
 
 
 def test_the_data_path_needs_its_data(tool, only_error, tmp_path):

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
+from mmmuse.command_line.device import add_device_flag, check_device, synchronize
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, hardware, print_table, write_json
 from mmmuse.datasets.load_checked_image import check_loaded_images
@@ -55,17 +56,12 @@ class DataPath:
         images = 0
         for batch in itertools.islice(batches, args.warmup):
             self.preprocessor(batch, training=True)
-        self._finish(args)
+        synchronize(args.device)
         start = time.perf_counter()
         for batch in itertools.islice(batches, args.batches):
             images += len(self.preprocessor(batch, training=True)['inputs'])
-        self._finish(args)
+        synchronize(args.device)
         return images / (time.perf_counter() - start)
-
-    @staticmethod
-    def _finish(args: argparse.Namespace) -> None:
-        if args.device.startswith('cuda'):
-            torch.cuda.synchronize()
 
 
 def measure(paths: dict[str, DataPath], args: argparse.Namespace) -> dict[str, dict[str, float]]:
@@ -102,7 +98,7 @@ def main() -> None:
     parser.add_argument('--batched', default='configs/_base_/datasets/cifar100.py')
     parser.add_argument('--per-sample', default='configs/_base_/datasets/cifar100_per_sample.py')
     parser.add_argument('--data-root', help="in place of the configs' data_root")
-    parser.add_argument('--device', default='cpu')
+    add_device_flag(parser)
     parser.add_argument('--batch-size', type=int, default=128)
     parser.add_argument('--threads', type=int, default=1, help='of the main process')
     parser.add_argument('--workers', type=int, nargs='+', default=[0, 2])
@@ -115,6 +111,7 @@ def main() -> None:
     with explained():
         refuse_code_in_files()
         check_loaded_images()
+        check_device(args.device)
         check_json(args.json)
         init_default_scope('mmpretrain')
         MMLogger.get_instance('benchmark', log_level='ERROR')

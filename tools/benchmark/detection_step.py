@@ -16,6 +16,7 @@ from mmengine.registry import init_default_scope
 
 from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
+from mmmuse.command_line.device import check_device
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json
 from mmmuse.command_line.step_benchmark import add_step_flags, compare_steps, training_step
@@ -54,6 +55,7 @@ def main() -> None:
     args = parser.parse_args()
     with explained():
         refuse_code_in_files()
+        check_device(args.device)
         check_json(args.json)
         init_default_scope('mmdet')
         MMLogger.get_instance('benchmark', log_level='ERROR')

@@ -15,6 +15,7 @@ from mmmuse.analysis.gaussian_information import (
 )
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import check_at_least
+from mmmuse.command_line.device import add_device_flag, check_device
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, hardware, print_table, write_json
 from mmmuse.errors import InputError
@@ -41,12 +42,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--steps', type=int, default=400, help='batches to train on')
     parser.add_argument('--batch-size', type=int, default=128, help='pairs of a batch')
     parser.add_argument('--seed', type=int, default=0, help='of critics and pairs')
+    add_device_flag(parser)
     parser.add_argument('--json', help='file for the figures')
     return parser.parse_args()
 
 
 def check(args: argparse.Namespace) -> None:
     check_json(args.json)
+    check_device(args.device)
     check_at_least(args, dim=1, steps=1, batch_size=2, seed=0)
     if args.seed >= 2**63:
         raise InputError(f'--seed is below 2**63, got {args.seed}')
@@ -58,7 +61,7 @@ def check(args: argparse.Namespace) -> None:
 def measure(rho: float, args: argparse.Namespace) -> dict:
     estimates = {
         name: estimate_gaussian_information(
-            estimator(), rho, args.dim, args.steps, args.batch_size, args.seed
+            estimator(), rho, args.dim, args.steps, args.batch_size, args.seed, device=args.device
         )
         for name, estimator in ESTIMATORS.items()
     }
@@ -78,7 +81,7 @@ def main() -> None:
         print_table(
             f'Mutual information in nats of Gaussians of dimension {args.dim}, mean and standard '
             f'error; {args.steps} steps of {args.batch_size} pairs, InfoNCE at most '
-            f'{math.log(args.batch_size):.2f}; {hardware()}',
+            f'{math.log(args.batch_size):.2f}; {hardware(args.device)}',
             ['rho', 'analytic', *ESTIMATORS],
             [
                 [
@@ -93,7 +96,7 @@ def main() -> None:
             ],
         )
         settings = dict(dim=args.dim, steps=args.steps, batch_size=args.batch_size, seed=args.seed)
-        write_json(args.json, dict(settings=settings, rows=rows))
+        write_json(args.json, dict(settings=settings, rows=rows), args.device)
 
 
 if __name__ == '__main__':

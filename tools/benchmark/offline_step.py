@@ -23,6 +23,12 @@ from torch import Tensor, nn
 
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import load_config
+from mmmuse.command_line.device import (
+    add_device_flag,
+    check_device,
+    synchronize,
+    use_in_runners,
+)
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, hardware, print_table, write_json
 from mmmuse.datasets import BatchedImages
@@ -150,20 +156,15 @@ class Interleave(Hook):
         self.resumed = time.perf_counter()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, *args, **kwargs) -> None:
-        synchronize(self.plain.device)
+        synchronize(str(self.plain.device))
         done = time.perf_counter()
         self.plain.step()
-        synchronize(self.plain.device)
+        synchronize(str(self.plain.device))
         again = time.perf_counter()
         if batch_idx >= self.warmup:
             self.times['runner'].append(done - self.resumed)
             self.times['plain'].append(again - done)
         self.resumed = again
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
 
 
 def measure(method: str, args: argparse.Namespace, folder: str) -> dict[str, float]:
@@ -204,18 +205,20 @@ def main() -> None:
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--steps', type=int, default=20)
     parser.add_argument('--warmup', type=int, default=2)
+    add_device_flag(parser)
     parser.add_argument('--json', help='file for the figures')
     args = parser.parse_args()
     with explained(), tempfile.TemporaryDirectory() as folder:
         refuse_code_in_files()
         check_loaded_images()
         check_json(args.json)
+        check_device(args.device)
+        use_in_runners(args.device)
         MMLogger.get_instance('benchmark', log_level='ERROR')
         seconds = {method: measure(method, args, folder) for method in args.methods}
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
         print_table(
             f'ResNet-56 -> ResNet-20, 32x32, batch {args.batch_size}, median of {args.steps} '
-            f'interleaved steps; {hardware(device)}',
+            f'interleaved steps; {hardware(args.device)}',
             ['loss', 'plain loop, ms', 'runner, ms', 'overhead %'],
             [
                 [
@@ -227,7 +230,7 @@ def main() -> None:
                 for method, times in seconds.items()
             ],
         )
-        write_json(args.json, dict(seconds=seconds), device)
+        write_json(args.json, dict(seconds=seconds), args.device)
 
 
 if __name__ == '__main__':

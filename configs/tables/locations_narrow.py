@@ -1,0 +1,17 @@
+# What the accuracy of the narrow ResNet-18 of configs/narrow loses when the critics score fewer locations of each image.
+# In its batches of 128 the default, 1,024 of a batch, is 8 of an image.
+title = 'Locations of each image, narrow ResNet-18'
+
+_muse = 'configs/narrow/resnet18_cifar100_mi_x_si.py'
+
+rows = [
+    dict(name='CE + KD', config=_muse, options={'model.head': 'ce_kd'}),
+    *(
+        dict(
+            name=f'MI x SI, {number or "every"} location{"s" if number else ""}',
+            config=_muse,
+            options={'model.head.discrepancy.critic.num_locations': number},
+        )
+        for number in (4, 8, 16, 32, 64, None)
+    ),
+]

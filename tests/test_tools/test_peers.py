@@ -1,0 +1,61 @@
+"""The plain loops that mmmuse's steps are compared with do the same work."""
+
+import copy
+import json
+import runpy
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+
+TOOL = 'benchmark/peers.py'
+
+
+@pytest.fixture(scope='module')
+def peers() -> dict:
+    return runpy.run_path(str(ROOT / 'tools' / TOOL), run_name='peers')
+
+
+def batch(number: int = 4) -> dict:
+    return dict(
+        inputs=torch.randint(0, 256, (number, 3, 32, 32), dtype=torch.uint8),
+        gt_label=torch.randint(0, 100, (number,)),
+        sample_idx=torch.arange(number),
+        num_samples=number,
+    )
+
+
+def of_mmmuse(distiller, data: dict) -> tuple[torch.Tensor, dict]:
+    """Return mmmuse's loss and the gradients of the student."""
+    distiller.train()
+    loss, _ = distiller.parse_losses(distiller(**data, mode='loss'))
+    loss.backward()
+    return loss, {name: weight.grad for name, weight in distiller.student.named_parameters()}
+
+
+@pytest.mark.parametrize('method', ['BYOT', 'KD'])
+def test_the_plain_loop_has_the_same_loss_and_gradients(peers, method, tmp_path):
+    if method == 'BYOT':
+        distiller, make = peers['build'](peers['BYOT']), peers['PlainByot']
+    else:
+        distiller, make = peers['build_offline'](str(tmp_path)), peers['PlainKD']
+    own = copy.deepcopy(distiller).train()
+    data = distiller.data_preprocessor(batch(), training=True)
+    labels = torch.stack([sample.gt_label for sample in data['data_samples']]).flatten()
+    loss, gradients = of_mmmuse(distiller, data)
+    plain = make(own)(data['inputs'], labels)
+    plain.backward()
+    torch.testing.assert_close(plain, loss)
+    for name, weight in own.student.named_parameters():
+        torch.testing.assert_close(weight.grad, gradients[name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_table_has_the_plain_loop_and_mmmuse(tool, tmp_path):
+    figures = tmp_path / 'figures.json'
+    options = ['--losses', 'BYOT', '--batch-size', 2, '--steps', 1, '--warmup', 0]
+    finished = tool(TOOL, *options, '--json', figures)
+    assert finished.code == 0, finished.err
+    assert 'BYOT, ResNet-18: plain loop' in finished.out
+    seconds = json.loads(figures.read_text())['seconds']['BYOT']
+    assert {'plain loop', 'mmmuse', 'the network without BYOT'} == seconds.keys()
