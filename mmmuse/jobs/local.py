@@ -4,25 +4,23 @@ import os
 import shutil
 import signal
 import socket
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mmmuse.command_line.signals import ENDING
 from mmmuse.errors import InputError
 
 from .devices import environment
 from .run_lock import holder
+from .signals_later import signals_later
 from .training import SECONDS_TO_STOP, Training, read_outcome
 
 # Submitit's jobs have a time limit; its default is five minutes.
 _TIMEOUT_MINUTES = 10 * 365 * 24 * 60
 _POLL_SECONDS = 0.2
-_TERMINAL = (signal.SIGINT, signal.SIGHUP)  # Sent to all processes of a terminal.
 
 
 @dataclass
@@ -123,7 +121,7 @@ class LocalJobs:
         training.outcome.unlink(missing_ok=True)
         executor = LocalExecutor(slot.folder, max_num_timeout=0)
         executor.update_parameters(timeout_min=_TIMEOUT_MINUTES, stderr_to_stdout=True)
-        with _signals_later():
+        with signals_later():
             slot.job = executor.submit(training)
 
     def ended(self) -> list[tuple[Training, int | None, str]]:
@@ -173,25 +171,3 @@ def _is_alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-@contextmanager
-def _signals_later() -> Iterator[None]:
-    """Handle signals when the block has ended; a process started in it does not receive a terminal's."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda number, frame: received.append(number))
-        for number in ENDING
-    }
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINAL)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for number in received[:1]:
-            signal.raise_signal(number)

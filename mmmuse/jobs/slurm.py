@@ -13,6 +13,7 @@ from uuid import uuid4
 from mmmuse.errors import InputError
 
 from .run_lock import holder
+from .signals_later import signals_later
 from .slurm_options import SlurmOptions, answer_of, slurm_error
 from .slurm_queue import QueueEntry, entry_of, read_queue
 from .training import Training, read_outcome
@@ -112,13 +113,14 @@ class SlurmJobs:
         executor = SlurmExecutor(folder, max_num_timeout=_MOST_TIMEOUTS)
         executor.update_parameters(**_parameters(self.options, name))
         try:
-            executor.submit_array(
-                [replace(each, environment={**each.environment, **own}) for each in trainings]
-            )
+            with signals_later():
+                executor.submit_array(
+                    [replace(each, environment={**each.environment, **own}) for each in trainings]
+                )
+                self._jobs += [_Job(each, name, index) for index, each in enumerate(trainings)]
         except (FailedJobError, FailedSubmissionError) as error:
             self._remove_files(name, [])
             raise InputError(slurm_error('sbatch', str(error))) from error
-        self._jobs += [_Job(each, name, index) for index, each in enumerate(trainings)]
         return list(trainings)
 
     def ended(self) -> list[tuple[Training, int | None, str]]:

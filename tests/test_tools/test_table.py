@@ -1,7 +1,10 @@
 import csv
 import json
+from argparse import Namespace
 
 import pytest
+
+from mmmuse.commands.table import train_command
 
 from ..test_jobs.fake_slurm import calls, fake_slurm
 
@@ -149,3 +152,20 @@ def test_a_missing_submitit_is_one_line_with_the_command_that_installs_it(
     # The table of finished runs needs none.
     flags = ['--work-dir', tmp_path / 'runs', '--report']
     assert tool('benchmark/table.py', digits(tmp_path), *flags).code == 0
+
+
+def test_a_run_on_several_gpus_is_started_by_torchrun():
+    args = Namespace(cluster='slurm', gpus_per_run=4)
+    launched = [
+        '--standalone',
+        '--nproc_per_node=4',
+        '-m',
+        'mmmuse',
+        'train',
+        '--launcher',
+        'pytorch',
+    ]
+    assert train_command(args)[1:] == ['-m', 'torch.distributed.run', *launched]
+    for cluster, gpus in (('slurm', 1), ('slurm', 0), ('local', None)):
+        args = Namespace(cluster=cluster, gpus_per_run=gpus)
+        assert train_command(args)[1:] == ['-m', 'mmmuse', 'train']
