@@ -50,6 +50,9 @@ from mmmuse.distillers.teacher_cache import TeacherCache
 from mmmuse.export.classifier_target import ClassifierTarget, exit_target, peer_target
 from mmmuse.export.detector_target import DetectorTarget
 from mmmuse.export.trained import load_trained_detector
+from mmmuse.jobs.run_lock import holder
+from mmmuse.jobs.slurm import _read_runs
+from mmmuse.jobs.training import read_outcome
 from mmmuse.registry import MODELS
 from mmmuse.tables.plan import Row, Run, read_table
 from mmmuse.tables.record import logged_epochs, read_record
@@ -242,6 +245,14 @@ def _text_of_run(path: Path) -> None:
     raise FileNotFoundError(path)  # Nothing but lines of text to show.
 
 
+def _nothing_noted(read: Callable[[Path], object]) -> Callable[[Path], None]:
+    def call(path: Path) -> None:
+        assert not read(path) or all(isinstance(each, str) for each in read(path))
+        raise FileNotFoundError(path)
+
+    return call
+
+
 class Reader:
     """A reader, and the name that its file has."""
 
@@ -291,6 +302,9 @@ READERS: dict[str, Reader] = {
     'the dumped config of a run': Reader(read_dumped_config, 'config.py'),
     'the table of early exit': Reader(read_early_exit, 'early_exit.csv'),
     'pictures of detections': Reader(lambda path: read_pictures(path.parent), 'a.png'),
+    'the outcome of a run': Reader(_nothing_noted(read_outcome), 'seed0.outcome.json'),
+    'the runs of an array of jobs': Reader(_nothing_noted(_read_runs), 'runs.json'),
+    'the lock of a run': Reader(_nothing_noted(holder), 'seed0.lock'),
     'the log of a run in a table': Reader(_of_run(_nothing_logged), 'scalars.json'),
     'CIFAR': Reader(_cifar(BatchedCIFAR100), 'train'),
     "CIFAR for mmpretrain's pipelines": Reader(_cifar(PerSampleCIFAR100), 'train'),

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from mmmuse.checkpoints.regular_file import check_regular_file
 
-COMMAND = 'command: '  # Prefix of a line that is logged at each start of a run.
+# Prefixes of lines that are logged at each start of a run.
+COMMAND = 'command: '
+HARDWARE = 'hardware: '
 _HEAD, _TAIL = 2**17, 2**15  # Bytes that are read of a long log.
 _LINES = 8  # Of the end of a log.
 _LONGEST = 2000  # Characters of a line.
@@ -25,12 +27,14 @@ class RunLog(NamedTuple):
         environment: Versions and settings, by name.
         errors: Lines of level ERROR and CRITICAL in the last part of the log.
         last_lines: Of the log.
+        hardware: On which it ran; None if it was not logged.
     """
 
     command: str | None = None
     environment: dict[str, str] = {}
     errors: tuple[str, ...] = ()
     last_lines: tuple[str, ...] = ()
+    hardware: str | None = None
 
 
 def read_run_log(path: Path) -> RunLog:
@@ -48,18 +52,20 @@ def read_run_log(path: Path) -> RunLog:
         size = file.seek(0, 2)
         file.seek(max(0, size - _TAIL))
         last = [line for line in _lines(file.read(_TAIL)) if line.strip()]
-    commands = [
-        text.removeprefix(COMMAND)
-        for _, text in map(_level_and_text, first)
-        if text.startswith(COMMAND)
-    ]
     errors = [text for level, text in map(_level_and_text, last) if level in ('ERROR', 'CRITICAL')]
     return RunLog(
-        commands[0] if commands else None,
+        _noted(first, COMMAND),
         _environment(first),
         tuple(errors[-_LINES:]),
         tuple(last[-_LINES:]),
+        _noted(first, HARDWARE),
     )
+
+
+def _noted(lines: list[str], prefix: str) -> str | None:
+    """Return the text after a prefix, without it."""
+    texts = (text for _, text in map(_level_and_text, lines) if text.startswith(prefix))
+    return next(texts, prefix).removeprefix(prefix) or None
 
 
 def _lines(content: bytes) -> list[str]:

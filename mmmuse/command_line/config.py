@@ -152,3 +152,7 @@ def apply_training_flags(config: Config, args: argparse.Namespace) -> None:
     if args.resume is not None:
         config.resume = True
         config.load_from = None if args.resume == 'auto' else args.resume
+    if args.preemptible:
+        hooks = config.get('custom_hooks') or []
+        if not any('PreemptionHook' in str(hook.get('type')) for hook in hooks):
+            config.custom_hooks = [*hooks, dict(type='mmmuse.PreemptionHook')]

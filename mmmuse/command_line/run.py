@@ -36,7 +36,7 @@ from mmmuse.tapping.image_size import add_image_shape
 
 from .noise import silence_logger
 from .parts import path_in
-from .run_notes import errors_noted, note_command
+from .run_notes import errors_noted, note_start
 from .signals import stop_if_received
 
 
@@ -82,6 +82,11 @@ def run(config: Config, act: Callable[[Runner], Any], resume_from: str | None = 
     """
     if 'model' not in config:
         raise InputError('the config has no model')
+    if config.launcher in ('slurm', 'mpi') and not torch.cuda.is_available():
+        raise InputError(
+            f'--launcher {config.launcher} gives each process a GPU, and this machine has none; '
+            '--launcher pytorch (tools/dist_train.sh) also trains on processors'
+        )
     if config.launcher == 'pytorch' and not torch.cuda.is_available():
         # MMEngine's start of a process group needs a GPU.
         torch.distributed.init_process_group('gloo')
@@ -96,7 +101,7 @@ def run(config: Config, act: Callable[[Runner], Any], resume_from: str | None = 
             runner._load_from = resume_from
         silence_logger(runner.logger)
         runner.register_hook(steps)
-        note_command(runner.logger)
+        note_start(runner.logger)
         with errors_noted(runner.logger):
             add_missing_hooks(runner)
             return act(runner)

@@ -1,18 +1,21 @@
-"""Lines in the log file of a run that are not printed: its command, and the error that ended it."""
+"""Lines in the log file of a run that are not printed: its command, its machine, the error that ended it."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mmmuse.analysis.run_log import COMMAND
+from mmengine.device import get_device
+
+from mmmuse.analysis.run_log import COMMAND, HARDWARE
 
 from .explain import explanation
-from .report import this_command
+from .report import hardware, this_command
 
 
-def note_command(logger: logging.Logger) -> None:
-    """Write the command of this process into the log file."""
+def note_start(logger: logging.Logger) -> None:
+    """Write the command of this process and the machine into the log file."""
     _note(logger, logging.INFO, COMMAND + this_command())
+    _note(logger, logging.INFO, HARDWARE + hardware(get_device()))
 
 
 @contextmanager

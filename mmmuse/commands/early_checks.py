@@ -19,6 +19,8 @@ from mmmuse.command_line.report import check_json, check_new_path
 from mmmuse.command_line.static_config import static_config
 from mmmuse.errors import InputError
 
+from .table_flags import check_table_flags
+
 # Commands whose --out is a file or a folder that they create.
 _CREATE = {'export', 'exits', 'early-exit', 'detections', 'cache-teacher'}
 
@@ -33,6 +35,8 @@ def check_early(command: str, args: argparse.Namespace) -> None:
     Raises:
         InputError: If one does not exist, or an output cannot be written.
     """
+    if command == 'table':
+        check_table_flags(args)
     name = getattr(args, 'config', None)
     if name is not None and '::' not in name and not Path(name).is_file():
         raise InputError(f'no config file {name}')

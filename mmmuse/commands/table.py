@@ -9,19 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-import torch
-
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.progress import Work, shown
-from mmmuse.command_line.report import hardware, this_command
+from mmmuse.command_line.report import this_command
 from mmmuse.command_line.signals import ENDING
 from mmmuse.errors import InputError
+from mmmuse.jobs.code_version import code_version
+from mmmuse.jobs.devices import check_devices
+from mmmuse.jobs.local import LocalJobs
+from mmmuse.jobs.slurm import SlurmJobs
 from mmmuse.tables import Run, Table, plan_runs, read_record, read_table, run_all, write_report
-from mmmuse.tables.record import code_version, write_record
-from mmmuse.tables.slots import check_devices, environment
+from mmmuse.tables.queue import Jobs
+from mmmuse.tables.record import logged_hardware, write_record
 
-TRAIN = [sys.executable, '-m', 'mmmuse', 'train']
+from .table_flags import check_table_flags
+
+_JOBS = '.jobs'  # Folder of submitit's files for Slurm, in the work dir.
 
 
 def main(args: argparse.Namespace) -> None:
@@ -29,12 +33,13 @@ def main(args: argparse.Namespace) -> None:
         signal.signal(number, signal.default_int_handler)
     with explained('interrupted; the same command goes on'):
         refuse_code_in_files()
+        options = check_table_flags(args)
         folder = Path(args.work_dir)
         stem = Path(args.table).stem
         out = folder / (stem if args.epochs is None else f'{stem}_{args.epochs}e')
         table = read_table(args.table)
         check_rows(table, args.rows)
-        devices = check_devices(args.device)
+        devices = check_devices(args.device) if options is None else []
         runs = plan_runs(table, args.seeds, folder, args.epochs, args.cfg_options)
         waiting = {
             run.work_dir: run
@@ -44,8 +49,15 @@ def main(args: argparse.Namespace) -> None:
         note_other_commits(runs)
         failed = {}
         if waiting and not args.report:
-            with locked(folder) as lock:
-                failed = fill(table, runs, list(waiting.values()), devices, out, lock)
+            jobs = (
+                LocalJobs(devices)
+                if options is None
+                else SlurmJobs(options, folder.absolute() / _JOBS, args.cancel_on_interrupt)
+            )
+            with locked(folder):
+                place = f'on {", ".join(devices)}' if options is None else 'in Slurm'
+                print(f'{len(waiting)} of {len(runs)} runs to do, {place}', file=sys.stderr)
+                failed = fill(table, runs, list(waiting.values()), jobs, out, train_command(args))
         for path in write_report(table, runs, out, this_command()):
             print(path)
     for name, line in failed.items():
@@ -74,31 +86,40 @@ def note_other_commits(runs: list[Run]) -> None:
         )
 
 
+def train_command(args: argparse.Namespace) -> list[str]:
+    """Return the command that trains a run, by torchrun on several GPUs."""
+    if args.cluster == 'slurm' and args.gpus_per_run > 1:
+        torchrun = [
+            'torch.distributed.run',
+            '--standalone',
+            f'--nproc_per_node={args.gpus_per_run}',
+        ]
+        return [sys.executable, '-m', *torchrun, '-m', 'mmmuse', 'train', '--launcher', 'pytorch']
+    return [sys.executable, '-m', 'mmmuse', 'train']
+
+
 def fill(
-    table: Table, runs: list[Run], waiting: list[Run], devices: list[str], out: Path, lock: int
+    table: Table, runs: list[Run], waiting: list[Run], jobs: Jobs, out: Path, train: list[str]
 ) -> dict[str, str]:
     """Train the runs that are not finished, and write the table after each."""
-    if 'cpu' in devices:
-        torch.set_num_threads(int(environment('cpu', devices)['OMP_NUM_THREADS']))
 
-    def finished(run: Run, device: str) -> None:
-        work.advance()
+    def finished(run: Run) -> None:
         command = f'mmmuse train {shlex.join(run.arguments())}'
-        write_record(run, command, hardware(device))
+        write_record(run, command, logged_hardware(run.work_dir))
+        work.advance()
         write_report(table, runs, out, this_command())
 
-    print(f'{len(waiting)} of {len(runs)} runs to do, on {", ".join(devices)}', file=sys.stderr)
     # In a terminal the bars of the runs are shown.
     lines = (
         nullcontext(Work('')) if sys.stderr.isatty() else shown('training the runs', len(waiting))
     )
     with lines as work:
-        return run_all(waiting, devices, TRAIN, finished, keep_open=[lock])
+        return run_all(waiting, jobs, train, finished)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Lock a folder, and return the file descriptor; the last process to close it ends the lock.
+def locked(folder: Path) -> Iterator[None]:
+    """Lock a folder for one command at a time.
 
     Raises:
         InputError: If another process holds it.
@@ -109,4 +130,4 @@ def locked(folder: Path) -> Iterator[int]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f'another command is running in {folder}') from error
-        yield lock.fileno()
+        yield

@@ -2,20 +2,20 @@
 
 import json
 import re
-import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mmmuse.analysis.run_log import read_run_log
 from mmmuse.checkpoints.regular_file import check_regular_file
 from mmmuse.errors import InputError
-from mmmuse.version import __version__
+from mmmuse.jobs.code_version import COMMIT
+from mmmuse.jobs.training import log_path
 
 from .plan import Run
 
 _EXIT = re.compile(r'^exit(\d+)/top1$')
 _FILE = 'record.json'
 _AVERAGE = 'average/'  # Prefix of a metric that is the mean over peers.
-COMMIT = 'commit: '  # Prefix of a line that is logged at each start of a run.
 
 
 @dataclass(frozen=True)
@@ -68,22 +68,7 @@ def read_record(run: Run) -> Record | None:
 
 def log_of(run: Run) -> Path:
     """Return the path of a run's log."""
-    return run.work_dir.with_name(f'{run.work_dir.name}.log')
-
-
-def code_version() -> str:
-    """Return the commit of this code, with ``-dirty`` if there are changes; without git the version."""
-    folder, name = Path(__file__).parent, Path(__file__).name
-    described = ['describe', '--always', '--dirty', '--exclude', '*']
-    try:
-        # An installed package may lie in a repository of another project.
-        for command in (['ls-files', '--error-unmatch', name], described):
-            answer = subprocess.run(
-                ['git', *command], cwd=folder, capture_output=True, text=True, check=True
-            )
-    except (OSError, subprocess.CalledProcessError):
-        return __version__
-    return answer.stdout.strip()
+    return log_path(run.work_dir)
 
 
 def write_record(run: Run, command: str, hardware: str) -> Record:
@@ -103,6 +88,14 @@ def write_record(run: Run, command: str, hardware: str) -> Record:
     record = Record(epochs, command, ', '.join(dict.fromkeys(commits)), hardware)
     (run.work_dir / _FILE).write_text(json.dumps(asdict(record), indent=1) + '\n', encoding='utf-8')
     return record
+
+
+def logged_hardware(work_dir: Path) -> str:
+    """Return the machine that a run's last start has logged; ``'unknown'`` if it has not."""
+    for log in sorted(work_dir.glob('*/*.log'), reverse=True):
+        if (hardware := read_run_log(log).hardware) is not None:
+            return hardware
+    return 'unknown'
 
 
 def logged_epochs(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:

@@ -6,7 +6,7 @@ import pytest
 
 from mmmuse.errors import InputError
 from mmmuse.tables import Row, Run, Table, read_record, write_report
-from mmmuse.tables.record import log_of, logged_epochs, write_record
+from mmmuse.tables.record import log_of, logged_epochs, logged_hardware, write_record
 
 METRIC = 'accuracy/top1'
 
@@ -53,6 +53,17 @@ def test_a_resumed_runs_epochs_are_put_together(tmp_path):
     assert read_record(run) == written
     assert written.last() == {'exit1': 12.0, 'top1': 20.5}
     assert written.best() == {'exit1': 9.0, 'top1': 21.0}
+
+
+def test_the_hardware_of_a_run_is_that_of_its_last_start(tmp_path):
+    run = a_run(tmp_path, ROW)
+    assert logged_hardware(run.work_dir) == 'unknown'
+    for start, machine in (('1', 'a machine, 2 threads'), ('2', 'another one, 8 threads')):
+        folder = run.work_dir / start
+        folder.mkdir(parents=True)
+        line = f'2026/11/27 00:23:55 - mmengine - INFO - hardware: {machine}\n'
+        (folder / f'{start}.log').write_text(f'----\n{line}something\n')
+    assert logged_hardware(run.work_dir) == 'another one, 8 threads'
 
 
 def test_a_run_whose_last_epoch_was_not_evaluated_is_not_finished(tmp_path):

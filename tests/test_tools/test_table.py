@@ -1,7 +1,12 @@
 import csv
 import json
+from argparse import Namespace
 
 import pytest
+
+from mmmuse.commands.table import train_command
+
+from ..test_jobs.fake_slurm import calls, fake_slurm
 
 DIGITS = {
     'train_dataloader.dataset.indices': 96,
@@ -62,6 +67,14 @@ def test_a_table_is_run_written_and_not_run_twice(tool, tmp_path):
         ),
         (None, ['--rows', 'MMD'], 'unknown row MMD; available: baseline, MI x SI'),
         (None, ['--device', 'cuda:9'], "unknown device 'cuda:9'; available: cpu"),
+        (
+            None,
+            ['--device', *['cpu'] * 100_000],
+            'cpu is given 100000 times and has ',
+        ),
+        (None, ['--partition', 'gpu'], '--partition needs --cluster slurm'),
+        (None, ['--gpus-per-run', '1'], '--gpus-per-run needs --cluster slurm'),
+        (None, ['--cancel-on-interrupt'], '--cancel-on-interrupt needs --cluster slurm'),
         (None, ['--epochs', '0'], '--epochs is at least 1, got 0'),
         (None, ['--seeds', '1', '1'], 'different seeds'),
     ],
@@ -87,3 +100,72 @@ def test_the_epochs_of_a_failed_run_are_not_reported(tool, tmp_path):
     assert finished.code == 1
     assert 'error: small, seed 0: the dataset has no images' in finished.err
     assert '| small |' in (tmp_path / 'runs' / 'own.md').read_text()
+
+
+SLURM = ['--cluster', 'slurm']
+
+
+@pytest.mark.parametrize(
+    ('slurm', 'flags', 'message'),
+    [
+        ({}, ['--partition', 'gpu'], "no partition 'gpu' in Slurm; available: main, long"),
+        (dict(without='sbatch'), [], 'sbatch not found'),
+        (dict(sbatch='echo "sbatch: error: no GPU" >&2; exit 1'), [], 'sbatch: no GPU'),
+        ({}, ['--device', 'cuda:0'], '--device needs --cluster local'),
+        ({}, ['--time', '25:00:00'], "--time is 1500 minutes, and partition 'main' allows 60"),
+    ],
+)
+def test_what_slurm_does_not_take_is_one_line_and_writes_nothing(
+    tool, only_error, tmp_path, monkeypatch, slurm, flags, message
+):
+    monkeypatch.setenv('PATH', f'{fake_slurm(tmp_path / "bin", **slurm)}:/bin')
+    if slurm.get('without'):
+        monkeypatch.setenv('PATH', str(tmp_path / 'bin'))
+    work_dir = ['--work-dir', tmp_path / 'runs']
+    finished = tool('benchmark/table.py', digits(tmp_path), *work_dir, *SLURM, *flags)
+    assert message in only_error(finished)
+    assert not (tmp_path / 'runs').exists()
+
+
+def test_a_submission_that_fails_leaves_no_job_and_no_file(tool, only_error, tmp_path, monkeypatch):
+    """The check before it passed: what sbatch refuses may have changed since."""
+    refused = (
+        'case "$*" in *--test-only*) ;; *) echo "sbatch: error: too many jobs" >&2; exit 1;; esac'
+    )
+    path = fake_slurm(tmp_path / 'bin', sbatch=refused)
+    monkeypatch.setenv('PATH', f'{path}:/bin')
+    work_dir = ['--work-dir', tmp_path / 'runs']
+    finished = tool('benchmark/table.py', digits(tmp_path), *work_dir, *SLURM)
+    assert 'sbatch: too many jobs' in only_error(finished)
+    assert len([call for call in calls(path) if call.startswith('sbatch')]) > 1
+    assert [each.name for each in (tmp_path / 'runs').rglob('*')] == ['.lock']
+
+
+def test_a_missing_submitit_is_one_line_with_the_command_that_installs_it(
+    tool, only_error, tmp_path, monkeypatch
+):
+    monkeypatch.setattr('mmmuse.commands.table_flags.find_spec', lambda name: None)
+    finished = tool('benchmark/table.py', digits(tmp_path), '--work-dir', tmp_path / 'runs')
+    line = only_error(finished)
+    assert 'mmmuse table needs the package submitit: pip install -e "' in line
+    assert line.endswith('[cluster]"')
+    # The table of finished runs needs none.
+    flags = ['--work-dir', tmp_path / 'runs', '--report']
+    assert tool('benchmark/table.py', digits(tmp_path), *flags).code == 0
+
+
+def test_a_run_on_several_gpus_is_started_by_torchrun():
+    args = Namespace(cluster='slurm', gpus_per_run=4)
+    launched = [
+        '--standalone',
+        '--nproc_per_node=4',
+        '-m',
+        'mmmuse',
+        'train',
+        '--launcher',
+        'pytorch',
+    ]
+    assert train_command(args)[1:] == ['-m', 'torch.distributed.run', *launched]
+    for cluster, gpus in (('slurm', 1), ('slurm', 0), ('local', None)):
+        args = Namespace(cluster=cluster, gpus_per_run=gpus)
+        assert train_command(args)[1:] == ['-m', 'mmmuse', 'train']

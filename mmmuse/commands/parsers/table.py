@@ -31,4 +31,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--report', action='store_true', help='write the table from the finished runs; run nothing'
     )
+    parser.add_argument(
+        '--cluster',
+        choices=['local', 'slurm'],
+        default='local',
+        help='local (default): on the devices of this machine; Ctrl-C interrupts the runs. slurm: one '
+        'job a run, queued again and resumed when it is preempted or its time is over; Ctrl-C leaves '
+        'the jobs. Started again, the command goes on with what is still running',
+    )
+    slurm = parser.add_argument_group('with --cluster slurm')
+    slurm.add_argument('--partition', help="Slurm's default one by default")
+    slurm.add_argument(
+        '--gpus-per-run',
+        type=int,
+        metavar='N',
+        help='1 by default; 0 trains on the CPU; of several, each takes batches of the size in the '
+        'config (torchrun)',
+    )
+    slurm.add_argument('--cpus-per-run', type=int, metavar='N', help='5 by default')
+    slurm.add_argument(
+        '--array-parallelism', type=int, metavar='N', help='jobs at a time; 16 by default'
+    )
+    slurm.add_argument(
+        '--time',
+        metavar='LIMIT',
+        help='of a job, e.g. 12:00:00; a day by default, or the limit of the partition',
+    )
+    slurm.add_argument(
+        '--slurm',
+        nargs='+',
+        metavar='OPTION=VALUE',
+        help='more options of sbatch, e.g. account=vision qos=long mem=32G',
+    )
+    slurm.add_argument(
+        '--cancel-on-interrupt',
+        action='store_true',
+        help='Ctrl-C cancels the jobs; the same command resumes the runs',
+    )
     add_config_options(parser, 'optim_wrapper.type=mmmuse.BFloat16OptimWrapper (as --amp does)')

@@ -17,4 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size'
     )
+    parser.add_argument(
+        '--preemptible',
+        action='store_true',
+        help='when a signal stops the run, save the step first; --resume goes on within the epoch',
+    )
     add_run_flags(parser)

@@ -1,0 +1,1 @@
+"""Trainings as jobs of submitit: on the devices of this machine, or in Slurm."""

@@ -1,0 +1,90 @@
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from mmmuse.errors import InputError
+from mmmuse.jobs.code_version import code_version
+from mmmuse.jobs.local import LocalJobs
+from mmmuse.tables import Row, Run, run_all
+from mmmuse.tables.record import log_of
+
+from ..test_jobs.stand_in import runs_of, stand_in
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> list[str]:
+    return stand_in(tmp_path)
+
+
+def times(run: Run) -> tuple[float, float]:
+    start, end = (run.work_dir / 'times').read_text().split()
+    return float(start), float(end)
+
+
+def test_two_slots_take_two_runs_at_a_time_and_share_the_processor(tmp_path, train):
+    runs, done = runs_of(tmp_path, 'good', 'good', 'good'), []
+    failed = run_all(runs, LocalJobs(['cpu', 'cpu']), train, done.append)
+    assert failed == {}
+    assert sorted(run.name for run in done) == [run.name for run in runs]
+    (_, end), (other, _), (third, _) = map(times, runs)
+    assert other < end  # Side by side.
+    assert third > min(end, times(runs[1])[1])
+    threads = max(len(os.sched_getaffinity(0)) // 2, 1)
+    commit, said = log_of(runs[0]).read_text().splitlines()
+    assert commit == f'commit: {code_version()}'
+    assert said == f"{threads} ''"
+
+
+def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path, train):
+    runs, done = runs_of(tmp_path, 'bad', 'good'), []
+    failed = run_all(runs, LocalJobs(['cpu']), train, done.append)
+    assert [run.name for run in done] == ['good1, seed 0']
+    assert list(failed) == ['bad0, seed 0']
+    assert failed['bad0, seed 0'].startswith('a config that cannot be run (see ')
+
+
+def test_a_row_that_cannot_be_trained_is_not_tried_with_its_other_seeds(tmp_path, train):
+    row = Row('broken', 'broken')
+    runs = [Run(row, seed, tmp_path / f'seed{seed}', 2, {}) for seed in (0, 1)]
+    runs += runs_of(tmp_path, 'good')
+    done = []
+    failed = run_all(runs, LocalJobs(['cpu']), train, done.append)
+    assert [run.name for run in done] == ['good0, seed 0']
+    assert failed['broken, seed 1'] == 'skipped: broken, seed 0 failed'
+
+
+def test_a_run_that_ends_without_its_metrics_has_failed(tmp_path, train):
+    def finished(run: Run) -> None:
+        raise InputError('no metrics')
+
+    runs = runs_of(tmp_path, 'good')
+    assert run_all(runs, LocalJobs(['cpu']), train, finished) == {'good0, seed 0': 'no metrics'}
+
+
+@pytest.fixture
+def _ctrl_c():
+    """Ctrl-C as in the foreground: in the background the shell has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures('_ctrl_c')
+def test_ctrl_c_interrupts_every_run_and_waits_for_all_even_if_it_comes_twice(tmp_path, train):
+    runs = runs_of(tmp_path, 'slow', 'slow')
+
+    def when_it_runs() -> None:
+        while not all(list(run.work_dir.glob('*/vis_data/scalars.json')) for run in runs):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)  # An impatient second time, while the runs are ending.
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=when_it_runs).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_all(runs, LocalJobs(['cpu', 'cpu']), train, lambda run: None)
+    assert all((run.work_dir / 'interrupted').exists() for run in runs)
