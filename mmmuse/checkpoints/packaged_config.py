@@ -4,10 +4,15 @@ import difflib
 from importlib.util import find_spec
 from pathlib import Path
 
-from mmengine.config.utils import MODULE2PACKAGE
-
 from mmmuse.compat.shipped_configs import configs_folder
 from mmmuse.errors import InputError
+
+# Those of MMEngine's table, which cannot be imported without PyTorch.
+PACKAGES = (
+    *('mmmuse', 'mmpretrain', 'mmdet', 'mmseg', 'mmaction', 'mmagic', 'mmcls', 'mmdet3d', 'mmedit'),
+    *('mmfewshot', 'mmflow', 'mmgen', 'mmhuman3d', 'mmocr', 'mmpose', 'mmrazor', 'mmrotate'),
+    *('mmselfsup', 'mmtrack', 'mmyolo'),
+)
 
 
 def packaged_file(name: str) -> Path:
@@ -23,9 +28,8 @@ def packaged_file(name: str) -> Path:
         InputError: If the package is unknown or not installed, or has no such config.
     """
     package, _, config = name.partition('::')
-    if package != 'mmmuse' and package not in MODULE2PACKAGE:
-        known = ['mmmuse', *MODULE2PACKAGE]
-        nearest = difflib.get_close_matches(package, known, n=1)
+    if package not in PACKAGES:
+        nearest = difflib.get_close_matches(package, PACKAGES, n=1)
         hint = f'did you mean {nearest[0]}::{config}?' if nearest else 'mmpretrain:: is one'
         raise InputError(f'{name}: no package {package!r} with configs is known; {hint}')
     folder = _folder(package)

@@ -19,6 +19,7 @@ from mmmuse.command_line.report import check_json, check_new_path
 from mmmuse.command_line.static_config import static_config
 from mmmuse.errors import InputError
 
+from .named_paths import check_named_paths, config_file, with_data_root
 from .table_flags import check_table_flags
 
 # Commands whose --out is a file or a folder that they create.
@@ -38,20 +39,20 @@ def check_early(command: str, args: argparse.Namespace) -> None:
     if command == 'table':
         check_table_flags(args)
     name = getattr(args, 'config', None)
-    if name is not None and '::' not in name and not Path(name).is_file():
-        raise InputError(f'no config file {name}')
+    file = None if name is None else config_file(name)
     if command in _CREATE:
         check_output(command, Path(args.out))
     if command == 'wrap':
         check_new_config(args.out)
     check_json(getattr(args, 'json', None))
+    check_named_paths(command, args)
     checkpoint = getattr(args, 'checkpoint', None)
     if checkpoint is not None and ':' not in checkpoint and not Path(checkpoint).exists():
         raise InputError(f'no checkpoint file {checkpoint}')
     if getattr(args, 'resume', None) not in (None, 'auto'):
         check_named_file('--resume', args.resume, 'checkpoint file')
-    if name is not None and '::' not in name:
-        config = static_config(name, getattr(args, 'cfg_options', None) or ())
+    if file is not None:
+        config = static_config(str(file), getattr(args, 'cfg_options', None) or ())
         if config is not None:
             check_named_in_config(command, args, config)
 
@@ -90,6 +91,9 @@ def check_named_in_config(
     Raises:
         InputError: If one does not exist; it names the key.
     """
+    root = getattr(args, 'data', None)
+    if isinstance(root, str):
+        check_data_exists(with_data_root(config, root), ['test'])
     check_data_exists(config, data_that_is_read(command, args))
     if command in ('train', 'test', 'cache-teacher'):
         check_files_exist(config)

@@ -38,9 +38,6 @@ def main(args: argparse.Namespace) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse flags that do nothing and files that cannot be written."""
+    """Refuse flags that do nothing."""
     if not args.table and (args.step is not None or args.csv is not None):
         raise InputError('--step and --csv are of the table: add --table')
-    for file in filter(None, (args.out, args.csv)):
-        if not file.parent.is_dir():
-            raise InputError(f'no folder {file.parent} to write into')

@@ -1,0 +1,106 @@
+"""Files and folders that a command's flags name, looked for before the libraries are imported."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmmuse.checkpoints.packaged_config import packaged_file
+from mmmuse.checkpoints.regular_file import check_regular_file
+from mmmuse.command_line.data_paths import check_named_file
+from mmmuse.command_line.report import check_new_path
+from mmmuse.errors import InputError
+
+
+def config_file(name: str, what: str = 'config file') -> Path:
+    """Return the file of a config, in a folder or in an installed package.
+
+    Raises:
+        InputError: If it does not exist.
+    """
+    if '::' in name:
+        return packaged_file(name)
+    if not Path(name).is_file():
+        raise InputError(f'no {what} {name}')
+    return Path(name)
+
+
+def check_named_paths(command: str, args: argparse.Namespace) -> None:
+    """Check the files and folders that only some commands read or create.
+
+    Args:
+        command: Its name.
+        args: Its arguments.
+
+    Raises:
+        InputError: If one does not exist, or an output cannot be written.
+    """
+    check = _CHECKS.get(command)
+    if check is not None:
+        check(args)
+
+
+def with_data_root(config: Mapping[str, Any], root: str) -> dict[str, Any]:
+    """Return a config whose test data is in another folder, as ``--data ROOT`` has it."""
+
+    def moved(dataset: Any) -> Any:
+        if not isinstance(dataset, Mapping):
+            return dataset
+        if 'dataset' in dataset:
+            return {**dataset, 'dataset': moved(dataset['dataset'])}
+        return {**dataset, 'data_root': root}
+
+    loader = config.get('test_dataloader')
+    if not isinstance(loader, Mapping):
+        return dict(config)
+    loader = {**loader, 'dataset': moved(loader.get('dataset'))}
+    return {**config, 'test_dataloader': loader}
+
+
+def _check_table(args: argparse.Namespace) -> None:
+    config_file(args.table, 'table')
+
+
+def _check_report(args: argparse.Namespace) -> None:
+    for folder in filter(None, (args.work_dir, args.baseline_dir)):
+        if not folder.is_dir():
+            raise InputError(f'no work dir {folder}')
+    check_new_path(args.out or args.work_dir / 'report.html')
+    if args.early_exit is not None and not args.early_exit.is_dir():
+        raise InputError(f'no table of early exit {args.early_exit}: no such folder')
+    if args.detections is not None and not args.detections.is_dir():
+        raise InputError(f'no folder {args.detections} of mmmuse detections')
+
+
+def _check_information(args: argparse.Namespace) -> None:
+    for folder in args.work_dirs:
+        if not any(folder.glob('*/vis_data/scalars.json')):
+            raise InputError(f'{folder} holds no log of a run (*/vis_data/scalars.json)')
+    for file in filter(None, (args.out, args.csv)):
+        if not file.parent.is_dir():
+            raise InputError(f'no folder {file.parent} to write into')
+
+
+def _check_convert_teacher(args: argparse.Namespace) -> None:
+    check_new_path(args.out)
+    if ':' not in args.source:
+        check_regular_file(args.source, 'checkpoint file')
+
+
+def _check_anchors(args: argparse.Namespace) -> None:
+    check_named_file('--ann-file', args.ann_file, 'annotation file')
+
+
+def _check_detections(args: argparse.Namespace) -> None:
+    for file in args.image_files or ():
+        check_named_file('--image-files', file, 'image')
+
+
+_CHECKS = {
+    'anchors': _check_anchors,
+    'convert-teacher': _check_convert_teacher,
+    'detections': _check_detections,
+    'information': _check_information,
+    'report': _check_report,
+    'table': _check_table,
+}
