@@ -42,11 +42,13 @@ def _an_empty_queue(slurm):
     wait_for(lambda: not left())
 
 
-def when(ready: Callable[[], bool], act: Callable[[], object]) -> threading.Thread:
+def when(
+    ready: Callable[[], bool], act: Callable[[], object], seconds: float = 60
+) -> threading.Thread:
     """Act in another thread as soon as something is true."""
 
     def wait_and_act() -> None:
-        wait_for(ready)
+        wait_for(ready, seconds)
         act()
 
     thread = threading.Thread(target=wait_and_act)
