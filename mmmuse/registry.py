@@ -1,11 +1,12 @@
 """Child registries of MMEngine's, scope ``mmmuse``.
 
-MMEngine imports this file for any ``mmmuse.X`` in a config, and the ``locations`` at the first
-look-up, so that no ``custom_imports`` is needed. A class that is registered here, also a user's,
+MMEngine imports this file for any ``mmmuse.X`` in a config, and a look-up imports the ``locations``,
+so that no ``custom_imports`` is needed. A class that is registered here, also a user's,
 checks the types and ranges of its arguments by the annotations of its ``__init__``.
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from mmengine import registry
@@ -26,6 +27,8 @@ __all__ = [
     'TRANSFORMS',
 ]
 
+_DETECTION = 'mmmuse.detection'
+
 
 class CheckedRegistry(Registry):
     """A registry whose classes check their arguments; see :func:`with_checked_arguments`.
@@ -40,6 +43,26 @@ class CheckedRegistry(Registry):
             return super().register_module(*args, module=_checked(module), **kwargs)
         register = super().register_module(*args, **kwargs)
         return lambda part: register(_checked(part))
+
+    def get(self, key: str) -> Any:
+        """Return a part as MMEngine's method does; mmdet is imported for the parts of detectors only."""
+        scope, name = self.split_scope_key(key)
+        found = self.find(name) if scope in (None, self.scope) else None
+        return super().get(key) if found is None else found
+
+    def find(self, name: str, with_detection: bool = False) -> Any:
+        """Return a part of this registry, or None; import its locations in order, up to that of the part.
+
+        Args:
+            name: Of the part, without scope.
+            with_detection: Also look among the parts of detectors, which import mmdet.
+        """
+        for location in self._locations:
+            if name in self._module_dict:
+                break
+            if with_detection or location != _DETECTION:
+                import_module(location)
+        return self._module_dict.get(name)
 
 
 def _checked(part: Any) -> Any:

@@ -183,10 +183,11 @@ def _own_class(kind: Any) -> Callable | None:
         return kind if hasattr(kind.__init__, 'checks_arguments') else None
     if not isinstance(kind, str) or _scope(kind) != 'mmmuse':
         return None
-    for own in _OWN_REGISTRIES:
-        own.import_from_location()
-        if isinstance(own.module_dict.get(_name(kind)), type):
-            return own.module_dict[_name(kind)]
+    for with_detection in (False, True):  # Last, since they import mmdet.
+        for own in _OWN_REGISTRIES:
+            found = own.find(_name(kind), with_detection)
+            if found is not None:
+                return found if isinstance(found, type) else None
     return None
 
 

@@ -34,6 +34,7 @@ from mmmuse.optim.student_constructor import for_student
 from mmmuse.tapping.dry_run import is_detector
 from mmmuse.tapping.image_size import add_image_shape
 
+from .config_layout import laid_out_once
 from .noise import silence_logger
 from .parts import path_in
 from .run_notes import errors_noted, note_start
@@ -95,7 +96,11 @@ def run(config: Config, act: Callable[[Runner], Any], resume_from: str | None = 
     # with one line, where a file of it cannot be written.
     logging.raiseExceptions = False
     steps = _Steps()
-    with _discarded_unless(lambda: steps.done > 0, config), _explainable(steps, config):
+    with (
+        _discarded_unless(lambda: steps.done > 0, config),
+        _explainable(steps, config),
+        laid_out_once(),
+    ):
         runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
         if resume_from is not None:
             runner._load_from = resume_from

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from mmmuse.command_line.progress import shown
+from mmmuse.command_line.quick_imports import quick_imports
 from mmmuse.environment.import_errors import import_explanation
 from mmmuse.environment.requirements import check_environment
 from mmmuse.errors import TRACEBACK_VARIABLE, InputError
@@ -48,7 +49,7 @@ def _loaded(module: str, args: argparse.Namespace) -> Callable[[argparse.Namespa
         InputError: If the import shows that the environment is incomplete.
     """
     try:
-        with shown('loading the libraries'):
+        with shown('loading the libraries'), quick_imports():
             if not args.verbose:
                 from mmmuse.command_line.noise import silence_start_up
 

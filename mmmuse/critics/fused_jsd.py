@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 
+from mmmuse.compat.compiling import not_compiled
 from mmmuse.functional.precision import at_least_float32
 
 # Rows (images x locations) of a chunk: small enough for a CPU's cache, large enough to fill a GPU.
@@ -22,7 +23,7 @@ _CHUNK_ROWS = {'cpu': 4096, 'cuda': 1 << 17}
 _UNIT = 2.0**-6
 
 
-@torch.compiler.disable
+@not_compiled
 def fused_concat_jsd(
     tokens: Tensor,
     global_: Tensor,

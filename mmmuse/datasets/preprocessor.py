@@ -19,6 +19,7 @@ from mmmuse.arguments import (
     PositiveFloat,
     PositiveInt,
 )
+from mmmuse.compat.compiling import not_compiled
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 
@@ -176,13 +177,13 @@ class BatchedDataPreprocessor(ClsDataPreprocessor):
         bottom, right = (-size % self.pad_size_divisor for size in inputs.shape[2:])
         return F.pad(inputs, (0, right, 0, bottom), value=self.pad_value)
 
-    @torch.compiler.disable  # The epoch would be a constant in the graph.
+    @not_compiled  # The epoch would be a constant in the graph.
     def _epoch(self, data: dict) -> int:
         hub = MessageHub.get_current_instance()
         epoch = _epoch(hub, len(data['sample_idx']), data['num_samples'])
         return epoch % self.fixed_views if self.fixed_views else epoch
 
-    @torch.compiler.disable  # Hashes 64-bit integers in NumPy.
+    @not_compiled  # Hashes 64-bit integers in NumPy.
     def _augment(self, images: Tensor, data: dict, epoch: int) -> Tensor:
         hub = MessageHub.get_current_instance()
         seed = hub.get_info('seed', 0) if self.seed is None else self.seed

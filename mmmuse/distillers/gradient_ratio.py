@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from mmmuse.compat.compiling import not_compiled
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.tapping.features import DistillFeatures
 
@@ -12,7 +13,7 @@ from .own_total import sum_of_losses
 GRADIENT_RATIO = 'gradient_ratio'
 
 
-@torch.compiler.disable
+@not_compiled
 def gradient_ratio(
     features: DistillFeatures, task: Mapping[str, object], added: Mapping[str, object]
 ) -> dict[str, Tensor]:

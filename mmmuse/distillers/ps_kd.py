@@ -6,6 +6,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmmuse.arguments import Fraction
+from mmmuse.compat.compiling import not_compiled
 from mmmuse.errors import InputError
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.losses import class_labels
@@ -82,7 +83,7 @@ class PSKDDistiller(LogitsDistiller):
             data_samples = with_softened_targets(data_samples, scores, weight)
         return super().loss(inputs, data_samples)
 
-    @torch.compiler.disable
+    @not_compiled
     def _network_of_last_epoch(self, epoch: int) -> FrozenNetwork:
         if self._past is None or self._epoch_of_past != epoch:
             self._past = FrozenNetwork.copy_of(

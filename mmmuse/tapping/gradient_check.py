@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmmuse.compat.compiling import not_compiled
 from mmmuse.errors import InputError
 from mmmuse.tapping.dry_run import dry_run, random_image
 
 
-@torch.compiler.disable
+@not_compiled
 def refuse_cut_gradients(
     network: nn.Module, taps: Any, paths: Sequence[str], input_shape: Sequence[int] | None
 ) -> None:

@@ -1,12 +1,12 @@
 """The progress of training by MMEngine's runner, for weights that change with it."""
 
-import torch
 from mmengine.logging import MessageHub
 
+from mmmuse.compat.compiling import not_compiled
 from mmmuse.errors import InputError
 
 
-@torch.compiler.disable  # It would be a constant in the graph.
+@not_compiled  # It would be a constant in the graph.
 def training_progress() -> float:
     """Return the completed part of the training, from 0 to 1.
 
@@ -34,7 +34,7 @@ def warmed_up(weight: float, warmup: float) -> float:
     return weight * min(training_progress() / warmup, 1.0) if warmup else weight
 
 
-@torch.compiler.disable
+@not_compiled
 def training_epoch(reader: str) -> tuple[int, int]:
     """Return the epoch, from 0, and the number of epochs.
 

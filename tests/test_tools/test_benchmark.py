@@ -2,15 +2,20 @@
 
 import json
 import platform
+import runpy
 from argparse import Namespace
 
 import pytest
+from mmengine.registry import DATASETS, init_default_scope
 
+from mmmuse.command_line.config import load_config
 from mmmuse.command_line.step_benchmark import interleaved_step_seconds
 from mmmuse.commands import COMMANDS
 from mmmuse.errors import InputError
 
-NARROW = 'configs/narrow/resnet18_cifar100_mi_x_si.py'
+from .conftest import ROOT
+
+NARROW = 'configs/narrow/narrow-resnet18_cifar100_mi_x_si.py'
 
 
 def test_step_time_counts_the_arithmetic_of_each_variant(tool, tmp_path):
@@ -123,3 +128,27 @@ def test_help_of_every_command_is_measured_beside_python_itself(tool, tmp_path):
     seconds = json.loads(figures.read_text())['seconds']
     assert seconds.keys() == {'python -c pass', *COMMANDS}
     assert min(wall for wall, _ in seconds.values()) > 0
+
+
+def test_a_start_is_measured_beside_mmpretrains_own_tool(tool, tmp_path):
+    figures = tmp_path / 'figures.json'
+    options = ('--cases', 'help', '--libraries', 'mmpretrain', '--repeats', 1, '--json', figures)
+    assert tool('benchmark/startup.py', *options).code == 0
+    theirs, ours, distilled = json.loads(figures.read_text())['medians']
+    assert theirs['program'] == 'mmpretrain'
+    assert theirs['ratio'] == 1
+    for row in (ours, distilled):
+        assert row['ratio'] == pytest.approx(row['processor'] / theirs['processor'])
+
+
+@pytest.mark.parametrize('name', ['classifier', 'distilled', 'detector'])
+def test_the_configs_of_the_start_have_their_data(tmp_path, name):
+    startup = runpy.run_path(str(ROOT / 'tools' / 'benchmark' / 'startup.py'))
+    startup['write_data'](tmp_path)
+    config = load_config(str(tmp_path / f'{name}.py'), {})
+    init_default_scope(config.default_scope)
+    images = startup['IMAGES'] // 2 if name == 'detector' else startup['IMAGES']
+    for split in ('train', 'val'):
+        data = DATASETS.build(config[f'{split}_dataloader'].dataset)
+        assert len(data) == images
+        assert 'inputs' in data[0]
