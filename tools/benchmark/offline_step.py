@@ -45,7 +45,7 @@ MEAN = torch.tensor([129.3105, 124.1085, 112.404]).view(3, 1, 1)
 STD = torch.tensor([68.2125, 65.4075, 70.4055]).view(3, 1, 1)
 
 
-@DATASETS.register_module()
+@DATASETS.register_module(force=True)  # The tests run this file several times.
 class RandomImages(BatchedImages):
     """Random images of the size, number and number of classes of CIFAR-100."""
 

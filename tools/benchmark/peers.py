@@ -150,8 +150,8 @@ def torchdistill_step(distiller: OfflineDistiller, batch: dict, device: str) -> 
     terms = dict(kd=dict(criterion=dict(key='KDLoss', kwargs=loss), weight=1.0))
     config = dict(
         num_epochs=1,
-        teacher=dict(requires_grad=False),
-        student=dict(),
+        teacher=dict(requires_grad=False, forward_proc='forward_batch_only'),
+        student=dict(forward_proc='forward_batch_only'),
         criterion=dict(key='WeightedSumLoss', kwargs=dict(sub_terms=terms)),
         optimizer=dict(key='SGD', kwargs=dict(SGD)),
     )
