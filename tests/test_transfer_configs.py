@@ -134,6 +134,7 @@ def test_a_readme_has_a_row_for_every_config(kind):
             assert len([row for row in rows if row.startswith(f'| `{name}` |')]) == 1
 
 
+@pytest.mark.slow
 def test_another_program_reads_them_as_well(monkeypatch, tmp_path):
     path = path_of('online', 'resnet20', 'resnet56', 'mi_x_si')
     monkeypatch.chdir(tmp_path)
