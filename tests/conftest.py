@@ -67,6 +67,7 @@ def _done_once() -> Iterator[None]:
         mock.patch('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True)),
         # The versions of compilers, drivers and of the working tree, from processes.
         mock.patch('mmengine.runner.runner.collect_env', return_value=environment),
+        mock.patch('mmengine.runner.runner.get_git_hash', return_value=version),
         mock.patch('mmengine.hooks.runtime_info_hook.get_git_hash', return_value=version),
     ):
         yield

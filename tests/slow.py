@@ -2,11 +2,13 @@
 
 The tests of ``tests/test_tools`` run commands, and are slow by their folder. Any other test that is
 slow, or whose fixtures are, has the mark ``slow``. ``make test-fast`` leaves these out. So that the
-marks stay right, a test without the mark fails when it does one of the three, in every run.
+marks stay right, a test without the mark that does one of the three fails in ``make test-fast``, and is
+listed with the warnings of a whole run.
 """
 
 import multiprocessing.process
 import subprocess
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,10 +47,23 @@ def pytest_runtest_protocol(item: pytest.Item) -> Any:
         _running.remove(item)
 
 
+class NotMarked(Warning):
+    """A test that is slow lacks the mark."""
+
+
+def leaves_out_slow(config: pytest.Config) -> bool:
+    """Return whether this is a run without the slow tests."""
+    return 'not slow' in config.getoption('markexpr')
+
+
 def needs_mark(what: str) -> None:
-    """Fail if the running test does what a slow test does, and is not marked as one."""
-    if _running and _running[-1].get_closest_marker('slow') is None:
-        pytest.fail(f'a test that {what} needs pytest.mark.slow (tests/slow.py)')
+    """Fail or warn if the running test does what a slow test does, and is not marked as one."""
+    if not _running or _running[-1].get_closest_marker('slow') is not None:
+        return
+    said = f'a test that {what} needs pytest.mark.slow (tests/slow.py)'
+    if leaves_out_slow(_running[-1].config):
+        pytest.fail(said)
+    warnings.warn(NotMarked(said), stacklevel=2)
 
 
 def _noting(function: Callable, what: str) -> Callable:

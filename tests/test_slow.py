@@ -1,9 +1,10 @@
-"""A test without the mark ``slow`` fails when it does what ``make test-fast`` leaves out."""
+"""A test without the mark ``slow`` that does what ``make test-fast`` leaves out fails there."""
 
 import multiprocessing
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,13 +12,19 @@ from torch import nn
 
 from mmmuse.registry import MODELS
 
+from . import slow
 from .conftest import ROOT, small_classifier_config
-from .slow import LARGE, weights
+from .slow import LARGE, NotMarked, weights
 from .test_tools.conftest import run_command
 
 PROGRAM = [sys.executable, '-I', '-S', '-c', 'pass']
 # 3.7 million weights.
 LARGE_NETWORK = dict(type='mmpretrain.ResNet_CIFAR', depth=18, base_channels=36, stem_channels=36)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_run_without_slow_tests(monkeypatch):
+    monkeypatch.setattr(slow, 'leaves_out_slow', lambda config: True)
 
 
 def fails(what: str):
@@ -29,6 +36,22 @@ def test_a_process_needs_the_mark():
         subprocess.run(PROGRAM, check=True)
     with fails('starts a process'):
         multiprocessing.Process(target=print).start()
+
+
+def test_a_whole_run_lists_what_lacks_the_mark(monkeypatch):
+    monkeypatch.setattr(slow, 'leaves_out_slow', lambda config: False)
+    with pytest.warns(NotMarked, match='a test that starts a process needs pytest.mark.slow'):
+        subprocess.run(PROGRAM, check=True)
+
+
+@pytest.mark.parametrize(
+    ('expression', 'expected'),
+    [('not slow and not wheel', True), ('not wheel', False), ('slow', False), ('', False)],
+)
+def test_the_run_without_slow_tests_is_known_by_its_expression(expression, expected, monkeypatch):
+    monkeypatch.undo()
+    config = SimpleNamespace(getoption=dict(markexpr=expression).get)
+    assert slow.leaves_out_slow(config) is expected
 
 
 def test_a_command_needs_the_mark():
@@ -62,8 +85,8 @@ def test_the_tests_of_commands_are_marked(request):
 
 def test_files_with_slow_tests_come_first(request):
     items = request.session.items
-    slow = {item.path for item in items if item.get_closest_marker('slow')}
-    come_later = [item.path not in slow for item in items]
+    first = {item.path for item in items if item.get_closest_marker('slow')}
+    come_later = [item.path not in first for item in items]
     assert come_later == sorted(come_later)
 
 

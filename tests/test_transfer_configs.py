@@ -99,14 +99,21 @@ def test_shufflenet_learns_at_its_own_rate():
     )
 
 
+@pytest.fixture(scope='module')
+def teachers(tmp_path_factory) -> Path:
+    """A folder with the weights of each teacher, which nine methods share."""
+    return tmp_path_factory.mktemp('teachers')
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('cell', CELLS, ids='-'.join)
-def test_a_config_takes_a_step_in_which_every_parameter_gets_a_gradient(cell, tmp_path):
+def test_a_config_takes_a_step_in_which_every_parameter_gets_a_gradient(cell, teachers):
     kind, first, second, _ = cell
     config = load_config(str(path_of(*cell)), {})
     if kind == 'offline':
-        weights = tmp_path / 'teacher.pth'
-        torch.save(MODELS.build(config.model.teacher).state_dict(), weights)
+        weights = teachers / f'{first}.pth'
+        if not weights.exists():
+            torch.save(MODELS.build(config.model.teacher).state_dict(), weights)
         config.model.teacher_checkpoint = str(weights)
     distiller = get_model(config)
     if kind == 'offline':
@@ -134,6 +141,7 @@ def test_a_readme_has_a_row_for_every_config(kind):
             assert len([row for row in rows if row.startswith(f'| `{name}` |')]) == 1
 
 
+@pytest.mark.slow
 def test_another_program_reads_them_as_well(monkeypatch, tmp_path):
     path = path_of('online', 'resnet20', 'resnet56', 'mi_x_si')
     monkeypatch.chdir(tmp_path)

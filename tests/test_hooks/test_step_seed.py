@@ -22,7 +22,9 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-@pytest.mark.parametrize('kind', ['offline', 'accumulated', 'workers'])
+@pytest.mark.parametrize(
+    'kind', ['offline', 'accumulated', pytest.param('workers', marks=pytest.mark.slow)]
+)
 def test_a_run_that_is_killed_ends_as_one_that_is_not(tmp_path, kind):
     moments = train(kind, tmp_path, tmp_path / 'straight', **TWO)
     with pytest.raises(Killed):

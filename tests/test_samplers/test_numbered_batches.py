@@ -45,6 +45,7 @@ def two_epochs() -> list[list]:
     return [epoch(*made, 0), epoch(*made, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('options', [{}, dict(persistent_workers=True, prefetch_factor=3)])
 @pytest.mark.parametrize('workers', [1, 2])
 def test_workers_draw_what_the_main_process_draws(two_epochs, workers, options):
