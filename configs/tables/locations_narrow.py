@@ -2,7 +2,7 @@
 # In its batches of 128 the default, 1,024 of a batch, is 8 of an image.
 title = 'Locations of each image, narrow ResNet-18'
 
-_muse = 'configs/narrow/resnet18_cifar100_mi_x_si.py'
+_muse = 'configs/narrow/narrow-resnet18_cifar100_mi_x_si.py'
 
 rows = [
     dict(name='CE + KD', config=_muse, options={'model.head': 'ce_kd'}),

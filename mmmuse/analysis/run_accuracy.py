@@ -125,7 +125,7 @@ def chosen_exit(
     else:
         loss = MAX_LOSS if max_loss is None else max_loss
         needed = accuracy[max(accuracy)] - loss / scale
-        reason = f'{loss:g} points below the full network'
+        reason = f'{loss:g} point{"" if loss == 1 else "s"} below the full network'
     choice = choose_exit(accuracy, needed, macs or None)
     order = 'fewest multiply-adds' if choice.by_cost else 'lowest number'
     digits = 2 if scale == 1 else 3

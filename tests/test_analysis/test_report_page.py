@@ -126,7 +126,7 @@ def test_cost_and_last_accuracy_are_in_the_table_of_exits_and_the_chosen_one_is_
     ]
     assert page.marked == [rows[2]]  # At most one point below 61.
     assert 'Chosen exit: exit 2.' in page.text
-    assert 'at least 60.00 %: 1 points below the full network' in page.text
+    assert 'at least 60.00 %: 1 point below the full network' in page.text
 
 
 def test_the_rule_follows_the_baseline(work_dir):
@@ -243,7 +243,7 @@ def test_a_detector_is_in_shares_and_has_pictures(tmp_path, drawn):
         ['2', '0.492', '0.500'],
     ]
     assert 'The exit of lowest number whose box mAP' in page.text
-    assert 'at least 0.490: 1 points below' in page.text
+    assert 'at least 0.490: 1 point below' in page.text
     assert 'Chosen exit: exit 1.' in page.text
     assert page.images[-1]['alt'].endswith('a.png')
     assert 'Early exit' not in page.titles

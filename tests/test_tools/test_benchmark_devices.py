@@ -13,7 +13,7 @@ SCRIPT = ROOT / 'tools' / 'benchmark' / 'gpu.sh'
 # Those of the CPU, and the command mmmuse table.
 OTHERS = {'freed_memory', 'startup', 'table'}
 BENCHMARKS = sorted(path.stem for path in SCRIPT.parent.glob('*.py') if path.stem not in OTHERS)
-ARGUMENTS = {'locations': ['configs/narrow/resnet18_cifar100_mi_x_si.py', 'missing.pth']}
+ARGUMENTS = {'locations': ['configs/narrow/narrow-resnet18_cifar100_mi_x_si.py', 'missing.pth']}
 
 # A stand-in for the interpreter: notes its arguments; data_path fails and estimators never ends.
 PYTHON = """#!/usr/bin/env bash

@@ -47,9 +47,9 @@ benchmark offline_step 45 offline_step --steps 50 --warmup 10
 benchmark peers 30 peers --steps 30 --warmup 10
 benchmark data_path 35 data_path --workers 0 2 --batches 50 --repeats 3
 benchmark estimators 50 estimators
-run train_narrow 60 tools/train.py configs/narrow/resnet18_cifar100_mi_x_si.py --work-dir "$out/narrow" \
+run train_narrow 60 tools/train.py configs/narrow/narrow-resnet18_cifar100_mi_x_si.py --work-dir "$out/narrow" \
   --cfg-options train_cfg.max_epochs=12 param_scheduler.total_steps=468 default_hooks.checkpoint.interval=12
-benchmark locations 40 locations configs/narrow/resnet18_cifar100_mi_x_si.py "$out/narrow/epoch_12.pth"
+benchmark locations 40 locations configs/narrow/narrow-resnet18_cifar100_mi_x_si.py "$out/narrow/epoch_12.pth"
 run table_resnet18 110 tools/benchmark/table.py configs/tables/resnet18_weights.py --seeds 0 --epochs 2 \
   --device "$device" --rows baseline 'MI x SI' --work-dir "$out/table_resnet18" \
   --cfg-options optim_wrapper.type=mmmuse.BFloat16OptimWrapper
