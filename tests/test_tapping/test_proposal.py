@@ -11,6 +11,8 @@ from mmmuse.tapping.dry_run import blank_image_shapes
 from mmmuse.tapping.proposal import propose_taps
 from tests.conftest import labelled, small_classifier_config
 
+pytestmark = pytest.mark.slow
+
 
 def classifier(
     backbone: dict,
