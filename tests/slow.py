@@ -1,7 +1,7 @@
 """Which tests are slow: those that run a command, start a process or build a large network.
 
-The tests of ``tests/test_tools`` run commands, and are slow by their folder. Any other test that is
-slow, or whose fixtures are, has the mark ``slow``. ``make test-fast`` leaves these out. So that the
+The tests of ``tests/test_tools`` and ``tests/test_jobs`` run commands, and are slow by their folder. Any
+other test that is slow, or whose fixtures are, has the mark ``slow``. ``make test-fast`` leaves these out. So that the
 marks stay right, a test without the mark that does one of the three fails in ``make test-fast``, and is
 listed with the warnings of a whole run.
 """
@@ -20,7 +20,7 @@ from torch import nn
 
 # Weights. A network of table 7 of the paper has at most 2.3 million, a ResNet-18 has 11 million.
 LARGE = 3_000_000
-_COMMANDS = Path(__file__).resolve().parent / 'test_tools'
+_COMMANDS = {Path(__file__).resolve().parent / name for name in ('test_tools', 'test_jobs')}
 _running: list[pytest.Item] = []
 
 
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     A long file that starts last would run when the other processes have nothing left to do.
     """
     for item in items:
-        if _COMMANDS in item.path.parents:
+        if _COMMANDS & set(item.path.parents):
             item.add_marker('slow')
     slow = {item.path for item in items if item.get_closest_marker('slow')}
     items.sort(key=lambda item: item.path not in slow)

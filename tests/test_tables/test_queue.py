@@ -14,6 +14,8 @@ from mmmuse.tables.record import log_of
 
 from ..test_jobs.stand_in import runs_of, stand_in
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def train(tmp_path: Path) -> list[str]:
