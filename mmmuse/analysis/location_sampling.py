@@ -70,10 +70,10 @@ def location_sampling_spread(
     full: list[_Step] = []
     differences: dict[int, list[Spread]] = {number: [] for number in numbers}
     for batch in batches:
-        with _every(critics, None):
+        with _with_num_locations(critics, None):
             full.append(_step(distiller, critics, batch))
         for number in numbers:
-            with _every(critics, number):
+            with _with_num_locations(critics, number):
                 differences[number] += [
                     _squared(_step(distiller, critics, batch), full[-1]) for _ in range(draws)
                 ]
@@ -125,7 +125,7 @@ def _between(steps: list[_Step]) -> Spread:
 
 
 @contextmanager
-def _every(critics: list[GlobalLocalCritic], number: int | None) -> Iterator[None]:
+def _with_num_locations(critics: list[GlobalLocalCritic], number: int | None) -> Iterator[None]:
     """Let all critics score this many locations of an image, as long as the context lasts."""
     before = [critic.num_locations for critic in critics]
     try:

@@ -11,7 +11,7 @@ from mmmuse.compat.deferred_part import defer_part_of_mmdet
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import without what a config may never use, and without looking for garbage in between.
+    """Import without what a config may never use, and with garbage collection disabled.
 
     What was imported is exempt from later garbage collections, which would find nothing in it: they take a
     fraction of a second each, in the middle of the training.

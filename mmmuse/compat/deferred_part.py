@@ -75,7 +75,7 @@ class _HolderLoader(SourceFileLoader):
         if '__deferred__' in vars(sys.modules.get(_PART, module)):
             for holder in _HOLDERS:
                 names = vars(sys.modules[holder])
-                del names[_NAME]
+                names.pop(_NAME, None)
                 names['__getattr__'] = _run_for(holder)
 
 
@@ -103,10 +103,11 @@ def _run_for(holder: str) -> Any:
 def _run_part() -> None:
     """Run the part, if it was deferred, and put its class where it belongs."""
     part = sys.modules.get(_PART)
-    loader = vars(part).pop('__deferred__', None) if part is not None else None
+    loader = vars(part).get('__deferred__') if part is not None else None
     if loader is None:
         return
     SourceFileLoader.exec_module(loader, part)
+    del vars(part)['__deferred__']  # Not before: an access after a failure fails in the same way.
     for holder in _HOLDERS:
         names = vars(sys.modules[holder])
         names.pop('__getattr__', None)

@@ -24,5 +24,5 @@ class KeptMemoryHook(Hook):
             return
         if keep_freed_memory():
             runner.logger.info(
-                'Freed memory is kept for the next step (MMMUSE_KEEP_MEMORY=0: not).'
+                'Freed memory is kept for the next step (set MMMUSE_KEEP_MEMORY=0 to disable).'
             )

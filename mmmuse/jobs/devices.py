@@ -43,8 +43,12 @@ def _check_memory(device: str, slots: int) -> None:
     if memory is not None and slots * _LEAST_GIB > memory:
         raise InputError(
             f'{device} is given {slots} times and has {memory:.1f} GiB of memory: a run takes at least '
-            f'{_LEAST_GIB} GiB, so give it at most {max(int(memory / _LEAST_GIB), 1)} times'
+            f'{_LEAST_GIB} GiB, so {_advice(int(memory / _LEAST_GIB))}'
         )
+
+
+def _advice(fitting: int) -> str:
+    return f'give it at most {fitting} times' if fitting else 'no run fits'
 
 
 def memory_gib(device: str) -> float | None:

@@ -168,6 +168,6 @@ def job_folder(training: Training) -> Path:
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # Of another user: not one of ours.
         return False
     return True

@@ -153,8 +153,19 @@ class SlurmJobs:
             for job in self._jobs
             if job.training.work_dir in folders and job.entry and job.is_waiting
         ]
-        if waiting:
+        if not waiting:
+            return []
+        try:
             answer_of(['scancel', '--state=PENDING', *(job.entry.number for job in waiting)])
+            queue = read_queue()
+        except InputError as error:  # They stay in the queue and are watched.
+            self._fault = str(error)
+            return []
+        # One that has started meanwhile goes on.
+        for job in list(waiting):
+            entry = entry_of(queue, job.name, job.index)
+            if entry is not None and entry.is_left and not entry.is_waiting:
+                waiting.remove(job)
         self._jobs = [job for job in self._jobs if job not in waiting]
         return [job.training for job in waiting]
 

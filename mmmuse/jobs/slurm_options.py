@@ -16,6 +16,20 @@ _TIME = re.compile(r'(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?')
 _MOST_MINUTES = 24 * 60  # Of a run without --time: a longer one is queued again and resumed.
 _SECONDS = 60  # For an answer of Slurm.
 
+# Options of sbatch that the command or submitit sets.
+_OURS = {
+    **dict.fromkeys(('partition', 'time', 'array-parallelism'), 'it has a flag of its own name'),
+    **dict.fromkeys(('gpus-per-node', 'gpus', 'gpus-per-task', 'gres'), 'use --gpus-per-run'),
+    'cpus-per-task': 'use --cpus-per-run',
+    **dict.fromkeys(
+        (
+            *('array', 'signal', 'output', 'error', 'open-mode', 'job-name', 'nodes', 'ntasks'),
+            *('ntasks-per-node', 'requeue', 'wrap', 'test-only'),
+        ),
+        'the command sets it itself',
+    ),
+}
+
 
 @dataclass(frozen=True)
 class SlurmOptions:
@@ -83,7 +97,10 @@ def check_slurm(
             raise InputError(
                 f'--slurm takes OPTION=VALUE of sbatch, e.g. account=vision, got {text!r}'
             )
-        options[name.lstrip('-').replace('_', '-')] = value
+        name = name.lstrip('-').replace('_', '-')
+        if name in _OURS:
+            raise InputError(f'--slurm {name}={value}: {_OURS[name]}')
+        options[name] = value
     asked = None if time is None else minutes_of(time)
     missing = [name for name in _COMMANDS if shutil.which(name) is None]
     if missing:

@@ -163,13 +163,16 @@ def _is_preempted(received: dict[int, float]) -> bool:
         return True
     # After scancel the job is no longer running; before the end of a preemption it still is.
     command = ['squeue', '--noheader', '--format=%T', f'--jobs={os.environ["SLURM_JOB_ID"]}']
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
     return answer.stdout.strip() == 'RUNNING'
 
 
 @contextmanager
 def _noted_signals() -> Iterator[dict[int, float]]:
-    """Note signals with the time of their arrival; those of a terminal are for others."""
+    """Note signals with the time of their arrival; SIGINT and SIGHUP are recorded only."""
     received: dict[int, float] = {}
 
     def note(number: int, frame: Any) -> None:
@@ -187,7 +190,7 @@ def _noted_signals() -> Iterator[dict[int, float]]:
 
 @contextmanager
 def _blocked(number: int) -> Iterator[None]:
-    """Block a signal in the processes that are started, whose end it would be."""
+    """Block a signal in the processes that are started, which it would terminate."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     try:
         yield

@@ -167,8 +167,7 @@ class _Work:
             return None
         if code is None:
             return fate
-        killed = f'ended by {signal.Signals(code - 128).name}: ' if code > 128 else ''
-        return killed + last_line(training.log)
+        return f'{_signal_of(code)}{last_line(training.log)}'
 
     def _finish(self, run: Run) -> str | None:
         try:
@@ -225,3 +224,11 @@ def _uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _signal_of(code: int) -> str:
+    """Return the signal that an exit code above 128 stands for, as the start of a message."""
+    try:
+        return f'ended by {signal.Signals(code - 128).name}: '
+    except ValueError:  # A program may exit with any code, such as 255.
+        return ''

@@ -83,10 +83,12 @@ def write_record(run: Run, command: str, hardware: str) -> Record:
             f'{run.work_dir} has no {run.row.metric} of epoch {run.epochs}: its config does not '
             'evaluate the last epoch'
         )
-    lines = log_of(run).read_text(encoding='utf-8').splitlines()
+    lines = log_of(run).read_text(encoding='utf-8', errors='replace').splitlines()
     commits = [line.removeprefix(COMMIT) for line in lines if line.startswith(COMMIT)]
     record = Record(epochs, command, ', '.join(dict.fromkeys(commits)), hardware)
-    (run.work_dir / _FILE).write_text(json.dumps(asdict(record), indent=1) + '\n', encoding='utf-8')
+    unfinished = run.work_dir / f'.{_FILE}.unfinished'
+    unfinished.write_text(json.dumps(asdict(record), indent=1) + '\n', encoding='utf-8')
+    unfinished.replace(run.work_dir / _FILE)
     return record
 
 

@@ -1,5 +1,6 @@
 import pytest
 from mmengine.config import Config
+from yapf.yapflib.yapf_api import FormatCode  # Imported before the suite replaces it.
 
 from mmmuse.command_line.config_layout import laid_out_once
 
@@ -39,7 +40,8 @@ def test_afterwards_each_is_laid_out_again(laid_out):
     assert len(laid_out) == 3
 
 
-def test_the_text_is_that_of_mmengine():
+def test_the_text_is_that_of_mmengine(monkeypatch):
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', FormatCode)
     config = Config(dict(model=dict(type='A', widths=list(range(40)))))
     with laid_out_once():
         texts = [config.pretty_text, config.pretty_text]

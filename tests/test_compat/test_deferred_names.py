@@ -124,6 +124,7 @@ def test_only_modules_of_mmcv_and_mmdet_that_import_a_slow_package_are_changed()
     assert loader_of('sklearn.base', mmdet) == 'none'
 
 
+@pytest.mark.slow
 def test_a_detector_and_its_data_import_no_slow_package():
     program = (
         'import sys\n'

@@ -37,6 +37,9 @@ DEFERRED = f'{START}defer_part_of_mmdet()\nimport mmpretrain.models\n'
 USED = "print('mmdet.models' in sys.modules)\n"
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def printed(tmp_path):
     def run(program: str, files: dict = FILES | MMDET) -> list[str]:

@@ -9,7 +9,10 @@ import sys
 import pytest
 
 GLIBC = sys.platform.startswith('linux') and hasattr(ctypes.CDLL(None), 'gnu_get_libc_version')
-pytestmark = pytest.mark.skipif(not GLIBC, reason='malloc is not that of glibc')
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not GLIBC, reason='malloc is not that of glibc'),
+]
 
 # Four buffers of 40 MiB, more than any dynamic threshold of glibc, are filled and freed; then once
 # more, and the page faults of that are counted.

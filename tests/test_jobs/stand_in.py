@@ -50,6 +50,9 @@ except KeyboardInterrupt as error:
 if config == 'bad':
     print('error: a config that cannot be run')
     sys.exit(1)
+if config == 'exits with -1':
+    print('error: of the program itself')
+    sys.exit(-1)
 """
 
 

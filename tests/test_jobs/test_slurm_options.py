@@ -77,6 +77,10 @@ exit 1
             {},
             '--slurm takes OPTION=VALUE of sbatch, e.g. account=vision, got',
         ),
+        (dict(more=['time=2-00']), {}, '--slurm time=2-00: it has a flag of its own name'),
+        (dict(more=['--gpus-per-node=2']), {}, '--slurm gpus-per-node=2: use --gpus-per-run'),
+        (dict(more=['cpus_per_task=2']), {}, '--slurm cpus-per-task=2: use --cpus-per-run'),
+        (dict(more=['array=0-3']), {}, '--slurm array=0-3: the command sets it itself'),
         (
             {},
             dict(sinfo='echo "slurm_load_partitions: no contact" >&2; exit 1'),

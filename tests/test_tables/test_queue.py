@@ -67,6 +67,12 @@ def test_a_run_that_ends_without_its_metrics_has_failed(tmp_path, train):
     assert run_all(runs, LocalJobs(['cpu']), train, finished) == {'good0, seed 0': 'no metrics'}
 
 
+def test_an_exit_code_that_is_no_signal_is_a_failure_like_others(tmp_path, train):
+    (run,) = runs_of(tmp_path, 'exits with -1')
+    failed = run_all([run], LocalJobs(['cpu']), train, lambda run: None)
+    assert failed[run.name].startswith('of the program itself (see ')
+
+
 @pytest.fixture
 def _ctrl_c():
     """Ctrl-C as in the foreground: in the background the shell has it ignored."""

@@ -48,6 +48,8 @@ def test_a_resumed_runs_epochs_are_put_together(tmp_path):
     }
     assert read_record(run) is None
     started(run, 'abc', 'def', 'abc')
+    with log_of(run).open('ab') as file:
+        file.write(b'\xff\n')  # Of a killed process.
     written = write_record(run, 'python tools/train.py', 'a machine')
     assert written.commit == 'abc, def'
     assert read_record(run) == written

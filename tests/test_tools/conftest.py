@@ -75,8 +75,8 @@ def few_timed_calls() -> Iterator[None]:
     """Time each exported form and exit three times, not thirty: no test is about the figure."""
     timed = latency.interleaved_seconds
 
-    def few(calls: Mapping, repeats: int, warmup: int, track: latency.Track = iter) -> dict:
-        return timed(calls, min(repeats, 3), min(warmup, 1), track)
+    def few(calls: Mapping, repeats: int, warmup: int, *args: object, **kwargs: object) -> dict:
+        return timed(calls, min(repeats, 3), min(warmup, 1), *args, **kwargs)
 
     with mock.patch('mmmuse.export.latency.interleaved_seconds', few):
         yield

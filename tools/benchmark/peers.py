@@ -37,7 +37,7 @@ from mmmuse.functional import hint_loss, kd_loss
 from mmmuse.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
-BYOT = ROOT / 'configs' / 'byot' / 'resnet18_cifar100.py'
+BYOT = ROOT / 'configs' / 'byot' / 'resnet18_cifar100_byot.py'
 KD = ROOT / 'configs' / 'offline' / 'resnet56-resnet20_cifar100_kd.py'
 SGD = dict(lr=1e-3, momentum=0.9)
 LOSSES = {'BYOT': 'BYOT, ResNet-18', 'KD': 'KD, ResNet-56 to ResNet-20'}

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'the jobs. Started again, the command goes on with what is still running',
     )
     slurm = parser.add_argument_group('with --cluster slurm')
-    slurm.add_argument('--partition', help="Slurm's default one by default")
+    slurm.add_argument('--partition', help="default: Slurm's default partition")
     slurm.add_argument(
         '--gpus-per-run',
         type=int,
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     slurm.add_argument(
         '--time',
         metavar='LIMIT',
-        help='of a job, e.g. 12:00:00; a day by default, or the limit of the partition',
+        help='time limit of one job, e.g. 12:00:00; default: a day, or the limit of the partition',
     )
     slurm.add_argument(
         '--slurm',
