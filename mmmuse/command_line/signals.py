@@ -95,6 +95,10 @@ def stopped_by_signals(numbers: Sequence[int] = ENDING) -> Iterator[None]:
     sys.unraisablehook = partial(_report_unless_stopped, report)
     try:
         yield
+    except BaseException as error:
+        # Handlers of others, as PreemptionHook's, note no signal.
+        _received[0] = received() or stopping_signal(error) or 0
+        raise
     finally:
         _handled[0] = False
         if not received():  # After a signal, what was half built is freed while Python ends.

@@ -67,6 +67,8 @@ def _ctrl_c():
 def start_again_now() -> None:
     """Take from a job that is queued again the two minutes that Slurm lets it wait."""
     wait_for(lambda: any(entry.reason == 'BeginTime' for entry in left()))
+    # A job that starts while its node still ends the first start of it is lost.
+    wait_for(lambda: set(answer('sinfo', '--noheader', '--format=%T').split()) == {'idle'})
     for entry in left():
         if entry.reason == 'BeginTime':
             answer('scontrol', 'update', f'JobId={entry.number}', 'StartTime=now')

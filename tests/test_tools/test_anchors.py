@@ -134,7 +134,7 @@ def test_a_real_data_set_is_read(tool, tmp_path):
 @pytest.mark.parametrize(
     ('flags', 'said'),
     [
-        (['--ann-file', 'none.json'], 'annotation file not found: none.json'),
+        (['--ann-file', 'none.json'], '--ann-file none.json: no annotation file none.json'),
         (['--img-size', 0], '--img-size is at least 1, got 0'),
         (['--threshold', 1], '--threshold is a factor above 1, got 1.0'),
         (['--generations', -1], '--generations is at least 0, got -1'),

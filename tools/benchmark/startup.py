@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, hardware, print_table, write_json
 from mmmuse.commands import COMMANDS
@@ -274,6 +275,7 @@ def main() -> None:
     parser.add_argument('--help-only', action='store_true', help='measure --help of each command')
     args = parser.parse_args()
     with explained():
+        refuse_code_in_files()
         check_json(args.json)
         if args.help_only:
             measure_help(args.repeats, args.json)
