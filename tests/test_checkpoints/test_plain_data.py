@@ -35,6 +35,7 @@ def test_batched_cifar_becomes_mmpretrains_own():
     assert plain['data_preprocessor'].keys() == {'num_classes', 'mean', 'std'}
 
 
+@pytest.mark.slow
 def test_the_plain_test_images_are_the_batched_ones(cifar100_root):
     config = baseline('resnet18_cifar100')
     config.merge_from_dict(
@@ -88,6 +89,7 @@ def test_a_shape_that_nothing_says_is_asked_for():
         image_shape(config)
 
 
+@pytest.mark.slow
 def test_mmpretrains_inferencer_serves_an_export(tmp_path):
     config = Config.fromfile(CONFIGS / 'muse' / 'resnet18_cifar100_mi_x_si.py')
     distiller = settled(config, (3, 32, 32))

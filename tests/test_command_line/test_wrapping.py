@@ -10,6 +10,7 @@ from mmmuse.errors import InputError
 from mmmuse.tapping.image_size import add_image_shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'shape'),
     [

@@ -81,6 +81,7 @@ def test_train_step_updates_student_and_critics():
         assert not torch.equal(before[name], distiller.get_parameter(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'layer'),
     [

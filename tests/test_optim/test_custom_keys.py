@@ -62,6 +62,7 @@ def test_neck_is_the_students_neck_alone():
     assert with_another_rate(small_distiller(), 'neck', 10.0) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('key', ['head', 'neck'])
 def test_a_detectors_exits_have_neither_head_nor_neck_in_their_names(key):
     config = Config.fromfile(ROOT / 'configs/detection/yolov5_n_bccd_mi_x_si.py')
