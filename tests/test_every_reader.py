@@ -20,6 +20,7 @@ from mmdet.datasets import CocoDataset
 from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend, register_backend
+from mmengine.fileio import io as mmengine_files
 from mmengine.fileio.handlers import file_handlers
 from mmengine.model import BaseModule
 from mmengine.registry import TRANSFORMS, DefaultScope
@@ -79,6 +80,7 @@ def _as_in_a_tool(monkeypatch) -> Iterator[None]:
         yield
     file_handlers.update(handlers)
     register_backend('local', LocalBackend, force=True, prefixes='')
+    mmengine_files.backend_instances.clear()
     for registry, transform in loaders:
         registry.register_module(name=name, module=transform, force=True)
 

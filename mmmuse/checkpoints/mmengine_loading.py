@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 import torch
 import yaml
 from mmengine.fileio import LocalBackend, register_backend
+from mmengine.fileio import io as mmengine_files
 from mmengine.fileio.handlers import PickleHandler, YamlHandler, file_handlers
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -40,6 +41,7 @@ def refuse_code_in_files(trust: bool = False) -> None:
     if not trust:
         os.environ[FORCE] = '1'  # For code that calls torch.load with weights_only=False.
     register_backend('local', _RegularFiles, force=True, prefixes='')
+    mmengine_files.backend_instances.clear()  # MMEngine keeps those of the class before.
     pickles = PickleHandler() if trust else _NoPickle()
     texts = YamlHandler() if trust else _SafeYaml()
     file_handlers.update(pkl=pickles, pickle=pickles, yaml=texts, yml=texts)

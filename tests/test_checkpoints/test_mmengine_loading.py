@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.fileio import LocalBackend, get_local_path, register_backend
+from mmengine.fileio import io as mmengine_files
 from mmengine.fileio.handlers import file_handlers
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -32,6 +33,7 @@ def _restored(monkeypatch, tmp_path) -> Iterator[None]:
         yield
     file_handlers.update(handlers)
     register_backend('local', LocalBackend, force=True, prefixes='')
+    mmengine_files.backend_instances.clear()
 
 
 def serve(monkeypatch, content: bytes) -> list[str]:
@@ -217,7 +219,9 @@ def test_a_file_that_contains_itself_is_read(tmp_path):
 
 @pytest.mark.parametrize('kind', ['a FIFO', 'a device', 'a folder'])
 def test_a_path_that_is_no_file_is_not_handed_to_a_reader(kind, tmp_path):
-    refuse_code_in_files()
+    (tmp_path / 'a.json').touch()
+    with get_local_path(str(tmp_path / 'a.json')):  # MMEngine has read something before.
+        refuse_code_in_files()
     path = tmp_path / 'instances.json'
     write_crafted(kind, path, tmp_path / 'marker')
     with (

@@ -59,6 +59,7 @@ def test_a_new_loader_draws_the_second_epoch_whatever_was_drawn_before(two_epoch
     assert_same(epoch(*loader(), 1), two_epochs[1])
 
 
+@pytest.mark.slow
 def test_a_new_loader_continues_within_an_epoch(two_epochs):
     assert_same(epoch(*loader(), 1, skip=2), two_epochs[1][2:])
     assert_same(epoch(*loader(2), 1, skip=1), two_epochs[1][1:])
