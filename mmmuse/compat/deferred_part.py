@@ -103,11 +103,14 @@ def _run_for(holder: str) -> Any:
 def _run_part() -> None:
     """Run the part, if it was deferred, and put its class where it belongs."""
     part = sys.modules.get(_PART)
-    loader = vars(part).get('__deferred__') if part is not None else None
-    if loader is None:
+    loader = vars(part).pop('__deferred__', None) if part is not None else None
+    if loader is None:  # Also while it runs: it imports mmdet's models.
         return
-    SourceFileLoader.exec_module(loader, part)
-    del vars(part)['__deferred__']  # Not before: an access after a failure fails in the same way.
+    try:
+        SourceFileLoader.exec_module(loader, part)
+    except BaseException:
+        vars(part)['__deferred__'] = loader  # The next access fails in the same way.
+        raise
     for holder in _HOLDERS:
         names = vars(sys.modules[holder])
         names.pop('__getattr__', None)
