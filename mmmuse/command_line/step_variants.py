@@ -67,6 +67,16 @@ def prepare() -> None:
     MMLogger.get_instance('benchmark', log_level='ERROR')
 
 
+def noise_batch(number: int) -> dict:
+    """Return images of noise, 32x32, with labels of 100 classes, as a data loader gives them."""
+    return dict(
+        inputs=torch.randint(0, 256, (number, 3, 32, 32), dtype=torch.uint8),
+        gt_label=torch.randint(0, 100, (number,)),
+        sample_idx=torch.arange(number),
+        num_samples=number,
+    )
+
+
 def build_variant(name: str, config_file: str) -> BaseModel:
     """Return a variant of a self-distilled config, always with the same weights.
 
@@ -103,11 +113,6 @@ def variant_step(name: str, args: argparse.Namespace, compiled: bool = False) ->
         args: Of :func:`mmmuse.command_line.step_benchmark.add_step_flags`.
         compiled: Whether the step is compiled.
     """
-    batch = dict(
-        inputs=torch.randint(0, 256, (args.batch_size, 3, 32, 32), dtype=torch.uint8),
-        gt_label=torch.randint(0, 100, (args.batch_size,)),
-        sample_idx=torch.arange(args.batch_size),
-        num_samples=args.batch_size,
-    )
+    batch = noise_batch(args.batch_size)
     model = build_variant(name, args.config)
     return training_step(model, batch, lr=1e-3, args=args, compiled=compiled)

@@ -7,6 +7,7 @@ import runpy
 import pytest
 import torch
 
+from mmmuse.command_line.step_variants import noise_batch
 from tests.conftest import ROOT
 
 TOOL = 'benchmark/peers.py'
@@ -15,15 +16,6 @@ TOOL = 'benchmark/peers.py'
 @pytest.fixture(scope='module')
 def peers() -> dict:
     return runpy.run_path(str(ROOT / 'tools' / TOOL), run_name='peers')
-
-
-def batch(number: int = 4) -> dict:
-    return dict(
-        inputs=torch.randint(0, 256, (number, 3, 32, 32), dtype=torch.uint8),
-        gt_label=torch.randint(0, 100, (number,)),
-        sample_idx=torch.arange(number),
-        num_samples=number,
-    )
 
 
 def of_mmmuse(distiller, data: dict) -> tuple[torch.Tensor, dict]:
@@ -41,7 +33,7 @@ def test_the_plain_loop_has_the_same_loss_and_gradients(peers, method, tmp_path)
     else:
         distiller, make = peers['build_offline'](str(tmp_path)), peers['PlainKD']
     own = copy.deepcopy(distiller).train()
-    data = distiller.data_preprocessor(batch(), training=True)
+    data = distiller.data_preprocessor(noise_batch(4), training=True)
     labels = torch.stack([sample.gt_label for sample in data['data_samples']]).flatten()
     loss, gradients = of_mmmuse(distiller, data)
     plain = make(own)(data['inputs'], labels)

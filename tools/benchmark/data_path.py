@@ -11,8 +11,6 @@ import statistics
 import time
 
 import torch
-from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -22,6 +20,7 @@ from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.device import add_device_flag, check_device, synchronize
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.report import check_json, hardware, print_table, write_json
+from mmmuse.command_line.step_variants import prepare
 from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
@@ -113,8 +112,7 @@ def main() -> None:
         check_loaded_images()
         check_device(args.device)
         check_json(args.json)
-        init_default_scope('mmpretrain')
-        MMLogger.get_instance('benchmark', log_level='ERROR')
+        prepare()
         paths = {BATCHED: DataPath(args.batched, args), PER_SAMPLE: DataPath(args.per_sample, args)}
         epoch = len(paths[BATCHED].loader(0))
         if args.warmup + args.batches > epoch:

@@ -30,7 +30,7 @@ from mmmuse.command_line.step_benchmark import (
     interleaved_step_seconds,
     training_step,
 )
-from mmmuse.command_line.step_variants import prepare
+from mmmuse.command_line.step_variants import noise_batch, prepare
 from mmmuse.distillers import OfflineDistiller, SelfDistiller
 from mmmuse.environment.freed_memory import keep_freed_memory
 from mmmuse.functional import hint_loss, kd_loss
@@ -192,12 +192,7 @@ def build_offline(folder: str) -> OfflineDistiller:
 
 def steps_of(loss: str, args: argparse.Namespace) -> dict[str, Step]:
     """Return the steps of one loss, the plain loop first."""
-    batch = dict(
-        inputs=torch.randint(0, 256, (args.batch_size, 3, 32, 32), dtype=torch.uint8),
-        gt_label=torch.randint(0, 100, (args.batch_size,)),
-        sample_idx=torch.arange(args.batch_size),
-        num_samples=args.batch_size,
-    )
+    batch = noise_batch(args.batch_size)
     ours = partial(training_step, batch=batch, lr=SGD['lr'], args=args)
     if loss == 'BYOT':
         distiller = build(BYOT)
