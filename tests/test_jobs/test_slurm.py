@@ -71,7 +71,13 @@ def start_again_now() -> None:
     wait_for(lambda: set(answer('sinfo', '--noheader', '--format=%T').split()) == {'idle'})
     for entry in left():
         if entry.reason == 'BeginTime':
-            answer('scontrol', 'update', f'JobId={entry.number}', 'StartTime=now')
+            # The node refuses a start in the second in which it ended the first one.
+            answer('scontrol', 'update', f'JobId={entry.number}', 'StartTime=now+2')
+
+
+def number_of(index: int) -> str:
+    """Return Slurm's number of the job of this index in its array."""
+    return next(entry.number for entry in left() if entry.index == index)
 
 
 def interrupt() -> None:
@@ -132,8 +138,8 @@ def test_a_cancelled_run_has_failed_and_its_row_goes_on(tmp_path):
     row = Row('slow', 'slow')
     runs = [Run(row, seed, tmp_path / f'seed{seed}', 2, {}) for seed in (0, 1)]
     job = jobs(tmp_path)
-    thread = when(lambda: starts(runs[0]), lambda: answer('scancel', left()[0].number))
-    other = when(lambda: starts(runs[1]), lambda: answer('scancel', left()[-1].number))
+    thread = when(lambda: starts(runs[0]), lambda: answer('scancel', number_of(0)))
+    other = when(lambda: starts(runs[1]), lambda: answer('scancel', number_of(1)))
     failed = run_all(runs, job, stand_in(tmp_path), lambda run: None)
     thread.join(), other.join()
     assert failed['slow, seed 0'].startswith('ended by SIGTERM: ')
