@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mmmuse.compat.deferred_figure import defer_figure_of_visualizers
 from mmmuse.compat.deferred_names import defer_slow_names
 from mmmuse.compat.deferred_part import defer_part_of_mmdet
 
@@ -19,12 +20,15 @@ def quick_imports() -> Iterator[None]:
     defer_slow_names()
     defer_part_of_mmdet()
     is_first = 'torch' not in sys.modules
-    if not (is_first and gc.isenabled()):
-        yield
-        return
-    gc.disable()
+    is_first = is_first and gc.isenabled()
+    if is_first:
+        gc.disable()
     try:
         yield
-        gc.freeze()
+        if 'mmengine.visualization' in sys.modules:
+            defer_figure_of_visualizers()
+        if is_first:
+            gc.freeze()
     finally:
-        gc.enable()
+        if is_first:
+            gc.enable()

@@ -14,7 +14,7 @@ from typing import Any
 from mmmuse.errors import InputError
 
 from .devices import environment
-from .run_lock import holder
+from .run_lock import holder, process_of
 from .signals_later import signals_later
 from .training import SECONDS_TO_STOP, Training, read_outcome
 
@@ -41,20 +41,22 @@ class _Slot:
 
     def stop(self) -> None:
         """Ask the job to stop, any number of times."""
-        facts = holder(self.training.lock) or {}
-        for number in (facts.get('pid'), self.job and int(self.job.job_id)):
-            if isinstance(number, int) and _is_alive(number):
-                os.kill(number, signal.SIGTERM)
-                return
-        process = facts.get('process')
-        if isinstance(process, int) and not self.interrupted:  # Its job was killed.
+        facts = holder(self.training.lock)
+        job = process_of(facts, 'pid')
+        if job is None and self.job is not None and not self.job.done():
+            job = int(self.job.job_id)
+        if job is not None:
+            os.kill(job, signal.SIGTERM)
+            return
+        process = process_of(facts, 'process')
+        if process is not None and not self.interrupted:  # Its job was killed.
             self.interrupted = True
             os.kill(process, signal.SIGINT)
 
     def kill(self) -> None:
         """End what did not stop."""
-        process = (holder(self.training.lock) or {}).get('process')
-        if isinstance(process, int):
+        process = process_of(holder(self.training.lock), 'process')
+        if process is not None:
             os.kill(process, signal.SIGKILL)
 
 
@@ -163,11 +165,3 @@ class LocalJobs:
 def job_folder(training: Training) -> Path:
     """Return the folder of submitit's files for a training."""
     return training.work_dir.with_name(f'{training.work_dir.name}.job')
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, PermissionError):  # Of another user: not one of ours.
-        return False
-    return True

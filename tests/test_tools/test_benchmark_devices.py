@@ -58,9 +58,9 @@ def run_all(tmp_path):
     quick.write_text(re.sub(r'(benchmark estimators) \d+', r'\1 1', SCRIPT.read_text()))
     calls = tmp_path / 'calls'
 
-    def run(*arguments: str) -> tuple[subprocess.CompletedProcess, list[str]]:
+    def run(*arguments: str, visible: str = '') -> tuple[subprocess.CompletedProcess, list[str]]:
         environment = {**os.environ, 'PYTHON': str(python), 'CALLS': str(calls)}
-        environment.pop('CUDA_VISIBLE_DEVICES', None)
+        environment['CUDA_VISIBLE_DEVICES'] = visible
         done = subprocess.run(
             ['bash', quick, *arguments],
             env=environment,
@@ -82,6 +82,15 @@ def test_the_script_runs_every_benchmark_on_the_device(run_all):
     }
     assert all(call.startswith('1|') for call in calls)
     assert all('--device cuda ' in call for call in calls if 'train.py' not in call)
+
+
+def test_an_index_counts_the_visible_gpus(run_all):
+    _, calls = run_all('out', 'cuda:1', visible='2,GPU-5')
+    assert {call.partition('|')[0] for call in calls} == {'GPU-5'}
+    done, more = run_all('other', 'cuda:2', visible='2,GPU-5')
+    assert done.returncode != 0
+    assert 'there are 2 visible GPUs' in done.stderr
+    assert more == calls
 
 
 def test_a_failure_and_a_time_limit_do_not_stop_the_others(run_all, tmp_path):

@@ -13,7 +13,16 @@ mkdir "$out" || exit 1
 out=$(cd "$out" && pwd)
 cd "$(dirname "$0")/../.." || exit 1
 case $device in # A training takes the first GPU that it sees.
-  cuda:*) export CUDA_VISIBLE_DEVICES=${device#cuda:} && device=cuda ;;
+  cuda:*)
+    IFS=, read -ra visible <<<"${CUDA_VISIBLE_DEVICES:-}"
+    # INDEX counts the visible GPUs, as in PyTorch.
+    if [ "${#visible[@]}" -gt 0 ]; then
+      export CUDA_VISIBLE_DEVICES=${visible[${device#cuda:}]:?there are ${#visible[@]} visible GPUs}
+    else
+      export CUDA_VISIBLE_DEVICES=${device#cuda:}
+    fi
+    device=cuda
+    ;;
   cpu) export CUDA_VISIBLE_DEVICES= ;;
 esac
 failed=0

@@ -1,0 +1,81 @@
+"""A visualizer of MMEngine has the figure that it would have had, once something is drawn."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from mmengine.visualization import Visualizer
+from mmpretrain.visualization import UniversalVisualizer
+
+from mmmuse.compat.deferred_figure import defer_figure_of_visualizers
+
+IMAGE = np.full((20, 30, 3), 128, np.uint8)
+
+
+@pytest.fixture
+def _deferred(monkeypatch):
+    monkeypatch.setattr(Visualizer, '__init__', Visualizer.__init__)
+    defer_figure_of_visualizers()
+    yield
+    del Visualizer.__getattr__
+
+
+def drawn(visualizer: Visualizer) -> np.ndarray:
+    visualizer.set_image(IMAGE)
+    visualizer.draw_bboxes(np.array([[3, 4, 12, 15]]), edge_colors='r')
+    return visualizer.get_image()
+
+
+@pytest.mark.parametrize('settings', [{}, {'fig_save_cfg': dict(frameon=False, dpi=50)}])
+@pytest.mark.parametrize('kind', [Visualizer, UniversalVisualizer])
+def test_it_draws_the_same(kind, settings, request):
+    at_once = drawn(kind(**settings))
+    request.getfixturevalue('_deferred')
+    visualizer = kind(**settings)
+    assert 'fig_save' not in vars(visualizer)
+    assert (drawn(visualizer) == at_once).all()
+    assert visualizer.dpi == settings.get('fig_save_cfg', {}).get('dpi', 100)
+
+
+@pytest.mark.usefixtures('_deferred')
+def test_an_image_given_to_the_constructor_is_shown():
+    assert (Visualizer('one', IMAGE).get_image() == IMAGE).all()
+
+
+@pytest.mark.usefixtures('_deferred')
+def test_the_figure_is_made_once():
+    visualizer = Visualizer()
+    axes = visualizer.ax_save
+    assert visualizer.fig_save.axes == [axes]
+    assert visualizer.fig_save_canvas.figure is visualizer.fig_save
+
+
+@pytest.mark.usefixtures('_deferred')
+def test_other_names_are_missing_as_before():
+    with pytest.raises(AttributeError, match="'Visualizer' object has no attribute 'figure'"):
+        _ = Visualizer().figure
+
+
+@pytest.mark.usefixtures('_deferred')
+def test_a_second_call_changes_nothing():
+    build = Visualizer.__init__
+    defer_figure_of_visualizers()
+    assert Visualizer.__init__ is build
+
+
+@pytest.mark.slow
+def test_a_runs_visualizer_imports_no_matplotlib(tmp_path):
+    code = (
+        'import sys\n'
+        'from mmmuse.command_line.quick_imports import quick_imports\n'
+        'with quick_imports():\n'
+        '    from mmengine.visualization import Visualizer\n'
+        f'visualizer = Visualizer.get_instance("run", vis_backends=[dict(type="LocalVisBackend")], save_dir={str(tmp_path)!r})\n'
+        'visualizer.add_scalar("loss", 1.0, 1)\n'
+        'print("matplotlib.figure" in sys.modules)\n'
+        'visualizer.set_image(__import__("numpy").zeros((4, 4, 3), "uint8"))\n'
+        'print("matplotlib.figure" in sys.modules)\n'
+    )
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ['False', 'True']
