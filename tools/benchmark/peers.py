@@ -1,18 +1,18 @@
 """A training step of mmmuse beside a plain PyTorch loop of the same work, and beside other libraries.
 
-BYOT on a ResNet-18, and KD from a ResNet-56 to a ResNet-20, both on images of noise of 32x32. The plain loop has copies
-of the same modules and calls them one after the other; preprocessing is in every step. torchdistill takes part where it
-is installed: ``uv pip install --group peers``. mmrazor's BYOT takes part in no run: its last release does not
-import with mmcv above 2.1. Steps are interleaved and the median is taken.
+BYOT on a ResNet-18, and KD, VID and CRD from a ResNet-56 to a ResNet-20, on images of noise of 32x32. The plain loop
+has copies of the same modules and calls them one after the other; preprocessing is in every step. The plain loop of
+CRD takes the rows of its negatives out of the memory, as the public code does. torchdistill takes part where it is
+installed: ``uv pip install --group peers``; its negatives are drawn before the measurement. mmrazor's BYOT
+takes part in no run: its last release does not import with mmcv above 2.1. Steps are interleaved and the median is taken.
 """
 
 import argparse
 import copy
-import importlib.util
-import logging
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -31,6 +31,7 @@ from mmmuse.command_line.step_benchmark import (
     training_step,
 )
 from mmmuse.command_line.step_variants import noise_batch, prepare
+from mmmuse.command_line.torchdistill_step import torchdistill_step
 from mmmuse.distillers import OfflineDistiller, SelfDistiller
 from mmmuse.environment.freed_memory import keep_freed_memory
 from mmmuse.functional import hint_loss, kd_loss
@@ -38,9 +39,11 @@ from mmmuse.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 BYOT = ROOT / 'configs' / 'byot' / 'resnet18_cifar100_byot.py'
-KD = ROOT / 'configs' / 'offline' / 'resnet56-resnet20_cifar100_kd.py'
+OFFLINE = ROOT / 'configs' / 'offline'
+IMAGES = 50_000  # In the memory of CRD.
 SGD = dict(lr=1e-3, momentum=0.9)
-LOSSES = {'BYOT': 'BYOT, ResNet-18', 'KD': 'KD, ResNet-56 to ResNet-20'}
+PAIR = 'ResNet-56 to ResNet-20'
+LOSSES = {'BYOT': 'BYOT, ResNet-18', **{name: f'{name}, {PAIR}' for name in ('KD', 'VID', 'CRD')}}
 Step = Callable[[], object]
 
 
@@ -61,9 +64,10 @@ class Logits(nn.Module):
     def __init__(self, network: BaseModel) -> None:
         super().__init__()
         self.backbone, self.fc = network.backbone, network.head.fc
+        self.pool = nn.AdaptiveAvgPool2d(1)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.fc(maps_of(self.backbone, images)[-1].mean((2, 3)))
+        return self.fc(self.pool(maps_of(self.backbone, images)[-1]).flatten(1))
 
 
 class PlainByot(nn.Module):
@@ -95,19 +99,94 @@ class PlainNetwork(Logits):
         return F.cross_entropy(super().forward(images), labels)
 
 
-class PlainKD(nn.Module):
-    """The loss of KD, written out."""
+class PlainPair(nn.Module):
+    """A student and a teacher without gradients."""
 
     def __init__(self, distiller: OfflineDistiller) -> None:
         super().__init__()
         self.student, self.teacher = Logits(distiller.student), Logits(distiller.teacher.model)
         self.teacher.requires_grad_(False).eval()
+        self.loss = distiller.losses[0]
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
-            target = self.teacher(images)
-        own = self.student(images)
-        return 0.1 * F.cross_entropy(own, labels) + 0.9 * kd_loss(own, target, 4.0)
+            target = maps_of(self.teacher.backbone, images)
+        own = maps_of(self.student.backbone, images)
+        logits = self.student.fc(own[-1].mean((2, 3)))
+        return self.total(F.cross_entropy(logits, labels), logits, own, target)
+
+    def total(
+        self, cross_entropy: Tensor, logits: Tensor, own: list[Tensor], target: list[Tensor]
+    ) -> Tensor:
+        """Return the loss of the logits and of the maps of each stage."""
+        raise NotImplementedError
+
+
+class PlainKD(PlainPair):
+    """The loss of KD, written out."""
+
+    def total(
+        self, cross_entropy: Tensor, logits: Tensor, own: list[Tensor], target: list[Tensor]
+    ) -> Tensor:
+        taught = self.teacher.fc(target[-1].mean((2, 3)))
+        return 0.1 * cross_entropy + 0.9 * kd_loss(logits, taught, 4.0)
+
+
+class PlainVID(PlainPair):
+    """The loss of VID, written out."""
+
+    def total(
+        self, cross_entropy: Tensor, logits: Tensor, own: list[Tensor], target: list[Tensor]
+    ) -> Tensor:
+        loss = cross_entropy
+        for regressor, raw, map_, of_teacher in zip(
+            self.loss.regressors, self.loss.raw_variances, own, target, strict=True
+        ):
+            variance = (F.softplus(raw) + 1e-5)[:, None, None]
+            error = (regressor(map_) - of_teacher).square()
+            loss = loss + 0.5 * (error / variance + variance.log()).mean()
+        return loss
+
+
+class PlainCRD(PlainPair):
+    """The loss of CRD, written out: each image's rows are taken out of the memory."""
+
+    def __init__(self, distiller: OfflineDistiller) -> None:
+        super().__init__(distiller)
+        self.memory = [self.loss.memory_teacher.clone(), self.loss.memory_student.clone()]
+        self.normaliser: list[Tensor | None] = [None, None]
+
+    def total(
+        self, cross_entropy: Tensor, logits: Tensor, own: list[Tensor], target: list[Tensor]
+    ) -> Tensor:
+        images = torch.arange(len(logits), device=logits.device)
+        chosen = torch.cat([images[:, None], self.loss.draw_negatives(images)], 1)
+        embedded = [
+            F.normalize(layer(maps[-1].mean((2, 3))), dim=1)
+            for layer, maps in (
+                (self.loss.embed_student, own),
+                (self.loss.embed_teacher, target),
+            )
+        ]
+        loss = sum(self.side(i, each, chosen) for i, each in enumerate(embedded))
+        with torch.no_grad():
+            for memory, each in zip(self.memory, reversed(embedded), strict=True):
+                memory[images] = F.normalize(0.5 * memory[images] + 0.5 * each, dim=1)
+        return cross_entropy + 0.8 * loss
+
+    def side(self, number: int, anchors: Tensor, chosen: Tensor) -> Tensor:
+        rows = self.memory[number].to(anchors).index_select(0, chosen.flatten())
+        scores = torch.bmm(rows.view(*chosen.shape, -1), anchors[..., None])[..., 0]
+        scores = scores.div(0.07).exp()
+        if self.normaliser[number] is None:
+            self.normaliser[number] = scores.detach().mean() * IMAGES
+        scores = scores / self.normaliser[number]
+        noise = (chosen.shape[1] - 1) / IMAGES
+        positive, negative = scores[:, 0], scores[:, 1:]
+        return -(
+            (positive / (positive + noise + 1e-7)).log().sum()
+            + (noise / (negative + noise + 1e-7)).log().sum()
+        ) / len(anchors)
 
 
 def plain_step(
@@ -132,49 +211,6 @@ def plain_step(
     return step
 
 
-def torchdistill_step(distiller: OfflineDistiller, batch: dict, device: str) -> Step:
-    """Return a step of torchdistill's KD."""
-    logging.disable(logging.INFO)
-    from torchdistill.core.distillation import get_distillation_box
-
-    own = copy.deepcopy(distiller)
-    loss = dict(
-        student_module_path='.',
-        student_module_io='output',
-        teacher_module_path='.',
-        teacher_module_io='output',
-        temperature=4.0,
-        alpha=0.1,
-        reduction='batchmean',
-    )
-    terms = dict(kd=dict(criterion=dict(key='KDLoss', kwargs=loss), weight=1.0))
-    config = dict(
-        num_epochs=1,
-        teacher=dict(requires_grad=False, forward_proc='forward_batch_only'),
-        student=dict(forward_proc='forward_batch_only'),
-        criterion=dict(key='WeightedSumLoss', kwargs=dict(sub_terms=terms)),
-        optimizer=dict(key='SGD', kwargs=dict(SGD)),
-    )
-    teacher, student = Logits(own.teacher.model), Logits(own.student)
-    place = torch.device(device)
-    box = get_distillation_box(
-        teacher.to(place), student.to(place), {}, config, place, None, False, 1
-    )
-    box.teacher_model.eval()
-    box.student_model.train()
-    preprocessor = own.data_preprocessor.to(place)
-    labels = batch['gt_label'].to(place)
-
-    def step() -> Tensor:
-        images = preprocessor(batch, training=True)['inputs']
-        loss = box.forward_process(images, labels)
-        box.post_forward_process(loss)
-        synchronize(device)
-        return loss.detach()
-
-    return step
-
-
 def build(config_file: Path, **changes: str) -> BaseModel:
     """Build the model of a config with its data preprocessor."""
     config = load_config(str(config_file), {})
@@ -183,11 +219,18 @@ def build(config_file: Path, **changes: str) -> BaseModel:
     return MODELS.build({'data_preprocessor': config.data_preprocessor, **config.model})
 
 
-def build_offline(folder: str) -> OfflineDistiller:
-    """Build the distiller of KD with a teacher of first weights."""
+def build_offline(folder: str, loss: str) -> OfflineDistiller:
+    """Build the distiller of a loss with a teacher of first weights."""
     path = Path(folder) / 'teacher.pth'
-    torch.save(MODELS.build(load_config(str(KD), {}).model.teacher).state_dict(), path)
-    return build(KD, teacher_checkpoint=str(path))
+    file = OFFLINE / f'resnet56-resnet20_cifar100_{loss.lower()}.py'
+    torch.save(MODELS.build(load_config(str(file), {}).model.teacher).state_dict(), path)
+    distiller = build(file, teacher_checkpoint=str(path))
+    if loss == 'CRD':
+        distiller.prepare(torch.arange(IMAGES) % 100)
+    return distiller
+
+
+PLAIN = {'BYOT': PlainByot, 'KD': PlainKD, 'VID': PlainVID, 'CRD': PlainCRD}
 
 
 def steps_of(loss: str, args: argparse.Namespace) -> dict[str, Step]:
@@ -204,10 +247,14 @@ def steps_of(loss: str, args: argparse.Namespace) -> dict[str, Step]:
             ),
         }
     with tempfile.TemporaryDirectory() as folder:
-        distiller = build_offline(folder)
-    steps = {'plain loop': plain_step(PlainKD, distiller, batch, args.device)}
-    if importlib.util.find_spec('torchdistill') is not None:
-        steps['torchdistill'] = torchdistill_step(distiller, batch, args.device)
+        distiller = build_offline(folder, loss)
+    steps = {'plain loop': plain_step(PLAIN[loss], distiller, batch, args.device)}
+    if find_spec('torchdistill') is not None:
+        own = copy.deepcopy(distiller)
+        networks = Logits(own.student), Logits(own.teacher.model)
+        step = torchdistill_step(loss, *networks, batch, SGD, args.device, IMAGES)
+        preprocessor = own.data_preprocessor.to(args.device)
+        steps['torchdistill'] = lambda: step(preprocessor(batch, training=True)['inputs'])
     return {**steps, 'mmmuse': ours(distiller)}
 
 
