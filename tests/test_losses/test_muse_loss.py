@@ -216,7 +216,9 @@ def gradients(loss: MUSELoss, features: DistillFeatures) -> tuple[list, list]:
     parameters = list(loss.parameters())
     inputs = [*features.shallow, *([] if loss.combine == 'si' else [features.last])]
     torch.manual_seed(1)  # The same locations are drawn each time.
-    grads = torch.autograd.grad(loss(Step.within(features))['loss_muse'], [*parameters, *inputs])
+    value = loss(Step.within(features))['loss_muse']
+    # The features' own vectors are computed once, for all losses of a step.
+    grads = torch.autograd.grad(value, [*parameters, *inputs], retain_graph=True)
     return grads[: len(parameters)], grads[len(parameters) :]
 
 
