@@ -13,7 +13,7 @@ PROCESSES = 2
 def start_two_processes(function: Callable[..., None], *args: object) -> None:
     """Call ``function(rank, *args)`` in each of two processes, and wait for both.
 
-    They are forks of this process, which has imported torch and OpenMMLab.
+    The processes are forked from the one of the tests, which has imported torch and OpenMMLab.
     """
     mp.start_processes(function, args, nprocs=PROCESSES, start_method='fork')
 

@@ -20,6 +20,7 @@ from mmmuse.datasets import digits
 from mmmuse.environment.requirements import check_environment
 from mmmuse.export import latency
 
+from ..onnx_operators import onnx_operators_collected_once  # noqa: F401 - a fixture of the tests.
 from ..slow import needs_mark
 
 ROOT = Path(__file__).resolve().parents[2]
