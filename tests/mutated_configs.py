@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from mmmuse.backbones.resnet_cifar import BasicBlock, ResNet_CIFAR
+
+ResNet_CIFAR.arch_settings[10] = (BasicBlock, (1, 1, 1, 1))  # Most runs only build their networks.
 NETWORK = dict(
     type='ImageClassifier',
-    backbone=dict(type='ResNet_CIFAR', depth=18, in_channels=1, stem_channels=2, base_channels=2),
+    backbone=dict(type='ResNet_CIFAR', depth=10, in_channels=1, stem_channels=2, base_channels=2),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
         type='LinearClsHead',

@@ -188,6 +188,7 @@ def _stop_before_second_epoch(hook: Any, runner: Any) -> None:
 @contextlib.contextmanager
 def limited() -> Iterator[None]:
     """Limit time and memory, and leave out what takes long and is not tried here."""
+    figure = Visualizer._initialize_fig(None, {})
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, hard))
     before = signal.signal(signal.SIGALRM, _stop)
@@ -195,6 +196,7 @@ def limited() -> Iterator[None]:
         with (
             mock.patch('mmengine.runner.runner.collect_env', dict),
             mock.patch('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True)),
+            mock.patch.object(Visualizer, '_initialize_fig', return_value=figure),
             mock.patch(
                 'mmmuse.command_line.run._Steps.before_train_epoch', _stop_before_second_epoch
             ),

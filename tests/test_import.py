@@ -1,5 +1,6 @@
 import ast
 import inspect
+import json
 import subprocess
 import sys
 from importlib import import_module
@@ -10,29 +11,70 @@ import pytest
 import mmmuse
 from mmmuse.heads.head_arguments import HeadArguments
 
+# Each step is done in the same process, which has imported nothing before the first.
+STEPS = {
+    'package': "import mmmuse\nanswer = 'SelfDistiller' in vars(mmmuse), *imported('torch')",
+    'formulas': (
+        'import mmmuse.functional, mmmuse.tapping.taps, mmmuse.tapping.dry_run\nanswer = libraries()'
+    ),
+    'registry': (
+        'from mmengine.registry import MODELS\n'
+        "answer = MODELS.build(dict(type='mmmuse.DonskerVaradhan', momentum=0.5)).momentum"
+    ),
+    'mmdet': (
+        'import mmdet.models\nfrom mmcv.ops import nms, DeformConv2d\nanswer = DeformConv2d.__name__'
+    ),
+}
 FRESH = """
-import sys
-import mmmuse
-{more}
-print([name for name in ('mmdet', 'torchvision', 'mmpretrain') if name in sys.modules])
+import json, sys, traceback
+
+def imported(*names):
+    return [name for name in names if name in sys.modules]
+
+def libraries():
+    return imported('mmdet', 'torchvision', 'mmpretrain')
+
+answers = {}
+for name, step in json.loads(sys.argv[1]).items():
+    try:
+        exec(step)
+        answers[name] = answer, libraries()
+    except Exception:
+        answers[name] = traceback.format_exc(), libraries()
+print(json.dumps(answers))
 """
 
 
-def imported(more: str = '') -> str:
-    script = FRESH.format(more=more)
-    return subprocess.run(
-        [sys.executable, '-c', script], capture_output=True, text=True, check=True
-    ).stdout.strip()
+@pytest.fixture(scope='module')
+def fresh() -> dict[str, list]:
+    """The answer of each step in a new process, and the libraries that are imported after it."""
+    finished = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', FRESH, json.dumps(STEPS)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(finished.stdout.splitlines()[-1])
 
 
 @pytest.mark.slow
-def test_importing_the_package_imports_no_model_library():
-    assert imported() == '[]'
+def test_importing_the_package_imports_no_model_library_and_no_public_name(fresh):
+    assert fresh['package'] == [[False], []]
 
 
 @pytest.mark.slow
-def test_the_formulas_and_taps_need_torch_alone():
-    assert imported('import mmmuse.functional, mmmuse.tapping.taps, mmmuse.tapping.dry_run') == '[]'
+def test_the_formulas_and_taps_need_torch_alone(fresh):
+    assert fresh['formulas'] == [[], []]
+
+
+@pytest.mark.slow
+def test_mmengine_finds_the_registered_parts_by_itself(fresh):
+    assert fresh['registry'][0] == 0.5
+
+
+@pytest.mark.slow
+def test_mmdet_is_imported_after_mmmuse(fresh):
+    assert fresh['mmdet'][0] == 'DeformConv2d'
 
 
 def test_scikit_learn_is_imported_only_where_it_is_used():
@@ -46,23 +88,6 @@ def test_scikit_learn_is_imported_only_where_it_is_used():
         assert not any(
             line.startswith(('from sklearn', 'import sklearn')) for line in at_the_top
         ), path
-
-
-@pytest.mark.slow
-def test_mmengine_finds_the_registered_parts_by_itself():
-    found = imported(
-        'from mmengine.registry import MODELS\n'
-        "loss = MODELS.build(dict(type='mmmuse.DonskerVaradhan', momentum=0.5))\n"
-        'print(loss.momentum)'
-    )
-    assert '0.5' in found.splitlines()
-
-
-@pytest.mark.slow
-def test_no_public_name_is_imported_before_its_use():
-    assert imported('print("SelfDistiller" in vars(mmmuse), "torch" in sys.modules)').startswith(
-        'False False'
-    )
 
 
 @pytest.mark.parametrize('name', mmmuse.__all__)

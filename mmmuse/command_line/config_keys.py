@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ _IGNORING = {
     'env_cfg': {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'},
     'auto_scale_lr': {'base_batch_size', 'enable'},
 }
+_FILES = 256  # Read for one command: a table has up to fifty configs, which share their bases.
 _BASE_VARIABLE = re.compile(r'_base_\.(\w+)')
 
 
@@ -65,13 +67,20 @@ def own_files(path: Path) -> list[Path]:
     """Return a config file and its bases, without those of installed packages."""
     if path.suffix != '.py' or not _is_own(path) or not path.is_file():
         return []
-    if Config._is_lazy_import(str(path)):
-        modules = Config._get_base_modules(_tree(path).body)
-        bases = [file for module in modules if (file := _file_of_module(module, path))]
+    is_lazy, names = _names_of_bases(str(path), path.read_text(encoding='utf-8'))
+    if is_lazy:
+        bases = [file for name in names if (file := _file_of_module(name, path))]
     else:
-        names = Config._get_base_files(str(path))
         bases = [path.parent / name for name in names if '::' not in name]
     return [path, *(own for base in bases for own in own_files(base))]
+
+
+@lru_cache(_FILES)
+def _names_of_bases(path: str, text: str) -> tuple[bool, list[str]]:
+    """Return whether a file of this text is a pure-Python config, and the modules or paths of its bases."""
+    if Config._is_lazy_import(path):
+        return True, list(Config._get_base_modules(_parsed(text).body))
+    return False, list(Config._get_base_files(path))
 
 
 def file_that_contains(text: str, path: str) -> Path | None:
@@ -173,7 +182,12 @@ def _is_own(path: Path) -> bool:
 
 
 def _tree(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding='utf-8'))
+    return _parsed(file.read_text(encoding='utf-8'))
+
+
+@lru_cache(_FILES)
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def _warn(line: str) -> None:

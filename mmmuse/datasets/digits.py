@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -31,13 +32,19 @@ class BatchedDigits(BatchedImages):
     def __init__(
         self, split: Literal['train', 'test'] = 'train', indices: int | Sequence[int] | None = None
     ) -> None:
-        # Not at the top: mmmuse.datasets is imported for any data set, and scikit-learn is slow.
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
-
-        digits = load_digits()
-        images = (digits.images * 15).astype(np.uint8)[:, None]
-        rows = np.arange(len(images))
-        train, test = train_test_split(rows, stratify=digits.target, random_state=0)
+        images, labels, train, test = _digits()
         rows = train if split == 'train' else test
-        super().__init__(images[rows], digits.target[rows], [str(i) for i in range(10)], indices)
+        super().__init__(images[rows], labels[rows], [str(i) for i in range(10)], indices)
+
+
+@cache
+def _digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return all images and labels, and the rows of either split."""
+    # Not at the top: mmmuse.datasets is imported for any data set, and scikit-learn is slow.
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    images = (digits.images * 15).astype(np.uint8)[:, None]
+    train, test = train_test_split(np.arange(len(images)), stratify=digits.target, random_state=0)
+    return images, digits.target, train, test

@@ -1,6 +1,5 @@
 """An import of a slow package is an object that imports at its first use."""
 
-import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
@@ -122,28 +121,3 @@ def test_only_modules_of_mmcv_and_mmdet_that_import_a_slow_package_are_changed()
     assert loader_of('mmcv.image.misc', mmcv.image) == 'SourceFileLoader'
     assert loader_of('mmdet.models.builder', mmdet.models) == 'none'
     assert loader_of('sklearn.base', mmdet) == 'none'
-
-
-@pytest.mark.slow
-def test_a_detector_and_its_data_import_no_slow_package():
-    program = (
-        'import sys\n'
-        'from mmmuse.command_line.quick_imports import quick_imports\n'
-        'with quick_imports():\n'
-        '    from mmmuse.command_line.config import load_config\n'
-        'from mmengine.registry import MODELS\n'
-        "config = load_config('configs/detection/yolov5_n_bccd_mi_x_si.py', {})\n"
-        'MODELS.build(config.model)\n'
-        'import mmdet.datasets, mmdet.evaluation, mmdet.visualization\n'
-        f'print(sorted({{*{deferred_names._SLOW!r}, "numba"}} & set(sys.modules)))\n'
-        'from mmdet.models.task_modules.assigners import hungarian_assigner\n'
-        'print(*hungarian_assigner.linear_sum_assignment([[2, 1], [1, 3]])[1])\n'
-    )
-    finished = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', program],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.strip().splitlines()[-2:] == ['[]', '1 0']

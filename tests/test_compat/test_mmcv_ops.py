@@ -1,6 +1,5 @@
 import ast
 import re
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
@@ -15,12 +14,6 @@ from mmmuse.compat.finder import FallbackOpsFinder
 from mmmuse.errors import InputError
 
 # Who is found
-
-
-@pytest.mark.slow
-def test_mmdet_is_imported_after_mmmuse():
-    script = 'import mmmuse, mmdet.models; from mmcv.ops import nms, DeformConv2d'
-    subprocess.run([sys.executable, '-W', 'ignore', '-c', script], check=True)
 
 
 def test_real_ops_win(stand_in, monkeypatch, tmp_path):

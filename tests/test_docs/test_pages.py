@@ -7,7 +7,10 @@ import pytest
 from .blocks import DOCS, ROOT, blocks_of, page_before
 from .tutorial import Capture, run_page
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures('half_of_the_digits', 'onnx_operators_collected_once'),
+]
 
 PAGES = (
     *('quickstart', 'your_model', 'deploy', 'early_exit', 'teachers', 'detectors', 'compare'),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.config import Config
 
@@ -10,8 +11,15 @@ from mmmuse.export.exit_network import exit_logits
 from mmmuse.export.trained import build_distiller
 
 from ..conftest import as_trained
+from ..onnx_operators import onnx_operators_collected_once
 
+__all__ = ['onnx_operators_collected_once']
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+
+
+@pytest.fixture(scope='package', autouse=True)
+def _operators_collected_once(onnx_operators_collected_once) -> None:
+    """For every export of this folder."""
 
 
 def settled(config: Config, image_shape: tuple[int, int, int]) -> SelfDistiller:

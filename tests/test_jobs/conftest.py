@@ -20,6 +20,11 @@ def _slurm() -> Iterator[dict[str, str]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def _watched_often(monkeypatch) -> None:
+    monkeypatch.setattr('mmmuse.jobs.local.LocalJobs.poll_seconds', 0.1)
+
+
 @pytest.fixture
 def slurm(_slurm: dict[str, str], monkeypatch) -> None:
     """A running Slurm of one node with two processors; the test is skipped where there can be none."""

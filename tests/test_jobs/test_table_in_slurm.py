@@ -11,6 +11,7 @@ import pytest
 from mmmuse.jobs.slurm_queue import read_queue
 
 from ..test_tools.conftest import run_command
+from .fork_server import forked_training_command
 from .stand_in import wait_for
 from .test_slurm import when
 
@@ -50,7 +51,6 @@ def test_a_table_with_a_cancelled_and_resumed_run_is_that_of_one_machine(
     path.write_text(f'title = "Digits"\nrows = {ROWS!r}\noptions = {OPTIONS!r}\n')
     here, in_slurm = tmp_path / 'here', tmp_path / 'slurm'
     flags = [path, '--seeds', 0, 1, '--epochs', 4, '--work-dir']
-    assert run_command('benchmark/table.py', *flags, here, '--device', 'cpu', 'cpu') == 0
     slurm = [in_slurm, '--cluster', 'slurm', '--gpus-per-run', 0, '--cpus-per-run', 1]
 
     def logs() -> list[Path]:
@@ -61,12 +61,16 @@ def test_a_table_with_a_cancelled_and_resumed_run_is_that_of_one_machine(
         (job,) = (entry for entry in read_queue() if entry.index == 1 and entry.is_left)
         subprocess.run(['scancel', job.number], check=True)
 
-    thread = when(lambda: any(logged(log, 'accuracy/top1') for log in logs()), cancel, 600)
-    assert run_command('benchmark/table.py', *flags, *slurm) == 1
-    thread.join()
+    with forked_training_command() as command, monkeypatch.context() as patch:
+        patch.setattr('mmmuse.commands.table.train_command', lambda args: command)
+        assert run_command('benchmark/table.py', *flags, here, '--device', 'cpu', 'cpu') == 0
+        thread = when(lambda: any(logged(log, 'accuracy/top1') for log in logs()), cancel, 600)
+        assert run_command('benchmark/table.py', *flags, *slurm) == 1
+        thread.join()
     assert 'error: MI x SI, seed 0: ended by SIGTERM' in capfd.readouterr().err
     assert [row['seeds'] for row in table_of(in_slurm)] == ['2', '1']
 
+    # The resumed run is a start of Python, as all are outside of a test.
     assert run_command('benchmark/table.py', *flags, *slurm) == 0
     assert '1 of 4 runs to do, in Slurm' in capfd.readouterr().err
     first, second = (logged(log, 'loss') for log in logs())

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def train(tmp_path: Path) -> list[str]:
+def train(tmp_path: Path, monkeypatch) -> list[str]:
+    monkeypatch.setattr(LocalJobs, 'poll_seconds', 0.1)
     return stand_in(tmp_path)
 
 

@@ -16,9 +16,11 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmpretrain.visualization import UniversalVisualizer
 
+from mmmuse.datasets import digits
 from mmmuse.environment.requirements import check_environment
 from mmmuse.export import latency
 
+from ..onnx_operators import onnx_operators_collected_once  # noqa: F401 - a fixture of the tests.
 from ..slow import needs_mark
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +81,15 @@ def few_timed_calls() -> Iterator[None]:
         return timed(calls, min(repeats, 3), min(warmup, 1), *args, **kwargs)
 
     with mock.patch('mmmuse.export.latency.interleaved_seconds', few):
+        yield
+
+
+@pytest.fixture(scope='module')
+def half_of_the_digits() -> Iterator[None]:
+    """An epoch of the demo has ten steps, as many as the losses are logged after."""
+    images, labels, train, test = digits._digits()
+    half = images, labels, train[:675], test[:225]
+    with mock.patch('mmmuse.datasets.digits._digits', return_value=half):
         yield
 
 

@@ -2,16 +2,6 @@ import json
 import re
 
 import pytest
-from sklearn import datasets
-from sklearn.utils import Bunch
-
-
-@pytest.fixture
-def half_of_the_digits(monkeypatch) -> None:
-    """An epoch of ten steps, as many as the losses are logged after."""
-    digits = datasets.load_digits()
-    half = Bunch(images=digits.images[:900], target=digits.target[:900])
-    monkeypatch.setattr(datasets, 'load_digits', lambda: half)
 
 
 @pytest.mark.usefixtures('half_of_the_digits', 'lines_of_progress')

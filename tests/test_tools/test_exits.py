@@ -13,6 +13,8 @@ import torch
 from .conftest import run_command
 from .test_train import DISTILLED, SHORT
 
+pytestmark = pytest.mark.usefixtures('onnx_operators_collected_once')
+
 BASELINE = 'configs/demo/resnet18_digits.py'
 
 

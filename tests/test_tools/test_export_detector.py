@@ -29,6 +29,8 @@ from mmmuse.registry import MODELS
 from .conftest import run_command
 from .test_show_detections import CLASSES, write_config
 
+pytestmark = pytest.mark.usefixtures('onnx_operators_collected_once')
+
 TOOL = 'export_detector.py'
 SIZES = [(64, 64), (96, 64), (64, 96), (80, 48)] * 3
 SMALL = """

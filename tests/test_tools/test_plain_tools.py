@@ -17,6 +17,14 @@ from mmpretrain import FeatureExtractor, ImageClassificationInferencer, get_mode
 from .conftest import run_command
 
 PLAIN_TEST = Path(mmpretrain.__file__).parent / '.mim' / 'tools' / 'test.py'
+WITHOUT_MMMUSE = """
+import runpy, sys
+import yapf.yapflib.yapf_api as yapf
+sys.modules['mmmuse'] = None
+# Laying the config out for the log takes as long as the test.
+yapf.FormatCode = lambda text, **options: (text, True)
+runpy.run_path({program!r}, run_name='__main__')
+"""
 CONFIG = """
 default_scope = 'mmpretrain'
 model = dict(
@@ -93,8 +101,7 @@ def our_metrics(run: Path, config: Path, *flags: str) -> dict:
 
 def test_mmpretrains_own_test_needs_no_mmmuse(run, tmp_path):
     out = tmp_path / 'metrics.json'
-    without = "import sys, runpy; sys.modules['mmmuse'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
-    code = f'{without.replace("sys.argv[1]", repr(str(PLAIN_TEST)))}'
+    code = WITHOUT_MMMUSE.format(program=str(PLAIN_TEST))
     flags = ['--work-dir', str(tmp_path), '--out', str(out), '--out-item', 'metrics']
     subprocess.run(
         [sys.executable, '-c', code, str(run / 'student.py'), str(run / 'epoch_1.pth'), *flags],

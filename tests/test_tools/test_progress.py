@@ -10,6 +10,8 @@ import pytest
 from .conftest import run_command
 from .test_train import DISTILLED, SHORT
 
+pytestmark = pytest.mark.usefixtures('onnx_operators_collected_once')
+
 
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory) -> Path:

@@ -1,7 +1,6 @@
 """Trainings that a signal, a full disk or a removed folder ends: one line, and no process is left."""
 
 import errno
-import multiprocessing
 import os
 import resource
 import shutil
@@ -14,24 +13,26 @@ from mmengine.hooks import Hook
 
 from mmmuse.registry import HOOKS
 
+from ..forks import Fork, mmmuse
 from ..kills.comparison import read
-from .conftest import ROOT, run_command
+from .conftest import ROOT
 from .test_train import DISTILLED, SHORT
 
 WORKERS = ['train_dataloader.num_workers=2', 'val_dataloader.num_workers=1']
 LONG = [*SHORT, *WORKERS, 'train_cfg.max_epochs=500', 'default_hooks.checkpoint.max_keep_ckpts=2']
 
 
-def train_in_background(said: str, *args: str) -> None:
+def train_in_background(said: Path, *args: object) -> Fork:
     """Train as a command that a terminal starts, in a process group of its own."""
-    os.setsid()
-    with open(said, 'w') as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    raise SystemExit(run_command('train.py', *args))
+
+    def train() -> None:
+        os.setsid()
+        mmmuse('train', *args)()
+
+    with said.open('w') as file:
+        process = Fork(train, file.fileno(), file.fileno())
+        process.start()
+    return process
 
 
 def children_of(process: int) -> list[int]:
@@ -57,13 +58,8 @@ def is_alive(process: int) -> bool:
 
 def stopped(config: object, work_dir: Path, number: int, group: bool) -> tuple[int, list[str]]:
     """Train, send a signal after the first checkpoint, and return the exit code and the lines."""
-    multiprocessing.set_forkserver_preload(['tests.conftest', 'mmdet.models', 'mmpretrain.models'])
     said = work_dir.with_suffix('.log')
-    args = (str(said), str(config), '--work-dir', str(work_dir), '--cfg-options', *LONG)
-    process = multiprocessing.get_context('forkserver').Process(
-        target=train_in_background, args=args
-    )
-    process.start()
+    process = train_in_background(said, config, '--work-dir', work_dir, '--cfg-options', *LONG)
     wait_until(lambda: (work_dir / 'last_checkpoint').exists() or not process.is_alive(), 200)
     assert process.is_alive(), said.read_text()
     wait_until(lambda: len(children_of(process.pid)) >= 2)

@@ -1,12 +1,14 @@
 import csv
 import json
 from argparse import Namespace
+from collections.abc import Iterator
 
 import pytest
 
 from mmmuse.commands.table import train_command
 
 from ..test_jobs.fake_slurm import calls, fake_slurm
+from ..test_jobs.fork_server import forked_training_command
 
 DIGITS = {
     'train_dataloader.dataset.indices': 96,
@@ -30,6 +32,16 @@ def digits(folder) -> str:
     return table(folder, rows, options=DIGITS)
 
 
+@pytest.fixture
+def _forked_trainings(monkeypatch) -> Iterator[None]:
+    """Trainings without their start of Python, which the table of docs/compare.md has, and watched more often."""
+    with forked_training_command() as command:
+        monkeypatch.setattr('mmmuse.commands.table.train_command', lambda args: command)
+        monkeypatch.setattr('mmmuse.jobs.local.LocalJobs.poll_seconds', 0.1)
+        yield
+
+
+@pytest.mark.usefixtures('_forked_trainings')
 def test_a_table_is_run_written_and_not_run_twice(tool, tmp_path):
     arguments = [digits(tmp_path), '--seeds', 4, '--epochs', 1, '--device', 'cpu', 'cpu']
     arguments += ['--work-dir', tmp_path / 'runs']
@@ -92,6 +104,7 @@ def test_a_table_that_is_not_there_is_named(tool, only_error):
     )
 
 
+@pytest.mark.usefixtures('_forked_trainings')
 def test_the_epochs_of_a_failed_run_are_not_reported(tool, tmp_path):
     rows = [dict(name='small', config='configs/demo/resnet18_digits.py')]
     # Data without images.

@@ -1,6 +1,5 @@
 """The main job, on the digits that scikit-learn ships."""
 
-import functools
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mmmuse.datasets import BatchedDigits
 
+from ..forks import Fork, mmmuse
 from ..two_processes import start_two_processes
 from .conftest import ROOT, copy_run, run_command
 
@@ -301,19 +301,19 @@ def test_two_processes_train_in_a_model_wrapper_of_the_config(tmp_path):
 
 
 def test_ctrl_c_says_how_to_go_on_and_resuming_does(tool, tmp_path):
-    command = [sys.executable, 'tools/train.py', DISTILLED, '--work-dir', str(tmp_path)]
     options = ['--cfg-options', *SHORT, 'train_cfg.max_epochs=500']
-    # A suite that runs in the background may have been told to ignore SIGINT.
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with subprocess.Popen(
-        [*command, *options], stderr=subprocess.PIPE, text=True, preexec_fn=heed
-    ) as process:
-        while not (tmp_path / 'last_checkpoint').exists():
-            assert process.poll() is None
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130, said
+    command = mmmuse('train', DISTILLED, '--work-dir', tmp_path, *options)
+    log = tmp_path / 'said.txt'
+    with log.open('w') as err, open(os.devnull, 'w') as out:
+        process = Fork(command, out.fileno(), err.fileno())
+        process.start()
+    while not (tmp_path / 'last_checkpoint').exists():
+        assert process.is_alive(), log.read_text()
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(60)
+    said = log.read_text()
+    assert process.exitcode == 130, said
     assert said.splitlines()[-1].startswith('interrupted; --resume goes on')
     assert 'Traceback' not in said
     last = torch.load(Path((tmp_path / 'last_checkpoint').read_text()), weights_only=False)['meta'][
