@@ -1,6 +1,5 @@
 """Runs a function in two processes."""
 
-import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +13,9 @@ PROCESSES = 2
 def start_two_processes(function: Callable[..., None], *args: object) -> None:
     """Call ``function(rank, *args)`` in each of two processes, and wait for both.
 
-    The function is defined at top level so that it pickles. The processes of all tests are forked
-    from one server, which imports torch and OpenMMLab only once.
+    The processes are forked from the one of the tests, which has imported torch and OpenMMLab.
     """
-    multiprocessing.set_forkserver_preload(['tests.conftest', 'mmdet.models', 'mmpretrain.models'])
-    mp.start_processes(function, args, nprocs=PROCESSES, start_method='forkserver')
+    mp.start_processes(function, args, nprocs=PROCESSES, start_method='fork')
 
 
 def in_two_processes(function: Callable[[int, str], None], folder: Path) -> None:
