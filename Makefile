@@ -18,7 +18,7 @@ CORE := $(addprefix tests/, \
   test_optim/test_three_groups_constructor.py test_tapping/test_path_hooks.py test_tools/test_exits.py)
 
 # Two processes of one thread each: more threads only wait for each other. A file is run by one process, so
-# that fixtures of a module are made once, and the files with slow tests come first (tests/slow.py).
+# that fixtures of a module are made once, and the longest files come first, then those with slow tests (tests/slow.py).
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: env demo test test-fast test-wheel test-openmmlab test-openmmlab-core lint docs lock

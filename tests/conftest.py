@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from mmengine.utils import digit_version, get_git_hash
 from mmengine.utils.dl_utils import collect_env
 from mmpretrain.structures import DataSample
 
+from mmmuse.backbones.resnet_cifar import BasicBlock, ResNet_CIFAR
 from mmmuse.distillers import SelfDistiller
 from mmmuse.heads.variants import variant_head
 
@@ -48,13 +50,19 @@ def needs_mmengine(version: str, reason: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(older, reason=reason)
 
 
-def pytest_collection_finish() -> None:
-    """Take what the imports have made out of the garbage collector's sight.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Any:
+    """Keep what the imports make out of the garbage collector's sight: it stays until the end.
 
-    It stays until the end. MMEngine collects garbage at each data set, and visits it all: half a second.
+    MMEngine collects garbage at each data set, and would visit it all: half a second.
     """
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -99,19 +107,33 @@ def cifar100_root() -> str:
     return str(CIFAR100)
 
 
+# What a test learns from two blocks in each of four stages it learns from one.
+ResNet_CIFAR.arch_settings[10] = (BasicBlock, (1, 1, 1, 1))
+
+
 def small_classifier_config(num_classes: int = 5, in_channels: int = 3) -> dict:
-    """A CIFAR ResNet-18 of 8-16-32-64 channels."""
+    """A CIFAR ResNet-10 of 8-16-32-64 channels."""
     return dict(
         type='mmpretrain.ImageClassifier',
         _scope_='mmpretrain',
         backbone=dict(
-            type='ResNet_CIFAR', depth=18, in_channels=in_channels, stem_channels=8, base_channels=8
+            type='ResNet_CIFAR', depth=10, in_channels=in_channels, stem_channels=8, base_channels=8
         ),
         neck=dict(type='GlobalAveragePooling'),
         head=dict(type='LinearClsHead', num_classes=num_classes, in_channels=64),
     )
 
 
+def two_stage_config(num_classes: int = 5, width: int = 8, **backbone) -> dict:
+    """The first two stages of the small classifier, for what takes long at each of its layers."""
+    config = small_classifier_config(num_classes)
+    config['backbone'].update(num_stages=2, strides=(1, 2), dilations=(1, 1), out_indices=(1,))
+    config['backbone'].update(stem_channels=width, base_channels=width, **backbone)
+    config['head'].update(in_channels=2 * width)
+    return config
+
+
+TWO_STAGE_TAPS = dict(modules=['backbone.layer1'], last='backbone.layer2', logits='head')
 TAPS = dict(
     modules=['backbone.layer1', 'backbone.layer2', 'backbone.layer3'],
     last='backbone.layer4',

@@ -20,13 +20,30 @@ from torch import nn
 
 # Weights. A network of table 7 of the paper has at most 2.3 million, a ResNet-18 has 11 million.
 LARGE = 3_000_000
-_COMMANDS = {Path(__file__).resolve().parent / name for name in ('test_tools', 'test_jobs')}
+_TESTS = Path(__file__).resolve().parent
+_COMMANDS = {_TESTS / name for name in ('test_tools', 'test_jobs')}
+# The longest files, the longest one first.
+LONGEST = [
+    'test_compositions/test_classifiers.py',
+    'test_docs/test_pages.py',
+    'test_compositions/test_detectors.py',
+    'test_jobs/test_table_in_slurm.py',
+    'test_export/test_nine_networks.py',
+    'test_every_reader.py',
+    'test_tools/test_export_detector.py',
+    'test_tools/test_train.py',
+    'test_tools/test_mutated_configs.py',
+    'test_tools/test_exits.py',
+    'test_tools/test_benchmark.py',
+    'test_jobs/test_slurm.py',
+    'test_tools/test_detectors.py',
+]
 _running: list[pytest.Item] = []
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of commands, and put the files with slow tests first.
+    """Mark the tests of commands; put the longest files first, then the others with slow tests.
 
     A long file that starts last would run when the other processes have nothing left to do.
     """
@@ -34,7 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _COMMANDS & set(item.path.parents):
             item.add_marker('slow')
     slow = {item.path for item in items if item.get_closest_marker('slow')}
-    items.sort(key=lambda item: item.path not in slow)
+    place = {_TESTS / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (place.get(item.path, len(place)), item.path not in slow))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -14,7 +14,7 @@ from mmmuse.registry import MODELS
 
 from . import slow
 from .conftest import ROOT, small_classifier_config
-from .slow import LARGE, NotMarked, weights
+from .slow import LARGE, LONGEST, NotMarked, weights
 from .test_tools.conftest import run_command
 
 PROGRAM = [sys.executable, '-I', '-S', '-c', 'pass']
@@ -83,9 +83,13 @@ def test_the_tests_of_commands_are_marked(request):
     assert all(item.get_closest_marker('slow') for item in of_commands)
 
 
-def test_files_with_slow_tests_come_first(request):
+def test_the_longest_files_and_then_those_with_slow_tests_come_first(request):
     items = request.session.items
-    first = {item.path for item in items if item.get_closest_marker('slow')}
+    longest = [ROOT / 'tests' / name for name in LONGEST]
+    assert [path for path in longest if not path.is_file()] == []
+    found = list(dict.fromkeys(item.path for item in items))
+    assert found[: len(set(longest) & set(found))] == [path for path in longest if path in found]
+    first = {item.path for item in items if item.get_closest_marker('slow')} | set(longest)
     come_later = [item.path not in first for item in items]
     assert come_later == sorted(come_later)
 

@@ -4,15 +4,16 @@ import torch
 from mmmuse.analysis.location_sampling import location_sampling_spread
 from mmmuse.critics import GlobalLocalCritic
 from mmmuse.errors import InputError
-from tests.conftest import labelled, small_distiller
+from tests.conftest import labelled, small_classifier_config, small_distiller
 
 # The taps of an image of 16x16 have 256, 64 and 16 locations.
 EVERY = 256
 
 
-def batches(number: int = 2) -> list[dict]:
+def batches(number: int = 2, *shape: int) -> list[dict]:
+    shape = shape or (3, 16, 16)
     return [
-        dict(inputs=torch.randn(4, 3, 16, 16), data_samples=labelled([0, 1, 2, 3]))
+        dict(inputs=torch.randn(4, *shape), data_samples=labelled([0, 1, 2, 3]))
         for _ in range(number)
     ]
 
@@ -21,9 +22,9 @@ def critics_of(distiller) -> list[GlobalLocalCritic]:
     return [part for part in distiller.modules() if isinstance(part, GlobalLocalCritic)]
 
 
-def with_spread_scores(variant: str):
+def with_spread_scores(variant: str, **options):
     """A distiller whose critics score locations differently, as trained ones do."""
-    distiller = small_distiller(variant)
+    distiller = small_distiller(variant, **options)
     with torch.no_grad():
         for critic in critics_of(distiller):
             for parameter in critic.parameters():
@@ -40,12 +41,15 @@ def test_every_location_leaves_no_spread_of_draws():
 def test_the_variance_of_draws_is_that_of_samples_without_replacement():
     # The loss of one module is a mean over locations: the variance of a sample of n out of L is
     # proportional to (1 / n) (1 - n / L).
-    distiller = with_spread_scores('mi')
-    loss = distiller.muse.discrepancies[0]
-    for critic in list(loss.mi_critics)[:2]:  # Their score is a constant: all locations are alike.
-        torch.nn.init.zeros_(critic.pair_score.score.weight)
-    spread = location_sampling_spread(distiller, batches(), [2, 8], draws=300)
-    expected = (1 / 2) * (1 - 2 / 16) / ((1 / 8) * (1 - 8 / 16))
+    student = dict(
+        small_classifier_config(),
+        backbone=dict(type='LeNet5'),
+        head=dict(type='LinearClsHead', num_classes=5, in_channels=120),
+    )
+    taps = dict(modules=['backbone.features.5'], last='backbone.features.7', logits='head')
+    distiller = with_spread_scores('mi', student=student, taps=taps)  # One critic.
+    spread = location_sampling_spread(distiller, batches(2, 1, 32, 32), [2, 8], draws=200)
+    expected = (1 / 2) * (1 - 2 / 25) / ((1 / 8) * (1 - 8 / 25))
     few, many = (spread.of_draws[number].loss for number in (2, 8))
     assert few / many == pytest.approx(expected, rel=0.25)
 

@@ -16,6 +16,15 @@ def narrow(config: str, **options) -> Family:
     return Family(config, 64, model, **options)
 
 
+def narrow_stages(config: str, size: int) -> Family:
+    """A Swin Transformer or a DaViT of 32, 64, 128 and 256 channels."""
+    depths = [1, 1, 3, 1] if config.startswith('davit') else [2, 2, 6, 2]
+    arch = dict(embed_dims=32, depths=depths, num_heads=[1, 2, 4, 8])
+    if config.startswith('swin_transformer_v2'):
+        arch['extra_norm_every_n_blocks'] = 0
+    return Family(config, size, {'backbone.arch': arch, 'head.in_channels': 256})
+
+
 ALEXNET = dict(
     type='ImageClassifier',
     backbone=dict(type='AlexNet', num_classes=10),
@@ -44,7 +53,7 @@ CLASSIFIERS = {
     'CSPResNet': Family('cspnet/cspresnet50_8xb32_in1k'),
     'CSPResNeXt': Family('cspnet/cspresnext50_8xb32_in1k'),
     'CSRA': narrow('csra/resnet101-csra_1xb16_voc07-448px', note='multi-label'),
-    'DaViT': Family('davit/davit-tiny_4xb256_in1k', 224),
+    'DaViT': narrow_stages('davit/davit-tiny_4xb256_in1k', 224),
     'DeiT': Family('deit/deit-tiny_4xb256_in1k', 64, {'backbone.img_size': 64}),
     'DeiT, distilled': Family(
         'deit/deit-tiny-distilled_4xb256_in1k', 64, {'backbone.img_size': 64}
@@ -152,8 +161,8 @@ CLASSIFIERS = {
     'ShuffleNet V1': Family('shufflenet_v1/shufflenet-v1-1x_16xb64_in1k'),
     'ShuffleNet V2': Family('shufflenet_v2/shufflenet-v2-1x_16xb64_in1k'),
     'SVT': Family('twins/twins-svt-small_8xb128_in1k'),
-    'Swin': Family('swin_transformer/swin-tiny_16xb64_in1k', 224),
-    'Swin V2': Family('swin_transformer_v2/swinv2-tiny-w8_16xb64_in1k-256px', 256),
+    'Swin': narrow_stages('swin_transformer/swin-tiny_16xb64_in1k', 224),
+    'Swin V2': narrow_stages('swin_transformer_v2/swinv2-tiny-w8_16xb64_in1k-256px', 256),
     'T2T-ViT': Family('t2t_vit/t2t-vit-t-14_8xb64_in1k', 64, {'backbone.img_size': 64}),
     'TinyViT': Family('tinyvit/tinyvit-5m_8xb256_in1k', 224),
     'TNT': Family(

@@ -28,11 +28,19 @@ def with_few_proposals(family: Family) -> Family:
     return replace(family, model={**family.model, **few})
 
 
-SHORT_DETR = {
-    'num_queries': 40,
-    'encoder.num_layers': 1,
-    'decoder.num_layers': 2,
+NARROW_RESNET = {
+    'backbone.stem_channels': 16,
+    'backbone.base_channels': 16,
     'backbone.init_cfg': None,
+}
+FEW_LAYERS = {**NARROW_RESNET, 'encoder.num_layers': 1, 'decoder.num_layers': 2}
+SHORT_DETR = {**FEW_LAYERS, 'neck.in_channels': [512]}
+SHORT_DINO = {**FEW_LAYERS, 'num_queries': 40, 'neck.in_channels': [128, 256, 512]}
+NARROW_MASKFORMER = {**NARROW_RESNET, 'panoptic_head.in_channels': [64, 128, 256, 512]}
+NARROW_STAGES = {
+    f'roi_head__bbox_head__{stage}__{name}': channels
+    for stage in range(6)
+    for name, channels in (('feedforward_channels', 256), ('dynamic_conv_cfg__feat_channels', 8))
 }
 
 FEW_CELLS = {'mask_head__num_grids': [6, 5, 4, 3, 2], 'test_cfg__nms_pre': 10}
@@ -52,7 +60,9 @@ DETECTORS = {
         'centernet/centernet_r18_8xb16-crop512-140e_coco', 64, {'backbone.init_cfg': None}
     ),
     'CondInst': of_resnet18('condinst/condinst_r50_fpn_ms-poly-90k_coco_instance'),
-    'Conditional DETR': Family('conditional_detr/conditional-detr_r50_8xb2-50e_coco'),
+    'Conditional DETR': Family(
+        'conditional_detr/conditional-detr_r50_8xb2-50e_coco', 64, SHORT_DETR
+    ),
     'ConvNeXt': with_few_proposals(
         Family(
             'convnext/mask-rcnn_convnext-t-p4-w7_fpn_amp-ms-crop-3x_coco',
@@ -72,10 +82,10 @@ DETECTORS = {
     'CrowdDet': with_few_proposals(
         of_resnet18('crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman')
     ),
-    'DAB-DETR': Family('dab_detr/dab-detr_r50_8xb2-50e_coco'),
+    'DAB-DETR': Family('dab_detr/dab-detr_r50_8xb2-50e_coco', 64, SHORT_DETR),
     'DDOD': of_resnet18('ddod/ddod_r50_fpn_1x_coco'),
-    'DDQ': Family('ddq/ddq-detr-4scale_r50_8xb2-12e_coco', 128, SHORT_DETR, note=NEW_PARAMETERS),
-    'Deformable DETR': Family('deformable_detr/deformable-detr_r50_16xb2-50e_coco'),
+    'DDQ': Family('ddq/ddq-detr-4scale_r50_8xb2-12e_coco', 128, SHORT_DINO, note=NEW_PARAMETERS),
+    'Deformable DETR': Family('deformable_detr/deformable-detr_r50_16xb2-50e_coco', 64, SHORT_DINO),
     'DetectoRS': with_few_proposals(
         Family(
             'detectors/detectors_cascade-rcnn_r50_1x_coco',
@@ -83,8 +93,8 @@ DETECTORS = {
             {'backbone.init_cfg': None, 'neck.rfp_backbone.pretrained': None},
         )
     ),
-    'DETR': Family('detr/detr_r18_8xb2-500e_coco', 64, {'backbone.init_cfg': None}),
-    'DINO': Family('dino/dino-4scale_r50_8xb2-12e_coco', 128, SHORT_DETR),
+    'DETR': Family('detr/detr_r18_8xb2-500e_coco', 64, {**SHORT_DETR, 'neck.in_channels': [128]}),
+    'DINO': Family('dino/dino-4scale_r50_8xb2-12e_coco', 128, SHORT_DINO),
     'EfficientNet': Family('efficientnet/retinanet_effb3_fpn_8xb4-crop896-1x_coco'),
     'Fast R-CNN': replace(
         of_resnet18('fast_rcnn/fast-rcnn_r50_fpn_1x_coco'), annotations=('proposals',)
@@ -102,8 +112,8 @@ DETECTORS = {
     'HTC': with_few_proposals(of_resnet18('htc/htc-without-semantic_r50_fpn_1x_coco')),
     'Mask R-CNN': with_few_proposals(of_resnet18('mask_rcnn/mask-rcnn_r50_fpn_1x_coco')),
     'Mask Scoring R-CNN': with_few_proposals(of_resnet18('ms_rcnn/ms-rcnn_r50-caffe_fpn_1x_coco')),
-    'Mask2Former': Family('mask2former/mask2former_r50_8xb2-lsj-50e_coco'),
-    'MaskFormer': Family('maskformer/maskformer_r50_ms-16xb1-75e_coco'),
+    'Mask2Former': Family('mask2former/mask2former_r50_8xb2-lsj-50e_coco', 64, NARROW_MASKFORMER),
+    'MaskFormer': Family('maskformer/maskformer_r50_ms-16xb1-75e_coco', 64, NARROW_MASKFORMER),
     'MobileNet V2': Family('yolo/yolov3_mobilenetv2_8xb24-320-300e_coco'),
     'NAS-FCOS': of_resnet18('nas_fcos/nas-fcos_r50-caffe_fpn_fcoshead-gn-head_4xb4-1x_coco', 128),
     'PAA': of_resnet18('paa/paa_r50_fpn_1x_coco'),
@@ -115,6 +125,7 @@ DETECTORS = {
         'queryinst/queryinst_r50_fpn_1x_coco',
         rpn_head__num_proposals=10,
         test_cfg__rcnn__max_per_img=10,
+        **NARROW_STAGES,
         **{  # Untrained boxes leave the image, and mmdet pastes no mask outside of it on CPU.
             f'roi_head__bbox_head__{stage}__bbox_coder__clip_border': True for stage in range(6)
         },
@@ -147,15 +158,26 @@ DETECTORS = {
     'SOLO': of_resnet18('solo/solo_r50_fpn_1x_coco', 128, **FEW_CELLS),
     'SOLOv2': of_resnet18('solov2/solov2_r50_fpn_1x_coco', 128, **FEW_CELLS),
     'Sparse R-CNN': of_resnet18(
-        'sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco', rpn_head__num_proposals=10
+        'sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco', rpn_head__num_proposals=10, **NARROW_STAGES
     ),
     'SSD': Family('ssd/ssd300_coco', 300, note=NO_LOSS_CLS),
     'SSDLite': Family('ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco', 320, note=NO_LOSS_CLS),
-    'Swin': Family('swin/retinanet_swin-t-p4-w7_fpn_1x_coco', 64, {'backbone.init_cfg': None}),
+    'Swin': Family(
+        'swin/retinanet_swin-t-p4-w7_fpn_1x_coco',
+        64,
+        {
+            'backbone.init_cfg': None,
+            'backbone.embed_dims': 32,
+            'backbone.num_heads': [1, 2, 4, 8],
+            'neck.in_channels': [64, 128, 256],
+        },
+    ),
     'TOOD': of_resnet18('tood/tood_r50_fpn_1x_coco'),
     'VFNet': of_resnet18('vfnet/vfnet_r50_fpn_1x_coco'),
     'YOLACT': of_resnet18('yolact/yolact_r50_1xb8-55e_coco', 138),
-    'YOLOF': Family('yolof/yolof_r50-c5_8xb8-1x_coco'),
+    'YOLOF': Family(
+        'yolof/yolof_r50-c5_8xb8-1x_coco', 64, {**NARROW_RESNET, 'neck.in_channels': 512}
+    ),
     'YOLOv3': Family('yolo/yolov3_d53_8xb8-320-273e_coco'),
     'YOLOX': Family(
         'yolox/yolox_nano_8xb8-300e_coco', 64, {'data_preprocessor.batch_augments': None}

@@ -292,24 +292,24 @@ def gaussian_information(rho: float, dims: int) -> float:
 
 @pytest.mark.parametrize('architecture', ARCHITECTURES)
 def test_a_trained_critic_orders_gaussians_by_their_mutual_information(architecture):
-    dims, num_images = 3, 256
+    dims, num_images = 3, 128
     correlations = [0.0, 0.4, 0.8, 0.95]
     losses = []
     for rho in correlations:
         torch.manual_seed(0)
         critic = GlobalLocalCritic(dims, dims, architecture, hidden_channels=24)
-        optimizer = torch.optim.Adam(critic.parameters(), lr=5e-3)
+        optimizer = torch.optim.Adam(critic.parameters(), lr=1e-2)
 
         def draw(rho=rho):
             a, noise = torch.randn(2, num_images, dims)
             return a, rho * a + (1 - rho**2) ** 0.5 * noise
 
-        for _ in range(300):
+        for _ in range(200):
             optimizer.zero_grad()
             critic.jsd_loss(*draw()).backward()
             optimizer.step()
         with torch.no_grad():
-            losses.append(sum(critic.jsd_loss(*draw()).item() for _ in range(20)) / 20)
+            losses.append(sum(critic.jsd_loss(*draw()).item() for _ in range(40)) / 40)
     information = [gaussian_information(rho, dims) for rho in correlations]
     assert information == sorted(information)
     # More information, lower loss; by clear steps, and independence is told from knowing.

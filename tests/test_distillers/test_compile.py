@@ -4,29 +4,13 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from ..conftest import labelled, small_distiller
+from ..conftest import TWO_STAGE_TAPS, labelled, small_distiller, two_stage_config
 
 pytestmark = pytest.mark.slow
 
 # Compiling is what takes the time, so a student of two stages. The critics' 64 locations are the
 # full 8x8 map: nothing is drawn.
-STUDENT = dict(
-    type='mmpretrain.ImageClassifier',
-    _scope_='mmpretrain',
-    backbone=dict(
-        type='ResNet_CIFAR',
-        depth=18,
-        num_stages=2,
-        strides=(1, 2),
-        dilations=(1, 1),
-        out_indices=(1,),
-        stem_channels=4,
-        base_channels=4,
-    ),
-    neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='LinearClsHead', num_classes=5, in_channels=8),
-)
-STUDENT_TAPS = dict(modules=['backbone.layer1'], last='backbone.layer2', logits='head')
+STUDENT = two_stage_config(width=4)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +23,7 @@ def _fresh_compiler():
 
 @pytest.mark.parametrize('part', ['student', 'student.backbone'])
 def test_a_compiled_student_gives_the_losses_of_eager(part):
-    eager = small_distiller(student=STUDENT, taps=STUDENT_TAPS)
+    eager = small_distiller(student=STUDENT, taps=TWO_STAGE_TAPS)
     compiled = copy.deepcopy(eager)
     compiled.get_submodule(part).compile(backend='aot_eager')
     for _ in range(2):

@@ -254,7 +254,7 @@ def test_a_batch_of_one_is_fine_without_critics():
             'order backbone.layer1, backbone.layer2, backbone.layer4',
         ),
         (dict(modules=['backbone.layer4'], last='backbone'), 'output the same tensor'),
-        (dict(TAPS, logits='backbone.layer4.0'), 'not class logits'),
+        (dict(TAPS, logits='backbone.layer4.0.conv1'), 'not class logits'),
         (dict(TAPS, logits='neck'), 'outputs 64 values for 5 classes'),
     ],
 )
@@ -298,8 +298,8 @@ def test_exits_need_a_neck():
 
 
 def test_a_module_inside_another_ones_inplace_activation_is_refused_when_built():
-    with pytest.raises(InputError, match=r"'backbone\.layer1\.1\.bn2' was changed in place"):
-        small_distiller(taps=dict(TAPS, modules=['backbone.layer1.1.bn2']))
+    with pytest.raises(InputError, match=r"'backbone\.layer1\.0\.bn2' was changed in place"):
+        small_distiller(taps=dict(TAPS, modules=['backbone.layer1.0.bn2']))
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,21 @@
-"""Exit 3 of each of the paper's nine networks gives the same logits in every form."""
+"""Exit 3 of each of the paper's nine networks gives the same logits in every form.
+
+The form of a network is one of its graph. The widths of ResNets and DenseNet do not change it, nor does
+the size of the images; ResNet-34, -50 and -101, DenseNet-121 and NASNet are built with two of the blocks
+that each stage repeats. ResNet-152 has all of them.
+"""
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmpretrain.models import ResNet
 from torch import Tensor
 
 from mmmuse.checkpoints.runner_keys import runner_keys
@@ -36,12 +44,16 @@ NETWORKS = [
     'efficientnet-b0_cifar100',
 ]
 
+SHALLOW_RESNETS = {depth: (ResNet.arch_settings[depth][0], (2, 2, 2, 2)) for depth in (34, 50, 101)}
 # Run where mmmuse cannot be imported.
 MMPRETRAIN_ALONE = """
 import sys
 import torch
 sys.modules['mmmuse'] = None
 from mmpretrain import get_model
+from mmpretrain.models import ResNet
+for depth in (34, 50, 101):
+    ResNet.arch_settings[depth] = (ResNet.arch_settings[depth][0], (2, 2, 2, 2))
 for folder in sys.argv[1:]:
     model = get_model(f'{folder}/config.py', pretrained=f'{folder}/checkpoint.pth').eval()
     with torch.no_grad():
@@ -56,14 +68,31 @@ class Exported(NamedTuple):
     program: Program
 
 
+def shallow(config: Config) -> Config:
+    """Take two of the layers of a dense block, and two of the normal cells in a row of a NASNet."""
+    backbone = config.model.student.backbone
+    if 'DenseNet' in backbone.type:
+        backbone.arch.depths = [2, 2, 2, 2]
+        config.model.student.head.in_channels = 32
+    if 'NASNet' in backbone.type:
+        backbone.num_cells = 2
+        config.model.taps.modules = [f'backbone.cells.{cell}[0]' for cell in (2, 4, 5)]
+    return config
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _shallow_resnets() -> Iterator[None]:
+    with mock.patch.dict(ResNet.arch_settings, SHALLOW_RESNETS):
+        yield
+
+
 @pytest.fixture(scope='module')
 def exported(tmp_path_factory) -> dict[str, Exported]:
     exports = {}
     for name in NETWORKS:
         torch.manual_seed(0)
-        # A form of a ResNet is one of its graph, which does not depend on the width.
-        config = narrow(Config.fromfile(CONFIGS / 'muse' / f'{name}_mi_x_si.py'))
-        shape = image_shape(config)
+        config = shallow(narrow(Config.fromfile(CONFIGS / 'muse' / f'{name}_mi_x_si.py')))
+        shape = (3, *(min(side, 64) for side in image_shape(config)[1:]))
         distiller = settled(config, shape)
         images = torch.randn(2, *shape)
         network = exit_network(config.model, distiller, 3)

@@ -13,7 +13,13 @@ from mmmuse.heads.variants import variant_head
 from mmmuse.tapping import taps as taps_module
 from mmmuse.tapping.taps import TappedNetwork
 
-from ..conftest import labelled, small_classifier_config, small_distiller
+from ..conftest import (
+    TWO_STAGE_TAPS,
+    labelled,
+    small_classifier_config,
+    small_distiller,
+    two_stage_config,
+)
 from ..test_distillers import transfer
 from ..test_distillers.rivals import rival
 
@@ -57,7 +63,7 @@ def test_a_tap_inside_a_checkpointed_block_is_refused_with_its_name_and_a_remedy
 
 
 def test_a_tap_inside_a_module_that_the_runner_checkpoints_is_refused():
-    distiller = small_distiller('ce', taps=INSIDE).train()
+    distiller = small_distiller('ce', student=student(depth=18), taps=INSIDE).train()
     turn_on_activation_checkpointing(distiller, ['student.backbone.layer2'])
     with pytest.raises(InputError, match=r"'backbone.layer2.0' gets no gradient"):
         step(distiller)
@@ -80,14 +86,15 @@ def test_under_autocast_it_is_refused_too():
 
 @pytest.mark.parametrize('compiled', ['student', ''])
 def test_compiled_it_is_refused_too(compiled):
-    distiller = small_distiller('ce', student=student(with_cp=True), taps=INSIDE).train()
+    taps = {**TWO_STAGE_TAPS, 'modules': ['backbone.layer1.0.conv1']}
+    distiller = small_distiller('ce', student=two_stage_config(with_cp=True), taps=taps).train()
     distiller.get_submodule(compiled).compile(backend='eager')
     with pytest.raises(InputError, match='conv1'):
         step(distiller)
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize('modules', [['student.backbone.layer2'], ['student.backbone.layer1.1']])
+@pytest.mark.parametrize('modules', [['student.backbone.layer2'], ['student.backbone.layer1.0']])
 def test_at_the_end_of_a_checkpointed_module_the_gradients_are_those_without(modules):
     taps = {**INSIDE, 'modules': ['backbone.layer1', 'backbone.layer2']}
     expected = gradients(same_weights(taps=taps))

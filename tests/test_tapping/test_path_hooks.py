@@ -14,7 +14,13 @@ from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 from mmmuse.tapping.path_hooks import PathHooks, split_index
 
-from ..conftest import as_trained, labelled, small_classifier_config, small_distiller
+from ..conftest import (
+    as_trained,
+    labelled,
+    small_classifier_config,
+    small_distiller,
+    two_stage_config,
+)
 from ..test_distillers import transfer
 from ..test_hooks.test_student_checkpoint import build_runner, distiller_config, student_config
 
@@ -160,7 +166,8 @@ def test_a_compiled_stage_is_followed_and_gives_the_same_losses():
 
 
 def test_a_compiled_step_taps_a_module_that_was_replaced_before_it():
-    distiller = small_distiller('ce', taps=TAPS).train()
+    taps = {**TAPS, 'last': 'backbone.layer2'}
+    distiller = small_distiller('ce', student=two_stage_config(), taps=taps).train()
     expected = step(copy.deepcopy(distiller))
     convert_sync_batchnorm(distiller)
     distiller.train()  # As the runner calls it before the first step.

@@ -31,6 +31,7 @@ def classifier(
 
 NARROW = dict(stem_channels=8, base_channels=8)
 CIFAR_RESNET18 = small_classifier_config()
+CIFAR_RESNET18['backbone']['depth'] = 18
 RESNET18 = classifier(dict(type='ResNet', depth=18, **NARROW), 64)
 RESNET50 = classifier(dict(type='ResNet', depth=50, **NARROW), 256)
 VGG11 = classifier(dict(type='VGG', depth=11, norm_cfg=dict(type='BN')), 512)
