@@ -1,5 +1,4 @@
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from mmengine.model import BaseModel
 from torch import Tensor, nn
@@ -9,11 +8,13 @@ from mmmuse.errors import InputError
 from mmmuse.losses import DistillLoss, build_edge
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import Step
+from mmmuse.tapping.loaded_order import ImageOrder
 
 from .base import task_scale
+from .channel_order import ChannelOrder
 from .input_conversion import InputConversion
 from .self_distiller import SelfDistiller
-from .teacher import Teacher, build_teacher_network
+from .teacher import Teacher, build_teacher_network, teacher_loaded_order
 from .teacher_cache import TeacherCache
 
 
@@ -51,18 +52,24 @@ class OfflineDistiller(SelfDistiller):
         teacher_input_size: Height and width that the teacher sees; see
             :class:`InputConversion`.
         teacher_channel_order: ``'reversed'`` for a BGR teacher of an RGB student, or
-            the other way round.
+            the other way round; ``'same'`` for two of one order. By default it is derived from
+            both data preprocessors and from what the data pipelines load.
         teacher_input_shape: ``(C, H, W)`` of the teacher's dry run.
         trust_teacher: Load a teacher's file that holds more than weights; it may run code.
         head: Config of ``mmmuse.MUSEHead``, to distil the student into its own exits as
             well; none by default.
         neck: As for :class:`SelfDistiller`.
         input_shape: ``(C, H, W)`` of the student's dry run.
+        image_order: Order of the channels that the data pipeline loads, ``'rgb'`` or ``'bgr'``;
+            the commands fill it in from the config.
+        teacher_image_order: Likewise, in the teacher's own training; by default that of its
+            config, if it is a whole one.
         data_preprocessor: For the student, if its config has none.
         init_cfg: MMEngine's.
 
     Raises:
-        InputError: If the teacher cannot be built, or a loss cannot compare the two.
+        InputError: If the teacher cannot be built, a loss cannot compare the two, or it cannot
+            be known whether both read RGB.
 
     Source: MUSE (Gong et al., BMVC 2021), table 7(b).
     """
@@ -79,12 +86,14 @@ class OfflineDistiller(SelfDistiller):
         teacher_taps: dict | str | None = None,
         teacher_cache: str | None = None,
         teacher_input_size: PositiveInt | None = None,
-        teacher_channel_order: Literal['same', 'reversed'] = 'same',
+        teacher_channel_order: ChannelOrder | None = None,
         teacher_input_shape: ImageShape | None = None,
         trust_teacher: bool = False,
         head: dict | None = None,
         neck: dict | None = None,
         input_shape: ImageShape | None = None,
+        image_order: ImageOrder | None = None,
+        teacher_image_order: ImageOrder | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -110,6 +119,9 @@ class OfflineDistiller(SelfDistiller):
                     network.data_preprocessor,
                     teacher_input_size,
                     teacher_channel_order,
+                    image_order,
+                    teacher_image_order or teacher_loaded_order(teacher),
+                    'teacher_channel_order',
                 ),
                 teacher_input_shape,
             )

@@ -7,11 +7,12 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmmuse.checkpoints.files import read_checkpoint
-from mmmuse.checkpoints.network_config import network_config
+from mmmuse.checkpoints.network_config import network_config, whole_config
 from mmmuse.checkpoints.state_dicts import check_same, with_distiller_names, with_plain_names
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.loaded_order import ImageOrder, loaded_order
 from mmmuse.tapping.taps import TappedNetwork, features_of
 
 from .frozen_network import FrozenNetwork
@@ -101,6 +102,15 @@ def build_teacher_network(
     elif not isinstance(teacher, nn.Module):
         raise InputError('the teacher has no trained weights: set teacher_checkpoint')
     return network
+
+
+def teacher_loaded_order(teacher: dict | str | BaseModel) -> ImageOrder | None:
+    """Return the order of the channels that a teacher's own pipeline loads.
+
+    None for a built model, or one whose config has no data.
+    """
+    config = None if isinstance(teacher, nn.Module) else whole_config(teacher)
+    return None if config is None else loaded_order(config)
 
 
 def load_teacher_weights(network: BaseModel, path: str, trust: bool = False) -> None:
