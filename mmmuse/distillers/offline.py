@@ -16,6 +16,7 @@ from .input_conversion import InputConversion
 from .self_distiller import SelfDistiller
 from .teacher import Teacher, build_teacher_network, teacher_loaded_order
 from .teacher_cache import TeacherCache
+from .teacher_provenance import given_provenance
 
 
 @MODELS.register_module()
@@ -48,7 +49,8 @@ class OfflineDistiller(SelfDistiller):
             plain; None for a built teacher.
         teacher_taps: Of the teacher; the paths of ``taps`` by default.
         teacher_cache: File of ``mmmuse cache-teacher``, in place of
-            ``teacher``: its logits and pooled features of fixed views.
+            ``teacher``: its logits and pooled features of fixed views. A ``teacher`` and
+            ``teacher_checkpoint`` that are given have to be those of the file.
         teacher_input_size: Height and width that the teacher sees; see
             :class:`InputConversion`.
         teacher_channel_order: ``'reversed'`` for a BGR teacher of an RGB student, or
@@ -104,7 +106,14 @@ class OfflineDistiller(SelfDistiller):
         super().__init__(student, taps, head, neck, input_shape, data_preprocessor, init_cfg)
         student = self.student
         if teacher_cache is not None:
-            self.teacher = TeacherCache(teacher_cache, student.data_preprocessor)
+            given = given_provenance(
+                teacher,
+                teacher_checkpoint,
+                taps if teacher_taps is None else teacher_taps,
+                teacher_input_size,
+                teacher_channel_order,
+            )
+            self.teacher = TeacherCache(teacher_cache, student.data_preprocessor, given)
         elif teacher is None:
             raise InputError(
                 'OfflineDistiller needs a teacher, or teacher_cache, a file of its outputs'
