@@ -129,6 +129,7 @@ class NetworkSpecs:
         logits: Spec of the class logits; None if they are not tapped.
         taps: Config key of the network's taps, for messages.
         ensemble: Whether a step has the mean logits of all peers.
+        image: ``(H, W)`` of the image that the shapes are of, for strides; None if it is not known.
         kind: What the logits mean; see :func:`mmmuse.tapping.logits_kind.logits_kind`.
     """
 
@@ -138,6 +139,7 @@ class NetworkSpecs:
     taps: str = field(default='taps', compare=False)
     ensemble: bool = False
     kind: LogitsKind = 'classes'
+    image: tuple[int, int] | None = field(default=None, compare=False)
 
     @property
     def modules(self) -> tuple[FeatureSpec, ...]:
