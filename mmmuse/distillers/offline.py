@@ -1,13 +1,16 @@
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmmuse.arguments import ImageShape, PositiveInt
+from mmmuse.compat.compiling import is_compiling
 from mmmuse.errors import InputError
 from mmmuse.losses import DistillLoss, build_edge
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import Step
+from mmmuse.tapping.dense_head import HeadSpec, HeadTaps
+from mmmuse.tapping.features import DistillFeatures, Step
 from mmmuse.tapping.loaded_order import ImageOrder
 
 from .base import task_scale
@@ -136,7 +139,8 @@ class OfflineDistiller(SelfDistiller):
             )
             self.teacher.convert(lambda tensor: tensor.to(next(student.parameters()).device))
         try:
-            self.losses = build_edge(losses, self.tapped.specs, self.teacher.specs)
+            specs = replace(self.tapped.specs, head=HeadSpec.of(student))
+            self.losses = build_edge(losses, specs, self.teacher.specs)
         except InputError as error:
             if teacher_cache is None:
                 raise
@@ -144,6 +148,10 @@ class OfflineDistiller(SelfDistiller):
                 f'{error} (teacher_cache holds only logits and the last pooled feature)'
             ) from error
         self.losses.to(next(student.parameters()))
+        self.head_taps = None
+        if self.losses.reads_head:
+            self.head_taps = HeadTaps(student, self.losses.head_modules)
+            self.teacher.reads_head = True
 
     @property
     def distill_losses(self) -> list[DistillLoss]:
@@ -165,6 +173,19 @@ class OfflineDistiller(SelfDistiller):
         for part in (self.teacher, *self.losses):
             if part.needs_labels:
                 part.prepare(labels)
+
+    def run_student(
+        self, inputs: Tensor, data_samples: list
+    ) -> tuple[dict[str, Tensor], DistillFeatures]:
+        """Return the student's losses of N images, and the features of that forward."""
+        if self.head_taps is None:
+            return super().run_student(inputs, data_samples)
+        if not is_compiling():
+            self.head_taps.follow(self.student)
+        with self.head_taps:
+            losses, features = super().run_student(inputs, data_samples)
+            features.head = self.head_taps.pop()
+        return losses, features
 
     def step_losses(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Return the losses of N images that have been checked."""

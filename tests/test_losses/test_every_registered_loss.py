@@ -13,6 +13,8 @@ from mmmuse.losses import DistillLoss, build_loss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
 
+from .heads import head_pass, head_spec, leaves
+
 NUM_IMAGES, NUM_CLASSES = 6, 5
 CHANNELS = {'learner': (3, 4, 8), 'source': (5, 6, 7)}
 
@@ -31,7 +33,8 @@ def registered_losses() -> list[type[DistillLoss]]:
 
 def specs(side: str) -> NetworkSpecs:
     *shallow, last = (FeatureSpec(c, (8, 8)) for c in CHANNELS[side])
-    return NetworkSpecs(tuple(shallow), last, FeatureSpec(NUM_CLASSES), ensemble=True)
+    head = head_spec(CHANNELS[side][0])
+    return NetworkSpecs(tuple(shallow), last, FeatureSpec(NUM_CLASSES), ensemble=True, head=head)
 
 
 def features(side: str, dtype: torch.dtype) -> DistillFeatures:
@@ -46,7 +49,13 @@ def features(side: str, dtype: torch.dtype) -> DistillFeatures:
         leaf(last, 8, 8),
         leaf(NUM_CLASSES),
         exits=tuple(leaf(last, 2, 2) for _ in shallow),
+        head=head_pass(shallow[0], side == 'source', dtype),
     )
+
+
+def read(features: DistillFeatures) -> list[torch.Tensor]:
+    """The tensors of a network that losses read."""
+    return [*features.modules, features.logits, *features.exits, *leaves(features.head)]
 
 
 def built(kind: type[DistillLoss], within: bool, dtype: torch.dtype) -> tuple[DistillLoss, Step]:
@@ -62,6 +71,8 @@ def built(kind: type[DistillLoss], within: bool, dtype: torch.dtype) -> tuple[Di
         DataSample(metainfo=dict(sample_idx=i)).set_gt_label(i % NUM_CLASSES)
         for i in range(NUM_IMAGES)
     ]
+    for sample in samples:
+        sample.gt_instances = DataSample()
     ensemble = torch.randn(NUM_IMAGES, NUM_CLASSES).to(dtype)
     return loss, Step(own, own if within else features('source', dtype), samples, ensemble)
 
@@ -93,8 +104,7 @@ def test_its_terms_are_named_finite_scalars(kind, within):
 def test_the_learner_and_every_parameter_get_a_finite_gradient(kind, within):
     loss, step = built(kind, within, torch.float32)
     value(loss, step).backward()
-    learner = step.learner
-    reached = [x.grad for x in (*learner.modules, learner.logits, *learner.exits)]
+    reached = [x.grad for x in read(step.learner)]
     assert any(grad is not None and grad.abs().sum() > 0 for grad in reached)
     for name, parameter in loss.named_parameters():
         assert parameter.grad is not None, name
@@ -116,8 +126,8 @@ def in_float64(kind: type[DistillLoss], within: bool, loss: DistillLoss, step: S
     reference, step64 = built(kind, within, torch.float64)
     reference.load_state_dict(loss.state_dict())
     for side, side64 in ((step.learner, step64.learner), (step.source, step64.source)):
-        own = [*side.shallow, side.last, side.logits, *side.exits]
-        others = [*side64.shallow, side64.last, side64.logits, *side64.exits]
+        side64.head.module.load_state_dict(side.head.module.state_dict())
+        own, others = ([*read(x), *x.head.maps] for x in (side, side64))
         for value_, value64 in zip(own, others, strict=True):
             value64.data = value_.data.double()
         side64.last_vector = side64.last.mean((2, 3))
@@ -155,7 +165,7 @@ def test_float32_agrees_with_float64(kind, within):
 def test_the_features_gradient_has_the_loss_weight_and_the_task_scale(kind, within):
     loss, step = built(kind, within, torch.float64)
     loss.warmup = 0.0
-    inputs = [*step.learner.modules, step.learner.logits, *step.learner.exits]
+    inputs = read(step.learner)
 
     def gradients(loss: DistillLoss, step: Step) -> list[torch.Tensor | None]:
         return torch.autograd.grad(value(copy.deepcopy(loss), step), inputs, allow_unused=True)
