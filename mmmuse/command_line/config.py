@@ -76,7 +76,7 @@ def _inline_networks(config: Config, path: str, options: dict) -> None:
         name = part.get(key)
         if isinstance(name, str) and f'model.{key}' not in options:
             file = name if '::' in name else _from_its_file(name, path)
-            if key == 'teacher':
+            if key == 'teacher' and _is_offline(model):
                 _note_order(part, 'teacher_image_order', whole_config(file))
             part[key] = network_config(file)
 
@@ -84,8 +84,14 @@ def _inline_networks(config: Config, path: str, options: dict) -> None:
 def _note_image_order(config: Config) -> None:
     """Tell an offline distiller the order of the channels that the pipeline loads."""
     model = config.get('model')
-    if isinstance(model, dict) and model.get('teacher') is not None:
+    if isinstance(model, dict) and model.get('teacher') is not None and _is_offline(model):
         _note_order(model, 'image_order', config)
+
+
+def _is_offline(model: Mapping) -> bool:
+    """Return whether a model is an ``OfflineDistiller``; a distiller of a user's own may lack the option."""
+    kind = model.get('type')
+    return str(getattr(kind, '__name__', kind)).split('.')[-1] == 'OfflineDistiller'
 
 
 def _note_order(model: dict, key: str, config: Mapping | None) -> None:

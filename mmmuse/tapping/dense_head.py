@@ -47,14 +47,17 @@ class HeadSpec:
         """Return the spec of a network's ``bbox_head``; None if it is not a dense head."""
         head = getattr(network, HEAD, None)
         priors = getattr(head, 'prior_generator', None)
-        if priors is None or not hasattr(network, 'extract_feat'):
+        known = hasattr(priors, 'strides') and hasattr(priors, 'num_base_priors')
+        if not (known and hasattr(head, 'num_classes') and hasattr(network, 'extract_feat')):
             return None
         bins = getattr(head, 'reg_max', None) if hasattr(head, 'integral') else None
         towers = {name: _channels(getattr(head, name, ())) for name in _TOWERS}
         return cls(
             kind=type(head).__name__,
             num_classes=head.num_classes,
-            strides=tuple(stride[0] for stride in priors.strides),
+            strides=tuple(
+                stride if isinstance(stride, int) else stride[0] for stride in priors.strides
+            ),
             num_anchors=priors.num_base_priors[0],
             reg_max=bins,
             towers=towers if all(towers.values()) else {},

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.model import BaseDataPreprocessor, ImgDataPreprocessor
 from mmpretrain.models.utils import ClsDataPreprocessor
 
-from mmmuse.command_line.config import load_config
+from mmmuse.command_line.config import _inline_networks, _note_image_order, load_config
 from mmmuse.distillers import InputConversion
 from mmmuse.distillers.channel_order import relative_order
 from mmmuse.errors import InputError
@@ -160,3 +161,16 @@ def test_the_commands_say_what_the_configs_load(tmp_path):
     )
     config = load_config(str(mine), {})
     assert (config.model.image_order, config.model.teacher_image_order) == ('bgr', 'rgb')
+
+
+def test_a_distiller_of_a_users_own_gets_no_option_that_it_may_lack(tmp_path):
+    mine = tmp_path / 'mine.py'
+    mine.write_text(
+        "_base_ = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'\n"
+        "model = dict(_delete_=True, type='OwnDistiller', student=_base_.model,\n"
+        "    teacher='mmpretrain::resnet/resnet18_8xb16_cifar10.py')\n"
+    )
+    config = Config.fromfile(mine)
+    _inline_networks(config, str(mine), {})
+    _note_image_order(config)
+    assert set(config.model) == {'type', 'student', 'teacher'}
