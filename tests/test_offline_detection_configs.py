@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmdet.testing import demo_mm_inputs
 
 from mmmuse.command_line.config import load_config
 from mmmuse.registry import MODELS
@@ -41,6 +40,8 @@ def test_the_readme_has_a_row_for_every_config():
 @pytest.mark.slow
 @pytest.mark.parametrize(('pair', 'method'), CELLS)
 def test_a_config_takes_a_step_in_which_every_parameter_gets_a_gradient(pair, method, tmp_path):
+    from mmdet.testing import demo_mm_inputs
+
     config = load_config(str(CONFIGS / f'{pair}_{method}.py'), {})
     assert [loss.type for loss in config.model.losses] == [f'mmmuse.{x}' for x in LOSSES[method]]
     assert (config.model.image_order, config.model.teacher_image_order) == ('bgr', 'bgr')
