@@ -23,14 +23,19 @@ LOSSES = {
     'crd': ['CRDLoss'],
     'dkd': ['DKDLoss'],
     'reviewkd': ['ReviewKDLoss'],
+    'dist': ['DISTLoss'],
+    'kd_standardized': ['KDLoss'],
     'dml': ['KDLoss'],
     'kdcl': ['KDCLLoss'],
     'afd': ['AFDLoss', 'KDLoss'],
     'mi_plus_si': ['KDLoss', 'MUSELoss'],
     'mi_x_si': ['KDLoss', 'MUSELoss'],
 }
-TEMPERATURES = {'dml': 1, 'afd': 3}
-OFFLINE = ['kd', 'fitnet', 'at', 'vid', 'crd', 'dkd', 'reviewkd', 'mi_plus_si', 'mi_x_si']
+TEMPERATURES = {'dml': 1, 'afd': 3, 'kd_standardized': 2}
+OFFLINE = [
+    *('kd', 'fitnet', 'at', 'vid', 'crd', 'dkd', 'reviewkd', 'dist', 'kd_standardized'),
+    *('mi_plus_si', 'mi_x_si'),
+]
 ONLINE = ['kd', 'dml', 'kdcl', 'afd', 'mi_plus_si', 'mi_x_si']
 PARAMETERS = {
     'resnet20': 278_324,
@@ -92,6 +97,7 @@ def test_a_config_has_its_losses_and_the_recipe(cell):
     for loss in config.model.losses:
         if loss.type == 'mmmuse.KDLoss':
             assert loss.temperature == TEMPERATURES.get(method, 4)
+            assert loss.get('standardize', False) == (method == 'kd_standardized')
         if loss.type == 'mmmuse.MUSELoss':
             assert loss.combine == ('additive' if method == 'mi_plus_si' else 'multiplicative')
             assert 'loss_weight' not in loss  # MUSE's default.
@@ -103,7 +109,7 @@ def test_a_config_has_its_losses_and_the_recipe(cell):
     assert config.train_cfg.max_epochs == 240
     assert config.train_dataloader.batch_size == 64
     if kind == 'offline':
-        shared = 0.1 if method == 'kd' else 1.0
+        shared = 0.1 if method in ('kd', 'kd_standardized') else 1.0
         assert config.model.student.head.loss.loss_weight == shared
     else:
         assert config.model.get('own_weight', 1.0) == (0.5 if method == 'kdcl' else 1.0)

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmmuse.distillers import OfflineDistiller
 from mmmuse.distillers.teacher import Teacher
 from mmmuse.distillers.teacher_cache import VIEW_SETTINGS
+from mmmuse.distillers.teacher_provenance import full_provenance
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 
@@ -63,8 +64,9 @@ def cache_teacher(
         report: Called with the number of finished batches and their total.
 
     Returns:
-        ``logits`` ``(V, M, K)``, ``vectors`` ``(V, M, C)``, ``labels`` ``(M, )`` and
-        ``views``, the settings that the views depend on.
+        ``logits`` ``(V, M, K)``, ``vectors`` ``(V, M, C)``, ``labels`` ``(M, )``,
+        ``views``, the settings that the views depend on, and ``teacher``, whose outputs they are
+        (:func:`mmmuse.distillers.teacher_provenance.full_provenance`).
     """
     loader = dict(config.train_dataloader, sampler=dict(type='DefaultSampler', shuffle=False))
     loader = Runner.build_dataloader({**loader, 'drop_last': False})
@@ -87,7 +89,9 @@ def cache_teacher(
             vectors[view, places] = features.last_vector.to('cpu', dtype)
             report(view * len(loader) + done, num_views * len(loader))
     views = {name: getattr(preprocessor, name) for name in VIEW_SETTINGS}
-    return dict(logits=logits, vectors=vectors, labels=labels, views=views)
+    model = config.model
+    of = full_provenance(teacher, model.teacher, model.get('teacher_checkpoint'), preprocessor)
+    return dict(logits=logits, vectors=vectors, labels=labels, views=views, teacher=of)
 
 
 def save_cache(cache: dict, out: Path) -> None:

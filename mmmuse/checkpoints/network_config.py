@@ -37,6 +37,19 @@ def network_config(source: Mapping | str) -> dict:
     return model
 
 
+def whole_config(source: Mapping | str) -> Mapping | None:
+    """Return the complete config of a model; None for the config of the model alone.
+
+    Args:
+        source: As for :func:`network_config`.
+
+    Raises:
+        InputError: If the file does not exist.
+    """
+    config = _load(source) if isinstance(source, str) else source
+    return None if 'type' in config else config
+
+
 def packaged_config(name: str) -> Config:
     """Return a config of an installed package, ``'mmpretrain::folder/file.py'``.
 

@@ -1,17 +1,18 @@
 """Read a config, check it, and apply mmpretrain's flags."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 
 from mmmuse.checkpoints.config_file import read_config
-from mmmuse.checkpoints.network_config import network_config
+from mmmuse.checkpoints.network_config import network_config, whole_config
 from mmmuse.checkpoints.packaged_config import packaged_file
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
+from mmmuse.tapping.loaded_order import loaded_order
 
 from .config_keys import check_keys_are_read, file_that_contains
 from .parts import check_config
@@ -52,6 +53,7 @@ def load_config(path: str, options: dict) -> Config:
     check_keys_are_read(config, path, options)
     _inline_networks(config, path, options)
     config.merge_from_dict(_inline_variant(config, options))
+    _note_image_order(config)
     check_config(config)
     check_wrapped_data(config)
     return config
@@ -73,7 +75,29 @@ def _inline_networks(config: Config, path: str, options: dict) -> None:
     for part, key in parts:
         name = part.get(key)
         if isinstance(name, str) and f'model.{key}' not in options:
-            part[key] = network_config(name if '::' in name else _from_its_file(name, path))
+            file = name if '::' in name else _from_its_file(name, path)
+            if key == 'teacher' and _is_offline(model):
+                _note_order(part, 'teacher_image_order', whole_config(file))
+            part[key] = network_config(file)
+
+
+def _note_image_order(config: Config) -> None:
+    """Tell an offline distiller the order of the channels that the pipeline loads."""
+    model = config.get('model')
+    if isinstance(model, dict) and model.get('teacher') is not None and _is_offline(model):
+        _note_order(model, 'image_order', config)
+
+
+def _is_offline(model: Mapping) -> bool:
+    """Return whether a model is an ``OfflineDistiller``; a distiller of a user's own may lack the option."""
+    kind = model.get('type')
+    return str(getattr(kind, '__name__', kind)).split('.')[-1] == 'OfflineDistiller'
+
+
+def _note_order(model: dict, key: str, config: Mapping | None) -> None:
+    order = None if config is None else loaded_order(config)
+    if order is not None:
+        model.setdefault(key, order)
 
 
 def _inline_variant(config: Config, options: dict) -> dict:

@@ -1,13 +1,12 @@
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmmuse.arguments import PositiveInt, with_checked_arguments
 from mmmuse.errors import InputError
+from mmmuse.tapping.loaded_order import ImageOrder
 
-ChannelOrder = Literal['same', 'reversed']
+from .channel_order import ChannelOrder, changes_nothing, relative_order
 
 
 @with_checked_arguments
@@ -17,19 +16,26 @@ class InputConversion(nn.Module):
     .. math::
         x' = \frac{(\sigma x + \mu) - \mu'}{\sigma'}
 
-    with the mean and deviation of both data preprocessors, then bilinear resizing. Images are
-    unchanged if the two agree, or if the other network's preprocessor does not normalise. Padding
-    that was added after the normalisation is converted like any other pixel.
+    with the mean and deviation of both data preprocessors, then bilinear resizing. Red and blue are
+    swapped if only one of the networks reads RGB; see
+    :func:`mmmuse.distillers.channel_order.relative_order`. Images are unchanged if the two agree, or if
+    the other network was built without a data preprocessor. Padding that was added after the
+    normalisation is converted like any other pixel.
 
     Args:
         source: Data preprocessor that the images have gone through.
         target: Data preprocessor of the other network.
         input_size: Height and width of its input; by default ``resize`` of its
             ``mmmuse.BatchedDataPreprocessor``, else those of the batch.
-        channel_order: ``'reversed'`` where one network was trained on RGB and the other on BGR.
+        channel_order: ``'reversed'`` where one network reads RGB and the other BGR; by default
+            derived from both preprocessors and from what is loaded.
+        loaded: Order of the channels that the pipeline loads, if it is known.
+        target_loaded: Order that the other network's own pipeline loads, if it is known.
+        option: Name of the option ``channel_order``, for messages.
 
     Raises:
-        InputError: On an unknown order, a size below 1, or different numbers of channels.
+        InputError: If the order cannot be known, on a size below 1, or different numbers of
+            channels.
     """
 
     def __init__(
@@ -37,17 +43,21 @@ class InputConversion(nn.Module):
         source: nn.Module,
         target: nn.Module,
         input_size: PositiveInt | None = None,
-        channel_order: ChannelOrder = 'same',
+        channel_order: ChannelOrder | None = None,
+        loaded: ImageOrder | None = None,
+        target_loaded: ImageOrder | None = None,
+        option: str = 'channel_order',
     ) -> None:
         super().__init__()
+        if channel_order is None:
+            channel_order = relative_order(source, target, loaded, target_loaded, option)
         if input_size is None:
             input_size = getattr(target, 'resize', None)
         self.input_size = input_size
         self.reverse = channel_order == 'reversed'
         mean, std = _normalisation(source)
-        other_mean, other_std = mean, std
-        if getattr(target, '_enable_normalize', False):
-            other_mean, other_std = _normalisation(target)
+        as_they_are = changes_nothing(target)
+        other_mean, other_std = (mean, std) if as_they_are else _normalisation(target)
         if {mean.numel(), other_mean.numel()} not in ({1}, {3}, {1, 3}):
             raise InputError(
                 f'images of {mean.numel()} channels cannot be normalised for a network of '
@@ -55,6 +65,8 @@ class InputConversion(nn.Module):
             )
         if self.reverse:
             mean, std = mean.flip(0), std.flip(0)
+            if as_they_are:
+                other_mean, other_std = mean, std
         scale, shift = std / other_std, (mean - other_mean) / other_std
         self.same = torch.allclose(scale, torch.ones(())) and torch.allclose(shift, torch.zeros(()))
         self.register_buffer('scale', scale, persistent=False)

@@ -1,20 +1,25 @@
 from collections.abc import Callable, Sequence
-from typing import Literal
+from dataclasses import replace
 
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmmuse.arguments import ImageShape, PositiveInt
+from mmmuse.compat.compiling import is_compiling
 from mmmuse.errors import InputError
 from mmmuse.losses import DistillLoss, build_edge
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import Step
+from mmmuse.tapping.dense_head import HeadSpec, HeadTaps
+from mmmuse.tapping.features import DistillFeatures, Step
+from mmmuse.tapping.loaded_order import ImageOrder
 
 from .base import task_scale
+from .channel_order import ChannelOrder
 from .input_conversion import InputConversion
 from .self_distiller import SelfDistiller
-from .teacher import Teacher, build_teacher_network
+from .teacher import Teacher, build_teacher_network, teacher_loaded_order
 from .teacher_cache import TeacherCache
+from .teacher_provenance import given_provenance
 
 
 @MODELS.register_module()
@@ -47,22 +52,29 @@ class OfflineDistiller(SelfDistiller):
             plain; None for a built teacher.
         teacher_taps: Of the teacher; the paths of ``taps`` by default.
         teacher_cache: File of ``mmmuse cache-teacher``, in place of
-            ``teacher``: its logits and pooled features of fixed views.
+            ``teacher``: its logits and pooled features of fixed views. A ``teacher`` and
+            ``teacher_checkpoint`` that are given have to be those of the file.
         teacher_input_size: Height and width that the teacher sees; see
             :class:`InputConversion`.
         teacher_channel_order: ``'reversed'`` for a BGR teacher of an RGB student, or
-            the other way round.
+            the other way round; ``'same'`` for two of one order. By default it is derived from
+            both data preprocessors and from what the data pipelines load.
         teacher_input_shape: ``(C, H, W)`` of the teacher's dry run.
         trust_teacher: Load a teacher's file that holds more than weights; it may run code.
         head: Config of ``mmmuse.MUSEHead``, to distil the student into its own exits as
             well; none by default.
         neck: As for :class:`SelfDistiller`.
         input_shape: ``(C, H, W)`` of the student's dry run.
+        image_order: Order of the channels that the data pipeline loads, ``'rgb'`` or ``'bgr'``;
+            the commands fill it in from the config.
+        teacher_image_order: Likewise, in the teacher's own training; by default that of its
+            config, if it is a whole one.
         data_preprocessor: For the student, if its config has none.
         init_cfg: MMEngine's.
 
     Raises:
-        InputError: If the teacher cannot be built, or a loss cannot compare the two.
+        InputError: If the teacher cannot be built, a loss cannot compare the two, or it cannot
+            be known whether both read RGB.
 
     Source: MUSE (Gong et al., BMVC 2021), table 7(b).
     """
@@ -79,12 +91,14 @@ class OfflineDistiller(SelfDistiller):
         teacher_taps: dict | str | None = None,
         teacher_cache: str | None = None,
         teacher_input_size: PositiveInt | None = None,
-        teacher_channel_order: Literal['same', 'reversed'] = 'same',
+        teacher_channel_order: ChannelOrder | None = None,
         teacher_input_shape: ImageShape | None = None,
         trust_teacher: bool = False,
         head: dict | None = None,
         neck: dict | None = None,
         input_shape: ImageShape | None = None,
+        image_order: ImageOrder | None = None,
+        teacher_image_order: ImageOrder | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -95,7 +109,14 @@ class OfflineDistiller(SelfDistiller):
         super().__init__(student, taps, head, neck, input_shape, data_preprocessor, init_cfg)
         student = self.student
         if teacher_cache is not None:
-            self.teacher = TeacherCache(teacher_cache, student.data_preprocessor)
+            given = given_provenance(
+                teacher,
+                teacher_checkpoint,
+                taps if teacher_taps is None else teacher_taps,
+                teacher_input_size,
+                teacher_channel_order,
+            )
+            self.teacher = TeacherCache(teacher_cache, student.data_preprocessor, given)
         elif teacher is None:
             raise InputError(
                 'OfflineDistiller needs a teacher, or teacher_cache, a file of its outputs'
@@ -110,12 +131,16 @@ class OfflineDistiller(SelfDistiller):
                     network.data_preprocessor,
                     teacher_input_size,
                     teacher_channel_order,
+                    image_order,
+                    teacher_image_order or teacher_loaded_order(teacher),
+                    'teacher_channel_order',
                 ),
                 teacher_input_shape,
             )
             self.teacher.convert(lambda tensor: tensor.to(next(student.parameters()).device))
         try:
-            self.losses = build_edge(losses, self.tapped.specs, self.teacher.specs)
+            specs = replace(self.tapped.specs, head=HeadSpec.of(student))
+            self.losses = build_edge(losses, specs, self.teacher.specs)
         except InputError as error:
             if teacher_cache is None:
                 raise
@@ -123,6 +148,10 @@ class OfflineDistiller(SelfDistiller):
                 f'{error} (teacher_cache holds only logits and the last pooled feature)'
             ) from error
         self.losses.to(next(student.parameters()))
+        self.head_taps = None
+        if self.losses.reads_head:
+            self.head_taps = HeadTaps(student, self.losses.head_modules)
+            self.teacher.reads_head = True
 
     @property
     def distill_losses(self) -> list[DistillLoss]:
@@ -144,6 +173,19 @@ class OfflineDistiller(SelfDistiller):
         for part in (self.teacher, *self.losses):
             if part.needs_labels:
                 part.prepare(labels)
+
+    def run_student(
+        self, inputs: Tensor, data_samples: list
+    ) -> tuple[dict[str, Tensor], DistillFeatures]:
+        """Return the student's losses of N images, and the features of that forward."""
+        if self.head_taps is None:
+            return super().run_student(inputs, data_samples)
+        if not is_compiling():
+            self.head_taps.follow(self.student)
+        with self.head_taps:
+            losses, features = super().run_student(inputs, data_samples)
+            features.head = self.head_taps.pop()
+        return losses, features
 
     def step_losses(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Return the losses of N images that have been checked."""

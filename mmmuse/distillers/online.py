@@ -49,7 +49,8 @@ class OnlineDistiller(BaseDistiller):
             ``taps`` are as for :class:`mmmuse.distillers.OfflineDistiller`. ``losses`` replace the
             shared ones for that peer as the one that learns; ``input_size`` and
             ``channel_order`` are those of :class:`InputConversion`, ``input_shape`` that of
-            the dry run.
+            the dry run. By default a peer's channels have the order that its own data
+            preprocessor would give them.
         losses: Configs of the losses of every ordered pair; see
             :class:`mmmuse.distillers.OfflineDistiller`. There is ``mmmuse.KDCLLoss`` too,
             which reads the mean of all logits.
@@ -94,7 +95,11 @@ class OnlineDistiller(BaseDistiller):
                 preprocessor,
                 networks[name].data_preprocessor,
                 peer.get('input_size'),
-                peer.get('channel_order', 'same'),
+                peer.get('channel_order'),
+                # One data set for all peers, whichever order it has.
+                loaded='bgr',
+                target_loaded='bgr',
+                option=f'peers.{name}.channel_order',
             )
             for name, peer in peers.items()
         }

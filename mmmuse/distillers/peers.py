@@ -12,7 +12,7 @@ from mmmuse.errors import InputError
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.tapping.features import DistillFeatures, NetworkSpecs
 
-from .input_conversion import ChannelOrder
+from .channel_order import ChannelOrder
 
 _PEER = {
     'name': str,
@@ -20,7 +20,7 @@ _PEER = {
     'taps': dict | str,
     'losses': Sequence[dict],
     'input_size': PositiveInt | None,
-    'channel_order': ChannelOrder,
+    'channel_order': ChannelOrder | None,
     'input_shape': ImageShape | None,
 }
 

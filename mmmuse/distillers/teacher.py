@@ -7,15 +7,19 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmmuse.checkpoints.files import read_checkpoint
-from mmmuse.checkpoints.network_config import network_config
+from mmmuse.checkpoints.network_config import network_config, whole_config
 from mmmuse.checkpoints.state_dicts import check_same, with_distiller_names, with_plain_names
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
+from mmmuse.tapping.dense_head import HEAD, HeadPass, HeadSpec
+from mmmuse.tapping.dry_run import is_detector
 from mmmuse.tapping.features import DistillFeatures
+from mmmuse.tapping.loaded_order import ImageOrder, loaded_order
 from mmmuse.tapping.taps import TappedNetwork, features_of
 
 from .frozen_network import FrozenNetwork
 from .input_conversion import InputConversion
+from .unlabelled import without_labels
 
 
 class Teacher(FrozenNetwork):
@@ -35,6 +39,7 @@ class Teacher(FrozenNetwork):
 
     Attributes:
         specs: Shapes of its features.
+        reads_head: Whether to run the dense head of a detector for the losses; a distiller sets it.
     """
 
     needs_labels = False
@@ -51,22 +56,39 @@ class Teacher(FrozenNetwork):
         self.paths = tapped.paths
         # A frozen margin head gets no targets, and its logits are those of a test.
         kind = 'classes' if tapped.specs.kind == 'margin' else tapped.specs.kind
-        self.specs = replace(tapped.specs, kind=kind)
+        self.specs = replace(tapped.specs, kind=kind, head=HeadSpec.of(network))
         self.conversion = conversion
         self.runs_head = not hasattr(network, 'extract_feat') or any(
             path.split('.')[0].split('[')[0] not in ('backbone', 'neck') for path in self.paths.all
         )
+        self.reads_head = False
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, data_samples: list | None = None) -> DistillFeatures:
-        """Return the teacher's features of the student's images ``(N, C, H, W)``."""
+        """Return the teacher's features of the student's images ``(N, C, H, W)``.
+
+        Args:
+            inputs: As the student's data preprocessor gives them.
+            data_samples: Of the N images; only the sizes in them are read, never the labels.
+        """
+        size = inputs.shape[2:]
         inputs = self.conversion(inputs)
+        head = None
         with self.taps:
-            if self.runs_head:
-                self.model(inputs, mode='tensor')
-            else:
+            if self.reads_head:
+                maps = self.model.extract_feat(inputs)
+                module = self.model.get_submodule(HEAD)
+                head = HeadPass.of(module, maps, module(maps))
+            elif not self.runs_head:
                 self.model.extract_feat(inputs)
-            return features_of(self.paths, self.taps.pop())
+            elif is_detector(self.model):
+                samples = without_labels(data_samples, size, inputs.shape[2:])
+                self.model(inputs, samples, mode='tensor')
+            else:
+                self.model(inputs, mode='tensor')
+            features = features_of(self.paths, self.taps.pop())
+        features.head = head
+        return features
 
     def convert(self, fn: Callable[[Tensor], Tensor]) -> None:
         """Apply a conversion of ``nn.Module._apply``, such as ``.to()``, to every tensor."""
@@ -101,6 +123,15 @@ def build_teacher_network(
     elif not isinstance(teacher, nn.Module):
         raise InputError('the teacher has no trained weights: set teacher_checkpoint')
     return network
+
+
+def teacher_loaded_order(teacher: dict | str | BaseModel) -> ImageOrder | None:
+    """Return the order of the channels that a teacher's own pipeline loads.
+
+    None for a built model, or one whose config has no data.
+    """
+    config = None if isinstance(teacher, nn.Module) else whole_config(teacher)
+    return None if config is None else loaded_order(config)
 
 
 def load_teacher_weights(network: BaseModel, path: str, trust: bool = False) -> None:

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -7,6 +8,8 @@ from torch import Tensor, nn
 from mmmuse.checkpoints.files import load_file
 from mmmuse.errors import InputError
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs
+
+from .teacher_provenance import Provenance, check_provenance
 
 VIEW_SETTINGS = ('fixed_views', 'seed', 'crop_padding', 'flip_prob', 'resize', 'to_rgb')
 
@@ -18,9 +21,12 @@ class TeacherCache:
         path: Written by ``mmmuse cache-teacher``.
         preprocessor: The student's data preprocessor, a
             ``mmmuse.BatchedDataPreprocessor`` with the same fixed views.
+        teacher: What the config says about the teacher; see
+            :func:`mmmuse.distillers.teacher_provenance.given_provenance`. Nothing by default.
 
     Raises:
-        InputError: If the file is missing or not a cache, or its views differ.
+        InputError: If the file is missing or not a cache, its views differ, or it is of another
+            teacher or does not say of which.
 
     Attributes:
         specs: Shapes of its outputs: logits and the last feature as a vector.
@@ -28,10 +34,13 @@ class TeacherCache:
 
     needs_labels = True
 
-    def __init__(self, path: str, preprocessor: nn.Module) -> None:
+    def __init__(
+        self, path: str, preprocessor: nn.Module, teacher: Provenance | None = None
+    ) -> None:
         if not Path(path).is_file():
             raise InputError(f'no teacher_cache {path}: mmmuse cache-teacher writes it')
-        self.logits, self.vectors, self.labels, views = _read(path)
+        self.logits, self.vectors, self.labels, views, of = _read(path)
+        check_provenance(path, of, teacher or {}, preprocessor)
         differ = [
             f'{name} is {getattr(preprocessor, name, None)!r} and was {views[name]!r}'
             for name in VIEW_SETTINGS
@@ -103,8 +112,8 @@ class TeacherCache:
         """Do nothing: outputs are moved to the device of each batch."""
 
 
-def _read(path: str) -> tuple[Tensor, Tensor, Tensor, dict]:
-    """Return logits, vectors and labels of a cache, and the settings of its views.
+def _read(path: str) -> tuple[Tensor, Tensor, Tensor, dict, Any]:
+    """Return logits, vectors and labels of a cache, the settings of its views, and its teacher.
 
     Raises:
         InputError: If the file is not a cache, or its tensors do not fit together.
@@ -113,6 +122,7 @@ def _read(path: str) -> tuple[Tensor, Tensor, Tensor, dict]:
         content = load_file(path, mmap=True)
         tensors = [content[key] for key in ('logits', 'vectors', 'labels')]
         views = {name: content['views'][name] for name in VIEW_SETTINGS}
+        teacher = content.get('teacher')
         logits, vectors, labels = tensors
         shapes = [tuple(tensor.shape) for tensor in tensors]
     except (InputError, LookupError, TypeError, AttributeError) as error:
@@ -132,4 +142,4 @@ def _read(path: str) -> tuple[Tensor, Tensor, Tensor, dict]:
             f'teacher_cache {path} is damaged: its logits (V, M, K), vectors (V, M, C) and int64 '
             f'labels (M, ) are {found}; write it again'
         )
-    return logits, vectors, labels, views
+    return logits, vectors, labels, views, teacher

@@ -110,7 +110,7 @@ def peer_target(
     peers = read_peers(config.model.peers)
     if name not in peers:
         raise InputError(f'unknown peer {name!r}; available: {", ".join(peers)}')
-    if peers[name].get('input_size') or peers[name].get('channel_order', 'same') != 'same':
+    if peers[name].get('input_size') or peers[name].get('channel_order') == 'reversed':
         raise InputError(
             f'peer {name!r} cannot be exported: the size or channel order of its images '
             '(input_size, channel_order) is not that of the data'

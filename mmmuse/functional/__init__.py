@@ -6,6 +6,8 @@ from .anchor_matching import match_anchors
 from .attention_transfer import attention_transfer_loss
 from .binary_kd import binary_kd_loss
 from .crd import crd_loss
+from .cwd import cwd_loss
+from .dist import dist_loss
 from .dkd import dkd_loss
 from .donsker_varadhan import donsker_varadhan_loss
 from .fast_fusion import fast_normalised_fusion
@@ -16,10 +18,15 @@ from .infonce import infonce_loss
 from .jsd import jsd_critic_loss
 from .kd import kd_loss
 from .linear_mmd import linear_mmd_loss
+from .localisation_distillation import localisation_distillation_loss
 from .logmeanexp import logmeanexp
+from .mgd import masked_locations, mgd_loss
 from .mmd import mmd_loss
 from .nwj import nwj_loss
+from .pkd import pkd_loss
+from .quality_focal import quality_focal_distance
 from .ramp import sigmoid_ramp
+from .standardized_logits import standardized_logits
 from .symmetric_kl import symmetric_kl
 from .vid import vid_loss
 from .views import global_view, local_view, map_view, same_grid
@@ -28,8 +35,10 @@ __all__ = [
     'attention_transfer_loss',
     'binary_kd_loss',
     'crd_loss',
+    'cwd_loss',
     'decode_anchor_boxes',
     'discriminator_loss',
+    'dist_loss',
     'dkd_loss',
     'donsker_varadhan_loss',
     'fast_normalised_fusion',
@@ -41,15 +50,21 @@ __all__ = [
     'kd_loss',
     'linear_mmd_loss',
     'local_view',
+    'localisation_distillation_loss',
     'logmeanexp',
     'map_view',
+    'masked_locations',
     'match_anchors',
+    'mgd_loss',
     'mmd_loss',
     'nwj_loss',
+    'pkd_loss',
+    'quality_focal_distance',
     'reverse_gradient',
     'same_grid',
     'scale_gradient',
     'sigmoid_ramp',
+    'standardized_logits',
     'symmetric_kl',
     'vid_loss',
 ]

@@ -1,3 +1,5 @@
+from collections.abc import Iterable
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
@@ -10,7 +12,8 @@ from mmmuse.registry import HOOKS
 class ClassCountHook(Hook):
     """Check that a detector's heads have as many classes as the data, in training and tests.
 
-    Detectors that read class names as text are not checked: their heads count words.
+    Detectors that read class names as text are not checked, also as the student or a peer of a
+    distiller: their heads count words.
     ``mmmuse train`` and ``mmmuse test`` add this hook for all detectors of mmdet.
 
     Raises:
@@ -30,16 +33,40 @@ class ClassCountHook(Hook):
 
 def _check(runner: Runner, split: str, loader: DataLoader) -> None:
     classes = getattr(loader.dataset, 'metainfo', {}).get('classes')
-    if classes is None or any(
-        'language_model' in name for name, _ in runner.model.named_children()
-    ):
+    if classes is None:
+        return
+    modules = dict(runner.model.named_modules())
+    text_prompted = _text_prompted(modules)
+    heads = {
+        name: getattr(module, 'num_classes', len(classes))
+        for name, module in modules.items()
+        if 'bbox_head' in name and not name.startswith(text_prompted)
+    }
+    if text_prompted and not heads:
         return
     if isinstance(classes, str):
         raise InputError(f"{split} data: metainfo.classes is a tuple, ('{classes}',), got a string")
-    for name, module in runner.model.named_modules():
-        if 'bbox_head' in name and getattr(module, 'num_classes', len(classes)) != len(classes):
+    for name, number in heads.items():
+        if number != len(classes):
             raise InputError(
-                f'{name} has {module.num_classes} classes and the {split} data {len(classes)} '
+                f'{name} has {number} classes and the {split} data {len(classes)} '
                 f'({", ".join(classes[:3])}{", ..." if len(classes) > 3 else ""}): set num_classes '
                 'of the head, or metainfo.classes of the data set'
             )
+
+
+def _text_prompted(modules: Iterable[str]) -> tuple[str, ...]:
+    """Return the prefixes of the modules of detectors that read class names as text.
+
+    A detector may be in a wrapper of MMEngine, or the student or a peer of a distiller. The exits
+    of a student are heads of its kind.
+    """
+    prefixes = set()
+    for name in modules:
+        owner, _, part = name.rpartition('.')
+        if part == 'language_model':
+            prefixes.add(f'{owner}.' if owner else '')
+            if owner.rpartition('.')[2] == 'student':
+                distiller = owner.removesuffix('student')
+                prefixes.update((f'{distiller}exits.', f'{distiller}muse.'))
+    return tuple(prefixes)

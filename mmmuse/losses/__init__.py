@@ -3,14 +3,18 @@ from pkgutil import iter_modules
 
 from .build import build_edge, build_loss
 from .class_labels import class_labels, refuse_mixed_labels, single_labels
+from .dense_loss import DenseLoss
 from .distill_loss import DistillLoss, Edge, FeatureLoss, add_terms, refuse_mixed_images
+from .logit_loss import LogitLoss
 from .muse_loss import INFORMATION_TERM
 
 __all__ = [
     'INFORMATION_TERM',
+    'DenseLoss',
     'DistillLoss',
     'Edge',
     'FeatureLoss',
+    'LogitLoss',
     'add_terms',
     'build_edge',
     'build_loss',

@@ -16,9 +16,9 @@ from mmmuse.tapping.features import NetworkSpecs, Step
 from mmmuse.tapping.progress import warmed_up
 
 from .class_labels import refuse_mixed_labels
-from .requirements import check_kind, check_map, check_reads, chosen_modules
+from .requirements import check_heads, check_kind, check_map, check_reads, chosen_modules
 
-Reads = Literal['logits', 'vector', 'maps', 'exits', 'ensemble', 'labels']
+Reads = Literal['logits', 'vector', 'maps', 'exits', 'ensemble', 'labels', 'head', 'boxes']
 
 
 @with_checked_arguments
@@ -41,12 +41,14 @@ class DistillLoss(nn.Module, ABC):
 
     Attributes:
         reads: Of ``'logits'``, the last feature's ``'vector'``, the modules' ``'maps'``, the
-            neck's maps ``'exits'``, the mean of all peers' logits ``'ensemble'``, and class
-            ``'labels'``, one for each image: mixed images are then refused.
+            neck's maps ``'exits'``, the mean of all peers' logits ``'ensemble'``, class
+            ``'labels'``, one for each image: mixed images are then refused, the dense
+            ``'head'`` of detectors, and the ``'boxes'`` of the objects.
         needs_two_networks: Whether it means nothing within one network.
         reads_multi_label: Whether it reads logits of classes that do not exclude each other.
         min_batch_size: Images that it needs in a batch.
         needs_labels: Whether it has to see the training set first; see :meth:`prepare`.
+        head_modules: Paths of the modules in the learner's dense head whose outputs it reads.
 
     Raises:
         InputError: If a network lacks what the loss reads, the two differ in their classes
@@ -58,6 +60,7 @@ class DistillLoss(nn.Module, ABC):
     reads_multi_label: ClassVar[bool] = False
     min_batch_size: ClassVar[int] = 1
     needs_labels: ClassVar[bool] = False
+    head_modules: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -74,6 +77,8 @@ class DistillLoss(nn.Module, ABC):
         self.within_one_network = source is learner
         check_reads(self.name, self.reads, learner, source)
         check_kind(self.name, self.reads, self.reads_multi_label, learner, source)
+        if 'head' in self.reads:
+            check_heads(self.name, learner, source)
 
     @abstractmethod
     def forward(self, step: Step) -> dict[str, Tensor]:
@@ -194,6 +199,16 @@ class Edge(ModuleList):
     def reads_exits(self) -> bool:
         """Whether a loss reads the neck's maps."""
         return any('exits' in loss.reads for loss in self)
+
+    @property
+    def reads_head(self) -> bool:
+        """Whether a loss reads the dense heads of detectors."""
+        return any('head' in loss.reads for loss in self)
+
+    @property
+    def head_modules(self) -> list[str]:
+        """Paths of the modules in the learner's dense head that losses read."""
+        return list(dict.fromkeys(path for loss in self for path in loss.head_modules))
 
 
 def refuse_mixed_images(losses: Iterable[DistillLoss], data_samples: Sequence) -> None:

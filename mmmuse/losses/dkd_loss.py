@@ -6,11 +6,11 @@ from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
 
 from .class_labels import single_labels
-from .distill_loss import DistillLoss
+from .logit_loss import LogitLoss
 
 
 @MODELS.register_module()
-class DKDLoss(DistillLoss):
+class DKDLoss(LogitLoss):
     """Decoupled KD: the label's probability and the other classes' are imitated apart.
 
     See :func:`mmmuse.functional.dkd_loss` for the formula.
@@ -25,6 +25,7 @@ class DKDLoss(DistillLoss):
         loss_weight: Factor on the loss.
         warmup: Part of the training, 0 to 1, over which the weight rises linearly from 0;
             20 of 240 epochs in the public code.
+        standardize: Whether logits are standardized first; see :class:`mmmuse.losses.LogitLoss`.
 
     Returns:
         ``loss_dkd``.
@@ -37,7 +38,6 @@ class DKDLoss(DistillLoss):
     """
 
     reads = frozenset({'logits', 'labels'})
-    needs_two_networks = True
 
     def __init__(
         self,
@@ -48,8 +48,9 @@ class DKDLoss(DistillLoss):
         temperature: PositiveFloat = 4.0,
         loss_weight: NonNegativeFloat = 1.0,
         warmup: Fraction = 20 / 240,
+        standardize: bool = False,
     ) -> None:
-        super().__init__(learner, source, loss_weight, warmup=warmup)
+        super().__init__(learner, source, loss_weight, standardize, warmup=warmup)
         self.target_weight = target_weight
         self.other_weight = other_weight
         self.temperature = temperature
@@ -57,8 +58,7 @@ class DKDLoss(DistillLoss):
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_dkd``."""
         loss = dkd_loss(
-            step.learner.logits,
-            step.source.logits,
+            *self.logits(step),
             single_labels(step.data_samples, 'DKDLoss'),
             self.temperature,
             self.target_weight,

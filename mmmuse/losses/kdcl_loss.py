@@ -5,11 +5,11 @@ from mmmuse.functional import kd_loss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs, Step
 
-from .distill_loss import DistillLoss
+from .logit_loss import LogitLoss
 
 
 @MODELS.register_module()
-class KDCLLoss(DistillLoss):
+class KDCLLoss(LogitLoss):
     """KDCL: each peer imitates the mean of all peers' logits, its own among them.
 
     See :func:`mmmuse.functional.kd_loss` for the formula. Half of the loss is KD, half
@@ -20,6 +20,7 @@ class KDCLLoss(DistillLoss):
         source: Shapes of the network that it learns from; inferred.
         temperature: Above 0.
         loss_weight: Factor on the loss.
+        standardize: Whether logits are standardized first; see :class:`mmmuse.losses.LogitLoss`.
 
     Returns:
         ``loss_kdcl``.
@@ -32,7 +33,6 @@ class KDCLLoss(DistillLoss):
     """
 
     reads = frozenset({'logits', 'ensemble'})
-    needs_two_networks = True
 
     def __init__(
         self,
@@ -40,11 +40,16 @@ class KDCLLoss(DistillLoss):
         source: NetworkSpecs,
         temperature: PositiveFloat = 4.0,
         loss_weight: NonNegativeFloat = 0.5,
+        standardize: bool = False,
     ) -> None:
-        super().__init__(learner, source, loss_weight)
+        super().__init__(learner, source, loss_weight, standardize)
         self.temperature = temperature
+
+    def source_logits(self, step: Step) -> Tensor:
+        """Return the mean of all peers' logits."""
+        return step.ensemble_logits
 
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_kdcl``."""
-        loss = kd_loss(step.learner.logits, step.ensemble_logits, self.temperature)
+        loss = kd_loss(*self.logits(step), self.temperature)
         return {'loss_kdcl': self.weight(step) * loss}

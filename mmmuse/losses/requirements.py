@@ -33,6 +33,39 @@ def check_reads(
         )
 
 
+def check_heads(name: str, learner: NetworkSpecs, source: NetworkSpecs) -> None:
+    """Refuse detectors whose dense heads cannot be compared box by box."""
+    for specs in (learner, source):
+        if specs.head is None:
+            raise InputError(
+                f'{name} reads the dense head of a single-stage detector of mmdet, its bbox_head, in '
+                f'mmmuse.OfflineDistiller, and there is none beside {specs.taps}'
+            )
+        if specs.head.excludes:
+            raise InputError(
+                f'{name} compares the sigmoid of class scores, and the {specs.head.kind} beside '
+                f'{specs.taps} has a softmax'
+            )
+    own, other = learner.head, source.head
+    heads = f'of a {own.kind} ({learner.taps}) and a {other.kind} ({source.taps})'
+    for what, one, its, remedy in (
+        (
+            'levels of strides',
+            own.strides,
+            other.strides,
+            'the levels of both pyramids are the same',
+        ),
+        ('classes', own.num_classes, other.num_classes, 'both are trained on the same classes'),
+        ('boxes at a location', own.num_anchors, other.num_anchors, 'both have as many anchors'),
+    ):
+        if one != its:
+            one, its = (', '.join(map(str, x)) if isinstance(x, tuple) else x for x in (one, its))
+            raise InputError(
+                f'{name} compares heads box by box, and those {heads} have {one} and {its} {what}: '
+                f'take a teacher where {remedy}'
+            )
+
+
 def check_kind(
     name: str,
     reads: frozenset[str],

@@ -153,7 +153,7 @@ def dry_run(
                 f'{type(network).__name__} does not run on a batch of images alone, as the taps '
                 f'need it: {_one_line(error)}'
             ) from error
-        except (RuntimeError, AssertionError, ValueError) as error:
+        except (RuntimeError, AssertionError, ValueError, IndexError) as error:
             if shape == shapes[-1]:
                 raise InputError(_failure(network, shapes, error)) from error
     raise AssertionError('unreachable: there is always a shape to try')

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmmuse.errors import InputError
 from mmmuse.functional import global_view
 
+from .dense_head import HeadPass, HeadSpec
 from .logits_kind import LogitsKind
 
 
@@ -27,6 +28,7 @@ class DistillFeatures:
         exits: The neck's maps ``(N, C_T, h, w)``, one per shallow module; empty
             without a neck.
         extra: What a distiller taps beside them, by module path.
+        head: The forward of a detector's dense head, if a loss reads it.
         last_vector: ``f_T``: ``last`` averaged over its locations, ``(N, C_T)``.
     """
 
@@ -35,6 +37,7 @@ class DistillFeatures:
     logits: Tensor | None = None
     exits: tuple[Tensor, ...] = ()
     extra: dict[str, Tensor] = field(default_factory=dict)
+    head: HeadPass | None = None
     last_vector: Tensor | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -129,6 +132,8 @@ class NetworkSpecs:
         logits: Spec of the class logits; None if they are not tapped.
         taps: Config key of the network's taps, for messages.
         ensemble: Whether a step has the mean logits of all peers.
+        image: ``(H, W)`` of the image that the shapes are of, for strides; None if it is not known.
+        head: Of a detector's dense head; None if there is none, or it cannot be read.
         kind: What the logits mean; see :func:`mmmuse.tapping.logits_kind.logits_kind`.
     """
 
@@ -138,6 +143,8 @@ class NetworkSpecs:
     taps: str = field(default='taps', compare=False)
     ensemble: bool = False
     kind: LogitsKind = 'classes'
+    image: tuple[int, int] | None = field(default=None, compare=False)
+    head: HeadSpec | None = None
 
     @property
     def modules(self) -> tuple[FeatureSpec, ...]:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def fixed_weights(model: nn.Module) -> Iterator[None]:
     statistics = [
         (buffer, buffer.data)
         for module in model.modules()
-        if isinstance(module, _BatchNorm) and module.running_mean is not None
+        if isinstance(module, _NormBase) and module.running_mean is not None
         for buffer in (module.running_mean, module.running_var)
     ]
     generator = torch.Generator().manual_seed(0)

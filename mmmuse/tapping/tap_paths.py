@@ -31,24 +31,28 @@ class TapPaths(NamedTuple):
         return [*self.shallow, *filter(None, (self.last, self.logits))]
 
 
-def network_specs(paths: TapPaths, specs: dict[str, FeatureSpec], taps: str) -> NetworkSpecs:
-    """Return shapes by role; ``taps`` is the config key of the taps."""
+def network_specs(
+    paths: TapPaths, specs: dict[str, FeatureSpec], taps: str, image: tuple[int, int] | None = None
+) -> NetworkSpecs:
+    """Return shapes by role, of an image ``(H, W)``; ``taps`` is the config key of the taps."""
     shallow = tuple(specs[path] for path in paths.shallow)
-    return NetworkSpecs(shallow, specs.get(paths.last), specs.get(paths.logits), taps)
+    return NetworkSpecs(shallow, specs.get(paths.last), specs.get(paths.logits), taps, image=image)
 
 
 def infer_specs(
     network: nn.Module, taps: Any, input_shape: Sequence[int] | None
-) -> tuple[dict[str, FeatureSpec], tuple[str, ...]]:
-    """Return the output shape of each tap, and the order in which the forward reaches them.
+) -> tuple[dict[str, FeatureSpec], tuple[str, ...], tuple[int, int]]:
+    """Return the shape of each tap, the order in which the forward reaches them, and the image's (H, W).
 
     Raises:
         InputError: If two modules output the same tensor, or a tap is unusable.
     """
     order: tuple[str, ...] = ()
+    image = (0, 0)
 
     def observe(forward: Callable[[], object], shape: tuple[int, ...]) -> dict[str, Tensor]:
-        nonlocal order
+        nonlocal order, image
+        image = tuple(shape[1:])
         with taps:
             forward()
             order = taps.reached
@@ -58,7 +62,8 @@ def infer_specs(
     for (path, feature), (other, same) in combinations(features.items(), 2):
         if feature is same:
             raise InputError(f'modules {path!r} and {other!r} output the same tensor')
-    return {path: FeatureSpec.of(feature.shape, path) for path, feature in features.items()}, order
+    specs = {path: FeatureSpec.of(feature.shape, path) for path, feature in features.items()}
+    return specs, order, image
 
 
 def check_order(paths: TapPaths, order: Sequence[str]) -> None:

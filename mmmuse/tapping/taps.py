@@ -169,10 +169,10 @@ class TappedNetwork:
         self.extra = tuple(extra)
         more = [path for path in extra if path not in self.paths.all]
         self.taps = FeatureTaps(network, [*self.paths.all, *more])
-        self.path_specs, self.order = infer_specs(network, self.taps, input_shape)
+        self.path_specs, self.order, image = infer_specs(network, self.taps, input_shape)
         check_order(self.paths, self.order)
         check_logits(network, self.paths, self.path_specs, name)
-        specs = network_specs(self.paths, self.path_specs, name)
+        specs = network_specs(self.paths, self.path_specs, name, image)
         self.specs = replace(specs, kind=logits_kind(network))
         self._input_shape = input_shape
         self._frozen: frozenset[str] = frozenset()

@@ -193,7 +193,7 @@ def test_another_kind_of_teacher_needs_no_more_than_its_taps():
         (dict(teacher=None), r'needs a teacher, or teacher_cache'),
         (dict(teacher=network(6)), r'the teacher has no trained weights'),
         (dict(teacher_taps=dict(last='backbone.layer9')), r"no module 'backbone.layer9'; nearest"),
-        (dict(teacher_channel_order='bgr'), r"channel_order is 'same' or 'reversed'"),
+        (dict(teacher_channel_order='bgr'), r"channel_order is None or 'same' or 'reversed'"),
         (dict(teacher_input_size=0), 'input_size is None or an integer of at least 1, got 0'),
     ],
 )

@@ -62,6 +62,81 @@ def changed(cache: str, **parts) -> str:
     return cache
 
 
+def named(config, cache: str, **options):
+    """A distiller that reads a cache and whose config names the teacher, as the cache's did."""
+    preprocessor = {**PREPROCESSOR, 'fixed_views': 3}
+    model = {**config.model, 'teacher_cache': cache, 'losses': [KD], **options}
+    return MODELS.build(
+        {**model, 'student': {**model['student'], 'data_preprocessor': preprocessor}}
+    )
+
+
+def test_a_cache_of_the_teacher_that_the_config_names_is_read(config, cache, tmp_path):
+    named(config, cache)
+    reordered = dict(reversed(config.model.teacher.items()))
+    named(config, cache, teacher=reordered)
+    named(config, cache, teacher_channel_order='same')
+    moved = tmp_path / 'moved.pth'
+    moved.write_bytes((tmp_path / 'teacher.pth').read_bytes())
+    named(config, cache, teacher_checkpoint=str(moved))
+
+
+@pytest.mark.parametrize(
+    ('options', 'what'),
+    [
+        (dict(teacher=network(8, num_classes=10, in_channels=1)), "the teacher's config differs"),
+        (
+            dict(
+                teacher=network(
+                    6, num_classes=10, in_channels=1, data_preprocessor=dict(mean=[1.0], std=[2.0])
+                )
+            ),
+            "the teacher's config differs",
+        ),
+        (dict(teacher_taps={**TAPS, 'last': 'backbone.layer2'}), r'teacher_taps\.last differs'),
+        (dict(teacher_taps={**TAPS, 'logits': 'head.fc'}), r'teacher_taps\.logits differs'),
+        (dict(teacher_input_size=16), 'teacher_input_size differs'),
+        (dict(teacher_channel_order='reversed'), 'teacher_channel_order differs'),
+    ],
+)
+def test_a_cache_of_another_teacher_is_refused(config, cache, options, what):
+    with pytest.raises(InputError, match=rf'holds the outputs of another teacher: {what}\. Write'):
+        named(config, cache, **options)
+
+
+def test_a_cache_of_other_weights_is_refused(config, cache, tmp_path):
+    torch.manual_seed(1)
+    other = MODELS.build(network(6, num_classes=10, in_channels=1)).state_dict()
+    torch.save(other, tmp_path / 'teacher.pth')  # The teacher was trained anew, under its old name.
+    with pytest.raises(InputError, match="the content of the teacher's checkpoint differs"):
+        named(config, cache)
+    with pytest.raises(InputError, match=r'config, the content of .* checkpoint differ\.'):
+        named(config, cache, teacher=network(8, num_classes=10, in_channels=1))
+
+
+def test_a_cache_of_images_of_another_size_is_refused(config, tmp_path):
+    config.model.teacher_input_size = 16
+    path = tmp_path / 'cache.pt'
+    save_cache(cache_teacher(config, build_offline(config, 3, seed=3)), path)
+    named(config, str(path))
+    with pytest.raises(InputError, match='another teacher: teacher_input_size differs'):
+        named(config, str(path), teacher_input_size=None)
+
+
+def test_a_teacher_without_preprocessor_saw_images_that_the_students_prepared(config, cache):
+    with pytest.raises(InputError, match="another teacher: the student's data_preprocessor, which"):
+        cached(config, cache, mean=[100.0])
+
+
+def test_a_cache_that_does_not_say_whose_it_is_is_refused(config, cache):
+    content = torch.load(cache)
+    del content['teacher']
+    torch.save(content, cache)
+    for build in (cached, named):
+        with pytest.raises(InputError, match=r'earlier version; write it again with mmmuse cache-'):
+            build(config, cache)
+
+
 @pytest.mark.parametrize(
     'parts',
     [

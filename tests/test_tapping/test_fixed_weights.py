@@ -24,6 +24,17 @@ def test_networks_of_one_architecture_compute_the_same_whatever_their_weights():
     assert 0.1 < outputs[0].std() < 10
 
 
+def test_statistics_of_an_instance_norm_do_not_count():
+    model = nn.InstanceNorm2d(4, track_running_stats=True).eval()
+    image, outputs = torch.randn(1, 4, 8, 8), []
+    for scale in (1.0, 9.0):
+        model.running_var.fill_(scale)
+        with fixed_weights(model):
+            outputs.append(model(image))
+    assert torch.equal(*outputs)
+    assert model.running_var.eq(9).all()
+
+
 def test_weights_and_statistics_come_back_even_after_an_exception():
     model = network(0)
     before = {name: value.clone() for name, value in model.state_dict().items()}

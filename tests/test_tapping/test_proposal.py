@@ -130,6 +130,34 @@ def test_a_proposal_trains_a_step_and_predicts(network):
             torch.testing.assert_close(sample.exit_scores.sum(1), torch.ones(3))
 
 
+VGG19 = classifier(dict(type='VGG', depth=19, norm_cfg=dict(type='BN')), 512)
+INSTANCE_NORM = dict(type='IN', affine=True, track_running_stats=True)
+RESNET18_IN = classifier(dict(type='ResNet', depth=18, norm_cfg=INSTANCE_NORM, **NARROW), 64)
+
+
+def other_weights(model: nn.Module, seed: int) -> None:
+    """Give a network random parameters and statistics of its norms, some of them zero."""
+    generator = torch.Generator().manual_seed(seed)
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point():
+            value = torch.randn(tensor.shape, generator=generator)
+            tensor.data = value.abs() * (torch.rand(tensor.shape, generator=generator) > 0.3)
+
+
+@pytest.mark.parametrize(
+    'config', [VGG19, RESNET18, RESNET18_IN, CONVNEXT, SWIN], ids=['vgg', 'bn', 'in', 'ln', 'swin']
+)
+def test_a_proposal_does_not_depend_on_weights_or_statistics(config):
+    model = MODELS.build(config)
+    fresh = [propose_taps(model, number) for number in (4, 6)]
+    for seed in range(3):
+        other_weights(model, seed)
+        assert [propose_taps(model, number) for number in (4, 6)] == fresh
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    assert [propose_taps(model, number) for number in (4, 6)] == fresh
+
+
 @pytest.mark.parametrize(
     ('num_modules', 'modules'),
     [

@@ -1,0 +1,81 @@
+"""The check that heads and data have the same number of classes."""
+
+from types import SimpleNamespace
+
+import pytest
+from torch import nn
+
+from mmmuse.errors import InputError
+from mmmuse.hooks import ClassCountHook
+
+
+class Head(nn.Module):
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+
+
+def parts(**modules: nn.Module) -> nn.Module:
+    module = nn.Module()
+    for name, part in modules.items():
+        module.add_module(name, part)
+    return module
+
+
+def detector(num_classes: int) -> nn.Module:
+    return parts(backbone=nn.Identity(), bbox_head=Head(num_classes))
+
+
+def text_prompted(num_words: int = 256) -> nn.Module:
+    """A detector such as GLIP, whose head counts words."""
+    return parts(language_model=nn.Identity(), bbox_head=Head(num_words))
+
+
+def check(model: nn.Module, classes: object = ('cat', 'dog')) -> None:
+    loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=classes)))
+    ClassCountHook().before_test(SimpleNamespace(model=model, test_dataloader=loader))
+
+
+WRAPPED = {
+    'alone': lambda network: network,
+    'in DDP': lambda network: parts(module=network),
+    'in a distiller': lambda network: parts(student=network),
+    'in a distiller in DDP': lambda network: parts(module=parts(student=network)),
+    'as a peer': lambda network: parts(student=detector(2), peers=parts(b=network)),
+}
+wrapped = pytest.mark.parametrize('wrap', WRAPPED.values(), ids=WRAPPED)
+
+
+@wrapped
+def test_a_text_prompted_detector_is_not_checked(wrap):
+    check(wrap(text_prompted()))
+
+
+@wrapped
+def test_another_detector_is_checked(wrap):
+    check(wrap(detector(2)))
+    with pytest.raises(
+        InputError, match=r'bbox_head has 3 classes and the test data 2 \(cat, dog\)'
+    ):
+        check(wrap(detector(3)))
+
+
+@pytest.mark.parametrize('ddp', [False, True])
+def test_exits_of_a_text_prompted_student_are_not_checked(ddp):
+    distiller = parts(student=text_prompted(), exits=nn.ModuleList([detector(256)]))
+    check(parts(module=distiller) if ddp else distiller)
+
+
+def test_exits_of_another_student_are_checked():
+    with pytest.raises(InputError, match=r'^exits\.0\.bbox_head has 3 classes'):
+        check(parts(student=detector(2), exits=nn.ModuleList([detector(3)])))
+
+
+def test_a_peer_of_a_text_prompted_detector_is_checked():
+    with pytest.raises(InputError, match=r'^peers\.b\.bbox_head has 3 classes'):
+        check(parts(student=text_prompted(), peers=parts(b=detector(3))))
+
+
+def test_classes_given_as_a_string_are_refused():
+    with pytest.raises(InputError, match=r"metainfo\.classes is a tuple, \('cat',\), got a string"):
+        check(detector(1), 'cat')
