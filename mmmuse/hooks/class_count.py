@@ -5,13 +5,15 @@ from torch.utils.data import DataLoader
 from mmmuse.errors import InputError
 from mmmuse.registry import HOOKS
 
+_HEADS = ('bbox_head', 'decode_head')
+
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Check that a detector's heads have as many classes as the data, in training and tests.
+    """Check that the heads of a detector or a segmenter have as many classes as the data, in training and tests.
 
     Detectors that read class names as text are not checked: their heads count words.
-    ``mmmuse train`` and ``mmmuse test`` add this hook for all detectors of mmdet.
+    ``mmmuse train`` and ``mmmuse test`` add this hook for all detectors of mmdet and segmenters of mmseg.
 
     Raises:
         InputError: If the numbers of classes differ.
@@ -37,7 +39,8 @@ def _check(runner: Runner, split: str, loader: DataLoader) -> None:
     if isinstance(classes, str):
         raise InputError(f"{split} data: metainfo.classes is a tuple, ('{classes}',), got a string")
     for name, module in runner.model.named_modules():
-        if 'bbox_head' in name and getattr(module, 'num_classes', len(classes)) != len(classes):
+        is_head = any(kind in name for kind in _HEADS)
+        if is_head and getattr(module, 'num_classes', len(classes)) != len(classes):
             raise InputError(
                 f'{name} has {module.num_classes} classes and the {split} data {len(classes)} '
                 f'({", ".join(classes[:3])}{", ..." if len(classes) > 3 else ""}): set num_classes '
