@@ -1,4 +1,4 @@
-"""A config and a checkpoint that mmpretrain or mmdet reads without mmmuse."""
+"""A config and a checkpoint that mmpretrain, mmdet or mmseg reads without mmmuse."""
 
 import ast
 import hashlib
@@ -20,6 +20,7 @@ CHECKPOINT = 'checkpoint.pth'
 # Used by distillers only, or added by mmmuse's tools.
 _DISTILLER_HOOKS = {
     'mmmuse.AccumulatedGradientsHook',
+    'mmmuse.CheckedMasksHook',
     'mmmuse.ClassCountHook',
     'mmmuse.InformationLoggerHook',
     'mmmuse.KeptMemoryHook',
@@ -31,7 +32,11 @@ _DISTILLER_HOOKS = {
     'mmmuse.StudentCheckpointHook',
     'mmmuse.TrainingLabelsHook',
 }
-_DISTILLER_METRICS = {'mmmuse.ExitAccuracy', 'mmmuse.ExitDetectionMetric'}
+_DISTILLER_METRICS = {
+    'mmmuse.ExitAccuracy',
+    'mmmuse.ExitDetectionMetric',
+    'mmmuse.ExitSegmentationMetric',
+}
 _REGISTRIES = {name: getattr(mmmuse.registry, name) for name in mmmuse.registry.__all__}
 
 

@@ -8,6 +8,7 @@ except ImportError:
 else:
     from .checked_masks import CheckedMasksHook, LoadCheckedMask
     from .class_iou_metric import ClassIoUMetric
+    from .early_exit_segmenter import EarlyExitSegmenter
     from .exit_segmentation_metric import ExitSegmentationMetric
     from .segmentation_exit import SegmentationExit
     from .segmentation_self_distiller import SegmentationSelfDistiller
@@ -15,6 +16,7 @@ else:
     __all__ = [
         'CheckedMasksHook',
         'ClassIoUMetric',
+        'EarlyExitSegmenter',
         'ExitSegmentationMetric',
         'LoadCheckedMask',
         'SegmentationExit',

@@ -12,6 +12,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 from torch.utils.data import Dataset
 
+from mmmuse.datasets.image_header import MAX_PIXELS, why_no_image
 from mmmuse.errors import InputError
 from mmmuse.registry import HOOKS, TRANSFORMS
 
@@ -39,6 +40,10 @@ class LoadCheckedMask(LoadAnnotations):
 
     def _load_seg_map(self, results: dict) -> None:
         path = results['seg_map_path']
+        is_local = not self.backend_args and '://' not in str(path)
+        why = why_no_image(path, MAX_PIXELS) if is_local else None
+        if why is not None:
+            raise InputError(f'cannot read mask {path}: {why}')
         try:
             super()._load_seg_map(results)
         except OSError as error:

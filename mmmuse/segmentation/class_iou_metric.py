@@ -15,7 +15,8 @@ class ClassIoUMetric(IoUMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Return mmseg's figures and those of the classes, in percent."""
-        metrics = super().compute_metrics(results)
+        found = super().compute_metrics(results)
+        metrics = {name: round(float(value), 2) for name, value in found.items()}
         if self.format_only:
             return metrics
         intersection, union = (sum(of_images) for of_images in list(zip(*results, strict=True))[:2])

@@ -43,7 +43,7 @@ def predict_with_exits(distiller: Any, inputs: Tensor, data_samples: list | None
                 sample.set_field(mask.seg_logits, f'exit{number}_logits')
         return predictions
 
-    with _replaced(
+    with replaced(
         student,
         encode_decode=joined,
         postprocess_result=separated,
@@ -53,7 +53,7 @@ def predict_with_exits(distiller: Any, inputs: Tensor, data_samples: list | None
 
 
 @contextmanager
-def _replaced(network: nn.Module, **attributes: Any) -> Iterator[None]:
+def replaced(network: nn.Module, **attributes: Any) -> Iterator[None]:
     """Give a network other attributes for a while."""
     own = {name: vars(network)[name] for name in attributes if name in vars(network)}
     vars(network).update(attributes)

@@ -2,9 +2,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
-import torch
 from mmseg.models.segmentors import EncoderDecoder
-from mmseg.models.utils import resize
 from torch import Tensor, nn
 
 from mmmuse.arguments import NonNegativeFloat
@@ -13,8 +11,9 @@ from mmmuse.errors import InputError
 from mmmuse.losses import DistillLoss, build_loss
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
+from mmmuse.tapping.pixel_logits import with_pixels_as_examples
 
-from .exit_head import check_exit_head, head_on_feature, last_head
+from .exit_head import check_exit_head, head_on_feature
 from .exit_inference import predict_with_exits
 from .read_maps import read_maps
 from .segmentation_exit import SegmentationExit
@@ -77,14 +76,10 @@ class SegmentationSelfDistiller(DenseSelfDistiller):
                 'exits learn from the last logits, which are not tapped: set taps.logits, '
                 "'decode_head.conv_seg' in most segmenters, or kd_weight=0"
             )
-        losses = last_head(self.student).loss_decode
-        losses = losses if isinstance(losses, nn.ModuleList) else [losses]
-        binary = logits.channels == 1 or any(getattr(loss, 'use_sigmoid', False) for loss in losses)
-        specs = NetworkSpecs(
-            logits=FeatureSpec(logits.channels), kind='labels' if binary else 'classes'
-        )
-        kind = 'mmmuse.BinaryKDLoss' if binary else 'mmmuse.KDLoss'
-        return build_loss({'type': kind, **kd}, specs, deepcopy(specs))
+        kind = self.tapped.specs.kind
+        specs = NetworkSpecs(logits=FeatureSpec(logits.channels), kind=kind)
+        default = 'mmmuse.BinaryKDLoss' if kind == 'labels' else 'mmmuse.KDLoss'
+        return build_loss({'type': default, **kd}, specs, deepcopy(specs))
 
     def check_student(self, student: nn.Module, exit: dict) -> None:
         """Refuse what is not a segmenter, or has a decode head that is no exit."""
@@ -137,14 +132,12 @@ class SegmentationSelfDistiller(DenseSelfDistiller):
         logits = exit.logits(maps)
         losses = exit.task_losses(logits, data_samples)
         if self.kd is not None:
-            last = features.logits
-            same_size = resize(
-                logits, last.shape[2:], None, 'bilinear', exit.predictor.align_corners
-            )
-            step = Step(
-                DistillFeatures(logits=_pixels(same_size)),
-                DistillFeatures(logits=_pixels(last.detach())),
-                data_samples,
+            step = with_pixels_as_examples(
+                Step(
+                    DistillFeatures(logits=logits),
+                    DistillFeatures(logits=features.logits.detach()),
+                    data_samples,
+                )
             )
             losses.update((name, self.kd_weight * loss) for name, loss in self.kd(step).items())
         return losses
@@ -179,8 +172,3 @@ class SegmentationSelfDistiller(DenseSelfDistiller):
                 for number, exit in zip(self.exit_modules, self.exits, strict=True)
             ),
         ]
-
-
-def _pixels(logits: Tensor) -> Tensor:
-    """Return logits ``(N, K, H, W)`` as those of N * H * W examples."""
-    return torch.flatten(logits.movedim(1, -1), 0, 2)

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.slow
 
 PAGES = (
     *('quickstart', 'your_model', 'deploy', 'early_exit', 'teachers', 'detectors', 'compare'),
+    'segmenters',
     *('install', 'adding_a_loss', 'options', 'faq'),
 )
 
