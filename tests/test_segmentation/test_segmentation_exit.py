@@ -160,3 +160,25 @@ def test_one_logit_for_two_classes_learns_by_binary_kd():
     found = predictions_of(distiller)[0]
     for mask in (found.pred_sem_seg.data, found.exit1_sem_seg.data):
         assert set(mask.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_masks_of_exits_are_merged_over_the_views_of_an_image_as_the_students():
+    distiller = distilled('pspnet', exit=FCN).eval()
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        tta = MODELS.build(
+            dict(type='mmmuse.MergedExits', module=distiller, tta_model=dict(type='SegTTAModel'))
+        )
+    first = predictions_of(distiller)
+    data = batch(distiller, False)
+    mirrored = []
+    for sample in data['data_samples']:
+        meta = dict(sample.metainfo, flip=True, flip_direction='horizontal')
+        mirrored.append(SegDataSample(metainfo=meta))
+    with torch.no_grad():
+        second = distiller(data['inputs'].flip(-1), mirrored, mode='predict')
+    expected = [
+        (a.exit2_logits.data.softmax(0) + b.exit2_logits.data.softmax(0)).argmax(0)
+        for a, b in zip(first, second)
+    ]
+    for sample, mask in zip(tta.merge_preds(list(zip(first, second))), expected):
+        assert torch.equal(sample.exit2_sem_seg.data.squeeze(0), mask)
