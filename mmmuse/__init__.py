@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .losses import DistillLoss, Edge, FeatureLoss
     from .losses.muse_loss import MUSELoss
     from .necks import SelfDistillNeck
+    from .segmentation import SegmentationSelfDistiller
     from .tapping.taps import FeatureTaps
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     'MUSELoss',
     'OfflineDistiller',
     'OnlineDistiller',
+    'SegmentationSelfDistiller',
     'SelfDistillNeck',
     'SelfDistiller',
     'TruncatedBackbone',
@@ -67,6 +69,7 @@ _LAZY = {
     'MUSELoss': 'losses',
     'OfflineDistiller': 'distillers',
     'OnlineDistiller': 'distillers',
+    'SegmentationSelfDistiller': 'segmentation',
     'SelfDistillNeck': 'necks',
     'SelfDistiller': 'distillers',
     'TruncatedBackbone': 'backbones',
@@ -84,9 +87,10 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(f'.{_LAZY[name]}', __name__), name)
     except ImportError as error:
         raise ImportError(_missing(name)) from error
-    except AttributeError as error:  # The module of detectors is empty without mmdet.
+    except AttributeError as error:  # These modules are empty without their library.
+        library = {'detection': 'mmdet', 'segmentation': 'mmseg'}[_LAZY[name]]
         raise ImportError(
-            f'mmmuse.{name} needs mmdet; mmmuse check says what is missing'
+            f'mmmuse.{name} needs {library}; mmmuse check says what is missing'
         ) from error
 
 

@@ -5,14 +5,20 @@ so that no ``custom_imports`` is needed. A class that is registered here, also a
 checks the types and ranges of its arguments by the annotations of its ``__init__``.
 """
 
+import re
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from mmengine import registry
 from mmengine.registry import Registry
 
 from mmmuse.arguments import with_checked_arguments
+from mmmuse.environment.install import install_command
+from mmmuse.errors import InputError
 
 __all__ = [
     'DATASETS',
@@ -27,7 +33,11 @@ __all__ = [
     'TRANSFORMS',
 ]
 
-_DETECTION = 'mmmuse.detection'
+# The library, and the extra that has it, of the parts that need one more.
+_LIBRARIES = {
+    'mmmuse.detection': ('mmdet', 'stack'),
+    'mmmuse.segmentation': ('mmseg', 'segmentation'),
+}
 
 
 class CheckedRegistry(Registry):
@@ -45,24 +55,50 @@ class CheckedRegistry(Registry):
         return lambda part: register(_checked(part))
 
     def get(self, key: str) -> Any:
-        """Return a part as MMEngine's method does; mmdet is imported for the parts of detectors only."""
+        """Return a part as MMEngine's method does; mmdet and mmseg are imported for their own parts only."""
         scope, name = self.split_scope_key(key)
         found = self.find(name) if scope in (None, self.scope) else None
         return super().get(key) if found is None else found
 
-    def find(self, name: str, with_detection: bool = False) -> Any:
+    def find(self, name: str) -> Any:
         """Return a part of this registry, or None; import its locations in order, up to that of the part.
 
         Args:
             name: Of the part, without scope.
-            with_detection: Also look among the parts of detectors, which import mmdet.
+
+        Raises:
+            InputError: If it is a part of detectors or segmenters, and their library is missing.
         """
         for location in self._locations:
             if name in self._module_dict:
                 break
-            if with_detection or location != _DETECTION:
+            if location not in _LIBRARIES:
                 import_module(location)
+            elif name in _classes_in(location):
+                _check_is_there(import_module(location), name)
         return self._module_dict.get(name)
+
+    def import_from_location(self) -> None:
+        """Import the locations of parts that need no other library, for MMEngine's look-up."""
+        for location in self._locations:
+            if location not in _LIBRARIES:
+                import_module(location)
+
+
+@cache
+def _classes_in(location: str) -> frozenset[str]:
+    """Return the names of the classes in a package, without importing it."""
+    folder = Path(__file__).with_name(location.rpartition('.')[2])
+    texts = (path.read_text(encoding='utf-8') for path in folder.glob('*.py'))
+    return frozenset(name for text in texts for name in re.findall(r'^class (\w+)', text, re.M))
+
+
+def _check_is_there(package: ModuleType, name: str) -> None:
+    if not hasattr(package, name):
+        library, extra = _LIBRARIES[package.__name__]
+        raise InputError(
+            f'mmmuse.{name} needs {library}, which cannot be imported: {install_command(extra)}'
+        )
 
 
 def _checked(part: Any) -> Any:
@@ -85,13 +121,14 @@ MODELS = _child(
     'distillers',
     'datasets',
     'detection',
+    'segmentation',
 )
 DATASETS = _child(registry.DATASETS, 'datasets', 'detection')
 DATA_SAMPLERS = _child(registry.DATA_SAMPLERS, 'samplers')
 FUNCTIONS = _child(registry.FUNCTIONS, 'datasets')
-HOOKS = _child(registry.HOOKS, 'hooks')
-METRICS = _child(registry.METRICS, 'metrics', 'detection')
+HOOKS = _child(registry.HOOKS, 'hooks', 'segmentation')
+METRICS = _child(registry.METRICS, 'metrics', 'detection', 'segmentation')
 OPTIM_WRAPPERS = _child(registry.OPTIM_WRAPPERS, 'optim')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(registry.OPTIM_WRAPPER_CONSTRUCTORS, 'optim')
 PARAM_SCHEDULERS = _child(registry.PARAM_SCHEDULERS, 'optim')
-TRANSFORMS = _child(registry.TRANSFORMS, 'datasets')
+TRANSFORMS = _child(registry.TRANSFORMS, 'datasets', 'segmentation')

@@ -130,3 +130,10 @@ def test_a_detector_without_mmdet_says_what_is_missing(monkeypatch):
     monkeypatch.delattr('mmmuse.detection.DetectionSelfDistiller')
     with pytest.raises(ImportError, match=r'mmmuse\.DetectionSelfDistiller needs mmdet'):
         _ = mmmuse.DetectionSelfDistiller
+
+
+def test_a_segmenter_without_mmseg_says_what_is_missing(monkeypatch):
+    pytest.importorskip('mmseg')
+    monkeypatch.delattr('mmmuse.segmentation.SegmentationSelfDistiller')
+    with pytest.raises(ImportError, match=r'mmmuse\.SegmentationSelfDistiller needs mmseg'):
+        _ = mmmuse.SegmentationSelfDistiller

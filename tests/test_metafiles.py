@@ -53,7 +53,10 @@ def test_a_metafile_repeats_what_the_configs_say(metafile):
     for model in read(metafile)['Models']:
         config = Config.fromfile(ROOT / model['Config'])
         facts = model['Metadata']
-        assert facts['Epochs'] == config.train_cfg.max_epochs, model['Name']
+        of_schedule = (
+            ('Iterations', 'max_iters') if 'Iterations' in facts else ('Epochs', 'max_epochs')
+        )
+        assert facts[of_schedule[0]] == config.train_cfg[of_schedule[1]], model['Name']
         batch = facts.get('Batch Size', config.train_dataloader.batch_size)
         assert batch == config.train_dataloader.batch_size, model['Name']
         kind = config.train_dataloader.dataset.type

@@ -1,7 +1,7 @@
 """Figures of images with the boxes of ground truth, detector and exits side by side."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple
@@ -21,10 +21,10 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmmuse.datasets import LoadCheckedImage
-from mmmuse.datasets.image_header import MAX_PIXELS
 from mmmuse.errors import InputError
 from mmmuse.registry import DATASETS
+
+from .pictured_data import dataset_config, image_reader, innermost
 
 _EXIT = re.compile(r'exit(\d+)_instances')
 _PANEL = 5.0  # Inches of its longer side.
@@ -77,10 +77,10 @@ def images_of_split(
     Raises:
         InputError: If the config has no such data or no image, or an image cannot be read.
     """
-    dataset: BaseDataset = DATASETS.build(deepcopy(_dataset_config(config, split)))
+    dataset: BaseDataset = DATASETS.build(deepcopy(dataset_config(config, split)))
     if not len(dataset):
         raise InputError(f'the data set of {split}_dataloader has no images')
-    read = _image_reader(_dataset_config(config, split))
+    read = image_reader(dataset_config(config, split))
     for i in range(min(limit, len(dataset))):
         info = dataset.get_data_info(i)
         image = read(info['img_path'])
@@ -103,51 +103,13 @@ def images_of_files(
     Raises:
         InputError: If the config has no such pipeline, or a file is missing or not an image.
     """
-    dataset = _dataset_config(config, split)
-    read = _image_reader(dataset)
-    pipeline = Compose(deepcopy(_innermost(dataset).get('pipeline')))
+    dataset = dataset_config(config, split)
+    read = image_reader(dataset)
+    pipeline = Compose(deepcopy(innermost(dataset).get('pipeline')))
     for file in files:
         image = read(file)
         data = pipeline(dict(img_path=file, img_id=0, instances=[]))
         yield Detections(file, image, _detect(detector, data, score))
-
-
-def class_names(config: Config, split: str, detector: BaseModel) -> list[str]:
-    """Return the class names of the checkpoint and the data set.
-
-    Raises:
-        InputError: If the two differ in names or order.
-    """
-    dataset = {**deepcopy(_dataset_config(config, split)), 'lazy_init': True}
-    shown = list(DATASETS.build(dataset).metainfo.get('classes') or ())
-    names = (detector.dataset_meta or {}).get('classes')
-    trained = shown if names is None or len(names) == 0 else list(names)
-    if shown and trained != shown:
-        raise InputError(
-            f'the checkpoint was trained on the classes {", ".join(trained)} and the data set '
-            f'of {split}_dataloader has {", ".join(shown)}'
-        )
-    return trained
-
-
-def _dataset_config(config: Config, split: str) -> dict:
-    loader = config.get(f'{split}_dataloader')
-    if not loader:
-        raise InputError(f'the config has no {split}_dataloader')
-    return loader['dataset']
-
-
-def _innermost(dataset: dict) -> dict:
-    while 'dataset' in dataset or 'datasets' in dataset:
-        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
-    return dataset
-
-
-def _image_reader(dataset: dict) -> Callable[[str], np.ndarray]:
-    """Return a function that reads an image as RGB, with the limit of a data set's pipeline."""
-    limits = [step.get('max_pixels') for step in _innermost(dataset).get('pipeline') or []]
-    load = LoadCheckedImage(max_pixels=next(filter(None, limits), MAX_PIXELS))
-    return lambda path: load.transform(dict(img_path=path))['img'][..., ::-1]
 
 
 @torch.no_grad()
@@ -249,18 +211,3 @@ def class_colour(label: int) -> tuple[float, float, float]:
     """Return a bright colour for a class: hues a golden ratio apart, so that neighbours differ."""
     red, green, blue = hsv_to_rgb(((0.3 + 0.618034 * label) % 1, 0.75, 1.0))
     return float(red), float(green), float(blue)
-
-
-def picture_name(path: str, taken: Sequence[str]) -> str:
-    """Return the name of an image's PNG, numbered where another image has the same name.
-
-    Example:
-        >>> picture_name('b/cells.jpg', []), picture_name('b/cells.jpg', ['cells.png'])
-        ('cells.png', 'cells_2.png')
-    """
-    stem = name = Path(path).stem
-    number = 1
-    while f'{name}.png' in taken:
-        number += 1
-        name = f'{stem}_{number}'
-    return f'{name}.png'

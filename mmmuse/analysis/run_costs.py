@@ -11,7 +11,7 @@ from mmmuse.errors import InputError
 from mmmuse.export.complexity import real_complexity
 from mmmuse.export.data import image_shape
 from mmmuse.export.exit_network import exit_network, exits_of, num_exits
-from mmmuse.export.trained import build_distiller, detector_config, trains_detector
+from mmmuse.export.trained import build_distiller, dense_config, trains_detector, trains_segmenter
 from mmmuse.registry import MODELS
 
 _READ = ('model', 'data_preprocessor', 'val_dataloader', 'test_dataloader', 'default_scope')
@@ -48,8 +48,8 @@ def costs_of_run(config: Config) -> tuple[dict[int, RunCost], tuple[int, int, in
     read = _registered({key: config[key] for key in _READ if config.get(key) is not None})
     config = Config(read)
     shape = image_shape(config)
-    if trains_detector(config):
-        model = detector_config(config)
+    if trains_detector(config) or trains_segmenter(config):
+        model = dense_config(config, 'mmdet')
         distiller = MODELS.build(model)
     else:
         model, distiller = config.model, build_distiller(config)

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import get_ident
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from mmengine.model import BaseModule
@@ -14,6 +14,7 @@ from mmmuse.registry import MODELS
 from mmmuse.tapping.dry_run import dry_run
 from mmmuse.tapping.path_hooks import PathHooks, resolve_tap
 from mmmuse.tapping.taps import FeatureTaps, select_tensor
+from mmmuse.tapping.token_maps import as_map
 
 
 @MODELS.register_module()
@@ -31,6 +32,7 @@ class TruncatedBackbone(BaseModule):
         outs: Paths of earlier modules whose outputs are returned before that of the last.
         input_shape: ``(C, H, W)`` of the blank image; by default chosen by
             :func:`mmmuse.tapping.dry_run.blank_image_shapes`.
+        as_maps: Return tokens ``(N, L, C)`` as maps with the image's aspect ratio.
         init_cfg: MMEngine's.
 
     Raises:
@@ -43,9 +45,11 @@ class TruncatedBackbone(BaseModule):
         end: str,
         outs: Sequence[str] = (),
         input_shape: ImageShape | None = None,
+        as_maps: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.as_maps = as_maps
         self.body = MODELS.build(backbone) if isinstance(backbone, dict) else backbone
         self.end = end
         self.outs = tuple(outs)
@@ -95,7 +99,10 @@ class TruncatedBackbone(BaseModule):
         if not is_compiling():
             self._hooks.follow(self.body)
         # Not self.body(x): tracers record module calls, and this one may end in an error.
-        return self._features(lambda: self.body.forward(x))
+        features = self._features(lambda: self.body.forward(x))
+        if not self.as_maps:
+            return features
+        return tuple(as_map(feature, x.shape[2:]) for feature in features)
 
     def _keep_features(self) -> PathHooks:
         paths = (*self.outs, self.end)
@@ -115,6 +122,14 @@ class TruncatedBackbone(BaseModule):
                 raise
         reached = self._reached.pop(thread)
         return tuple(reached[path] for path in (*self.outs, self.end))
+
+
+class _Removed(nn.Module):
+    """Stands for a removed module of a list in which a later one is still used."""
+
+    # Not forward: a tracer records calls of modules, and does not survive one that ends in an error.
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise RuntimeError('this module is behind the end of the truncated backbone')
 
 
 class _Progress:
@@ -156,3 +171,9 @@ class _Progress:
                 del module._modules[name]
             else:
                 self.remove_unreached(child)
+        if isinstance(module, nn.ModuleList) and module._modules:
+            # Some forwards index a list from its end, as U-Net's decoder.
+            for i in range(max(map(int, module._modules))):
+                if str(i) not in module._modules:
+                    module._modules[str(i)] = _Removed()
+            module._modules = dict(sorted(module._modules.items(), key=lambda item: int(item[0])))

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.network_config import network_config, whole_config
 from mmmuse.checkpoints.packaged_config import packaged_file
+from mmmuse.environment.requirements import check_library
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
 from mmmuse.tapping.loaded_order import loaded_order
@@ -54,6 +55,7 @@ def load_config(path: str, options: dict) -> Config:
     _inline_networks(config, path, options)
     config.merge_from_dict(_inline_variant(config, options))
     _note_image_order(config)
+    check_library(config.get('default_scope'))
     check_config(config)
     check_wrapped_data(config)
     return config
@@ -137,7 +139,7 @@ def apply_shared_flags(config: Config, args: argparse.Namespace) -> None:
             continue
         loader.setdefault('pin_memory', torch.cuda.is_available() and not args.no_pin_memory)
         loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
-        if config.get('default_scope') != 'mmdet':  # Its batches are lists, MMEngine's default.
+        if config.get('default_scope') not in ('mmdet', 'mmseg'):  # Their batches are lists.
             loader.setdefault('collate_fn', dict(type='default_collate'))
     if args.launcher != 'none' and not torch.cuda.is_available():
         # MMEngine's defaults for a GPU, without the device.

@@ -113,9 +113,14 @@ def _parts(value: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _check(path: str, dataset: Mapping[str, Any]) -> None:
     kind = dataset.get('type')
     scope, _, name = kind.rpartition('.') if isinstance(kind, str) else ('?', '', '')
-    if scope not in _LIBRARIES or name not in _ANNOTATED | _FOLDERS:
+    prefix = dataset.get('data_prefix')
+    with_masks = isinstance(prefix, Mapping) and 'img_path' in prefix and scope in ('', 'mmseg')
+    if not with_masks and (scope not in _LIBRARIES or name not in _ANNOTATED | _FOLDERS):
         return
     if any(dataset.get(key) is not None for key in ('backend_args', 'file_client_args')):
+        return
+    if with_masks:
+        _check_masks(path, dataset, prefix)
         return
     root, annotations = dataset.get('data_root', ''), dataset.get('ann_file', '')
     if not _is_local(root) or not isinstance(annotations, str):
@@ -130,6 +135,26 @@ def _check(path: str, dataset: Mapping[str, Any]) -> None:
     if root and not Path(root).expanduser().is_dir():
         raise InputError(f'{key}: no folder {root}; {_HOW.format(key=key)}')
     raise InputError(f'{path}.ann_file: annotation file not found: {needs}')
+
+
+def _check_masks(path: str, dataset: Mapping[str, Any], prefix: Mapping[str, Any]) -> None:
+    """Check the folders of images and masks, and the list of names, of a data set of mmseg."""
+    root, names = dataset.get('data_root') or '', dataset.get('ann_file') or ''
+    if not all(map(_is_local, (root, names, *prefix.values()))):
+        return
+    folders = {key: Path(root, value).expanduser() for key, value in prefix.items() if value}
+    for key, folder in folders.items():
+        if not folder.is_dir():
+            raise InputError(
+                f'{path}.data_prefix.{key}: no folder {folder}; {_HOW.format(key=f"{path}.data_root")}'
+            )
+    if names and not Path(root, names).expanduser().exists():
+        raise InputError(f'{path}.ann_file: list of images not found: {Path(root, names)}')
+    suffix, images = dataset.get('img_suffix'), folders.get('img_path')
+    if suffix and images and not names and next(images.rglob(f'*{suffix}'), None) is None:
+        raise InputError(
+            f'{path}: no images (*{suffix}) in {images}: set img_suffix, data_prefix or ann_file'
+        )
 
 
 def _is_local(path: Any) -> bool:

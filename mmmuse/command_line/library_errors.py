@@ -10,7 +10,7 @@ from mmmuse.errors import TRACEBACK_VARIABLE
 
 _HINT = f'{TRACEBACK_VARIABLE}=1 prints the traceback'
 _OURS = 'mmmuse'
-_OPENMMLAB = {'mmengine', 'mmcv', 'mmpretrain', 'mmdet'}
+_OPENMMLAB = {'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmseg'}
 # Their errors are those of the code that called them.
 _CALLED = {'torch', 'torchvision', 'numpy', 'PIL', 'cv2', 'sklearn', 'pycocotools', 'einops'}
 # A config's dicts, and the check of arguments, which calls the part.

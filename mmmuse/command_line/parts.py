@@ -20,7 +20,7 @@ from mmmuse.errors import ArgumentError, InputError
 from .library_arguments import BY_PATH, BY_TYPE, CLOSED, DEFAULT_TYPES, REQUIRED
 
 # Scopes whose parts the table of libraries describes; those of any other scope are a user's.
-_LIBRARIES = {'', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'torch'}
+_LIBRARIES = {'', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmseg', 'torch'}
 _EVALUATOR = dict | Sequence[dict | BaseMetric] | Evaluator | None
 # What MMEngine's runner accepts beside its annotations.
 _TOP_LEVEL = {
@@ -183,11 +183,10 @@ def _own_class(kind: Any) -> Callable | None:
         return kind if hasattr(kind.__init__, 'checks_arguments') else None
     if not isinstance(kind, str) or _scope(kind) != 'mmmuse':
         return None
-    for with_detection in (False, True):  # Last, since they import mmdet.
-        for own in _OWN_REGISTRIES:
-            found = own.find(_name(kind), with_detection)
-            if found is not None:
-                return found if isinstance(found, type) else None
+    for own in _OWN_REGISTRIES:
+        found = own.find(_name(kind))
+        if found is not None:
+            return found if isinstance(found, type) else None
     return None
 
 

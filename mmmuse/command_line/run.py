@@ -31,7 +31,7 @@ from mmmuse.hooks import (
 from mmmuse.hooks.parts_by_name import check_parts_by_name
 from mmmuse.hooks.student_checkpoint import distiller_of, unwrapped
 from mmmuse.optim.student_constructor import for_student
-from mmmuse.tapping.dry_run import is_detector
+from mmmuse.tapping.dry_run import is_detector, is_segmenter
 from mmmuse.tapping.image_size import add_image_shape
 
 from .config_layout import laid_out_once
@@ -155,8 +155,13 @@ def add_missing_hooks(runner: Runner) -> None:
         needed += [StudentCheckpointHook, PeerCheckpointHook, TrainingLabelsHook]
     else:
         needed.append(CheckedCheckpointHook)
-    if is_detector(distiller.student if distiller else unwrapped(runner.model)):
+    network = distiller.student if distiller else unwrapped(runner.model)
+    if is_detector(network) or is_segmenter(network):
         needed.append(ClassCountHook)
+    if is_segmenter(network):
+        from mmmuse.segmentation import CheckedMasksHook  # Needs mmseg.
+
+        needed.append(CheckedMasksHook)
     for kind in needed:
         if not any(isinstance(hook, kind) for hook in runner.hooks):
             runner.register_hook(kind())

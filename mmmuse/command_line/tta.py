@@ -1,4 +1,4 @@
-"""Test-time augmentation of the command ``test``, as in mmpretrain's and mmdet's tools."""
+"""Test-time augmentation of the command ``test``, as in mmpretrain's, mmdet's and mmseg's tools."""
 
 from copy import deepcopy
 
@@ -11,6 +11,11 @@ _OF_CLASSIFIERS = dict(type='mmpretrain.AverageClsScoreTTA')
 _OF_DETECTORS = dict(
     type='mmdet.DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100)
 )
+_DEFAULTS = {'mmdet': _OF_DETECTORS, 'mmseg': dict(type='mmseg.SegTTAModel')}
+_EARLY = {
+    'mmmuse.EarlyExitClassifier': 'mmmuse.SelfDistiller',
+    'mmmuse.EarlyExitSegmenter': 'mmmuse.SegmentationSelfDistiller',
+}
 # What mmdet's model reads of each view.
 _META_KEYS = (
     *('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction'),
@@ -25,7 +30,7 @@ def apply_test_time_augmentation(config: Config) -> None:
     Raises:
         InputError: If the test data have no pipeline, or the model takes one exit for each view.
     """
-    detects = config.get('default_scope') == 'mmdet'
+    scope = config.get('default_scope')
     dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
     innermost = dataset
     while 'dataset' in innermost:
@@ -35,22 +40,27 @@ def apply_test_time_augmentation(config: Config) -> None:
             '--tta augments images by test_dataloader.dataset.pipeline, and the data set '
             f'{innermost.get("type")} has none'
         )
-    if config.model.type == 'mmmuse.EarlyExitClassifier':
+    if config.model.type in _EARLY:
         raise InputError(
-            '--tta is not for mmmuse.EarlyExitClassifier: the views of an image may take different '
-            'exits; test the distiller, model.type=mmmuse.SelfDistiller'
+            f'--tta is not for {config.model.type}: the views of an image may take different '
+            f'exits; test the distiller, model.type={_EARLY[config.model.type]}'
         )
-    model = deepcopy(config.get('tta_model') or (_OF_DETECTORS if detects else _OF_CLASSIFIERS))
-    pipeline = config.get('tta_pipeline') or _flipped(innermost['pipeline'], detects)
+    model = deepcopy(config.get('tta_model') or _DEFAULTS.get(scope, _OF_CLASSIFIERS))
+    pipeline = config.get('tta_pipeline') or _flipped(innermost['pipeline'], scope)
     if str(config.model.type).startswith('mmmuse.'):
         model = dict(type='mmmuse.MergedExits', tta_model=model)
     config.model = ConfigDict(**model, module=config.model)
     innermost['pipeline'] = pipeline
 
 
-def _flipped(pipeline: list, detects: bool) -> list:
+def _flipped(pipeline: list, scope: str | None) -> list:
     """Return a test pipeline whose images come as they are and mirrored."""
-    last = dict(pipeline[-1])
-    if detects:
-        last = dict(type='PackDetInputs', meta_keys=_META_KEYS)
-    return [*pipeline[:-1], dict(type='TestTimeAug', transforms=[deepcopy(_FLIPS), [last]])]
+    *before, last = pipeline
+    after = [[dict(last)]]
+    if scope == 'mmdet':
+        after = [[dict(type='PackDetInputs', meta_keys=_META_KEYS)]]
+    if scope == 'mmseg':  # Masks are loaded afterwards: they stay as they are.
+        masks = [each for each in before if 'LoadAnnotations' in str(each.get('type'))]
+        before = [each for each in before if each not in masks]
+        after = [*([dict(each)] for each in masks), *after]
+    return [*before, dict(type='TestTimeAug', transforms=[deepcopy(_FLIPS), *after])]

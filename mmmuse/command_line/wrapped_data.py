@@ -16,7 +16,7 @@ _READ = {
     'MultiImageMixDataset': {'dataset', 'pipeline', 'skip_type_keys', 'max_refetch'},
     'RepeatDataset': {'dataset', 'times'},
 }
-_LIBRARIES = {'', 'mmengine', 'mmpretrain', 'mmdet'}
+_LIBRARIES = {'', 'mmengine', 'mmpretrain', 'mmdet', 'mmseg'}
 
 
 def check_wrapped_data(config: Mapping[str, Any]) -> None:

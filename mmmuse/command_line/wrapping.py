@@ -90,11 +90,20 @@ def distilled_config(
     """
     head, neck = variant_parts(variant)
     has_exits = head.get('ce_weight', 1) or head.get('kd_weight', 1)
+    segments = config.get('default_scope') == 'mmseg'
     if has_exits and proposal.logits is None:
         raise InputError(
             f'exits need class logits, and there are none: {proposal.no_logits}; '
             'use a variant without exits: mi_x_si_alone, mi_plus_si_alone, mi, si'
         )
+    kind, exit_lines, metric = 'mmmuse.SelfDistiller', [], None
+    if segments and has_exits:
+        kind, metric = 'mmmuse.SegmentationSelfDistiller', 'mmmuse.ExitSegmentationMetric'
+        exit_lines = ["    exit=dict(decode_head=dict(type='FCNHead')),"]
+        exit_lines += ['    kd_weight=0,'] * (head.get('kd_weight', 1) == 0)
+        head, neck = {**head, 'ce_weight': 0, 'kd_weight': 0}, None
+        if 'discrepancy' not in head:
+            head = None
     base = name if '::' in name else os.path.relpath(name, out.parent or '.')
     lines = [
         *([] if proposal.logits else [f'# Without exits: {proposal.no_logits}.']),
@@ -102,7 +111,7 @@ def distilled_config(
         '',
         'model = dict(',
         '    _delete_=True,',
-        "    type='mmmuse.SelfDistiller',",
+        f'    type={kind!r},',
         '    student=_base_.model,',
         '    taps=dict(',
         f'        modules={list(proposal.modules)!r},',
@@ -110,10 +119,9 @@ def distilled_config(
         *([f'        logits={proposal.logits!r},'] if has_exits else []),
         '    ),',
         f'    input_shape={list(proposal.input_shape)!r},',
+        *exit_lines,
         *([f'    neck={_code(neck)},'] if neck else []),
-        '    head=dict(',
-        *(f'        {name}={_code(value)},' for name, value in head.items()),
-        '    ),',
+        *_head_lines(head),
         ')',
         '',
         'default_hooks = dict(',
@@ -126,13 +134,25 @@ def distilled_config(
         evaluators, kept = [evaluators], '_base_.val_evaluator'
     types = [evaluator.get('type') for evaluator in evaluators]
     if has_exits and types and 'mmmuse.ExitAccuracy' not in types:
-        metric = "dict(type='mmmuse.ExitAccuracy')"
-        if _is_multi_label(config):
-            metric = "dict(type='mmmuse.ExitMetric', metric=_base_.val_evaluator)"
-        lines += [f'val_evaluator = [{kept}, {metric}]']
+        if metric is None and _is_multi_label(config):
+            metric = 'mmmuse.ExitMetric'
+        of_exits = "dict(type='mmmuse.ExitAccuracy')"
+        if metric is not None:
+            of_exits = f'dict(type={metric!r}, metric=_base_.val_evaluator)'
+        lines += [f'val_evaluator = [{kept}, {of_exits}]']
         if config.get('test_evaluator'):
             lines += ['test_evaluator = val_evaluator']
     return '\n'.join(lines) + '\n'
+
+
+def _head_lines(head: dict | None) -> list[str]:
+    if head is None:
+        return []
+    return [
+        '    head=dict(',
+        *(f'        {name}={_code(value)},' for name, value in head.items()),
+        '    ),',
+    ]
 
 
 def _is_multi_label(config: Config) -> bool:

@@ -19,27 +19,38 @@ from mmmuse.errors import InputError
 from mmmuse.export import formats
 from mmmuse.export.classifier_target import exit_target, peer_target
 from mmmuse.export.complexity import real_complexity
-from mmmuse.export.data import first_images, normalized_batches
+from mmmuse.export.data import first_images
 from mmmuse.export.int8_accuracy import check_int8_accuracy, share_of_same_classes
 from mmmuse.export.latency import latencies
 from mmmuse.export.standalone import CHECKPOINT, CONFIG, write_standalone
 from mmmuse.export.target import ORIGINAL, ExportTarget, Form, evaluate
-from mmmuse.export.trained import trains_detector
+from mmmuse.export.trained import trains_detector, trains_segmenter
 
 INT8 = 'ONNX int8'
 UNSUPPORTED = {
-    'classifier': ['--nms'],
-    'detector': ['--peer', '--torch-export', '--int8', '--data ROOT'],
+    'classifier': ['--nms', '--argmax'],
+    'detector': ['--peer', '--torch-export', '--int8', '--data ROOT', '--argmax'],
+    'segmenter': ['--peer', '--nms', '--torch-export', '--data ROOT'],
 }
 
 
-def read_target(config: Config, args: argparse.Namespace, is_detector: bool) -> ExportTarget:
+def kind_of(config: Config) -> str:
+    """Return what the model of a config is, as in :data:`UNSUPPORTED`."""
+    if trains_segmenter(config):
+        return 'segmenter'
+    return 'detector' if trains_detector(config) else 'classifier'
+
+
+def read_target(config: Config, args: argparse.Namespace, kind: str) -> ExportTarget:
     """Return the network to export, after checking that its kind supports the flags."""
-    kind = 'detector' if is_detector else 'classifier'
     for flag in UNSUPPORTED[kind]:
         if getattr(args, re.sub(r'\W', '_', flag[2:]).lower()):
             raise InputError(f'{flag} is not supported for a {kind}')
-    if is_detector:
+    if kind == 'segmenter':
+        from mmmuse.export.segmenter_target import segmenter_target
+
+        read, name = segmenter_target, args.exit
+    elif kind == 'detector':
         from mmmuse.export.detector_target import detector_target
 
         read, name = detector_target, args.exit
@@ -82,7 +93,7 @@ def write_forms(
     }
 
     def add(name: str, run: formats.Function, path: Path) -> None:
-        forms[name] = Form(run, target.predict(run, args.nms), path.stat().st_size)
+        forms[name] = Form(run, target.predict(run, args.nms or args.argmax), path.stat().st_size)
 
     if module is not None:
         with shown('exporting with torch.export'):
@@ -105,10 +116,10 @@ def write_forms(
 
 def export(target: ExportTarget, args: argparse.Namespace) -> None:
     """Write a folder with all forms and the report, and print the report as a table."""
-    module = target.module(args.nms) if args.onnx or args.torch_export else None
+    module = target.module(args.nms or args.argmax) if args.onnx or args.torch_export else None
     calibration = []
     if args.int8:
-        batches = normalized_batches(target.config, 'train', target.trained, args.data_root)
+        batches = target.calibration_images(args.input_shape)
         with shown('reading images to calibrate int8'):
             calibration = list(first_images(batches, args.calibration_images))
     with shown('reading images to compare'):
@@ -165,14 +176,19 @@ def int8_in_words(
 ) -> str:
     """Return how good the int8 form is, by its accuracy; InputError if it is not good enough."""
     if args.evaluate:
-        top1 = (figures[INT8]['top1'], figures[target.library]['top1'])
-        found = check_int8_accuracy(*top1, args.max_int8_loss)
+        accuracy = (figures[name][target.accuracy_key] for name in (INT8, target.library))
+        found = check_int8_accuracy(*accuracy, args.max_int8_loss, target.accuracy_name)
     else:
-        share = share_of_same_classes(forms[INT8].predict, target.reference, calibration)
+        share = share_of_same_classes(
+            lambda batch: target.logits_of(forms[INT8].run)(batch['inputs']),
+            target.reference,
+            calibration,
+            target.class_axis,
+        )
         number = sum(map(len, calibration))
         found = (
-            f'the same class as in float32 for {100 * share:.1f} % of the {number} images of the '
-            'calibration; --data measures the accuracy'
+            f'the same class as in float32 for {100 * share:.1f} % of the {target.counted}{number} images '
+            'of the calibration; --data measures the accuracy'
         )
     return (
         f'{INT8} is judged by its accuracy, not by its logits, which differ by '
@@ -208,7 +224,7 @@ def show(
 
 
 def main(args: argparse.Namespace) -> None:
-    args.onnx = args.onnx or args.nms or args.int8
+    args.onnx = args.onnx or args.nms or args.argmax or args.int8
     args.input_shape = args.input_shape and tuple(args.input_shape)
     args.evaluate = args.data is not None
     args.data_root = args.data if isinstance(args.data, str) else None
@@ -224,5 +240,5 @@ def main(args: argparse.Namespace) -> None:
             formats.import_onnx()
         config = load_config(args.config, args.cfg_options)
         with shown('building the network'):
-            target = read_target(config, args, trains_detector(config))
+            target = read_target(config, args, kind_of(config))
         export(target, args)

@@ -11,6 +11,7 @@ from matplotlib import pyplot as plt
 from mmmuse.analysis.detection_pictures import read_pictures
 from mmmuse.analysis.early_exit_table import EARLY_EXIT_FILE, read_early_exit
 from mmmuse.analysis.exit_figure import Line
+from mmmuse.analysis.pictured_data import class_names, picture_name
 from mmmuse.analysis.report_content import Report
 from mmmuse.analysis.report_page import render
 from mmmuse.analysis.run_accuracy import baseline_of, chosen_exit, columns_of, last_accuracy
@@ -127,12 +128,7 @@ def draw_pictures(
     args: argparse.Namespace, record: RunRecord, chosen: int | None, drawn: Callable[[], None]
 ) -> dict[str, bytes]:
     """Draw ground truth, detector and exits in the first images of the validation data."""
-    from mmmuse.analysis.detection_figure import (  # Needs mmdet.
-        class_names,
-        draw_detections,
-        images_of_split,
-        picture_name,
-    )
+    from mmmuse.analysis.detection_figure import draw_detections, images_of_split  # Needs mmdet.
 
     config = record.config
     if not trains_detector(config):

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-_IN = ('mmcv.', 'mmdet.')
+_IN = ('mmcv.', 'mmdet.', 'mmseg.')
 _SLOW = ('imagecorruptions', 'imgaug', 'matplotlib', 'scipy', 'skimage', 'sklearn', 'tifffile')
 _IMPORT = re.compile(rb'^[ \t]*(?:import|from) (?:%s)\b' % '|'.join(_SLOW).encode(), re.MULTILINE)
 

@@ -10,7 +10,6 @@ else:
     from .detection_exit import DetectionExit
     from .detection_self_distiller import DetectionSelfDistiller
     from .exit_detection_metric import ExitDetectionMetric
-    from .exit_neck import ExitNeck
     from .yolov5_head import YOLOv5Head
     from .yolov5_pafpn import YOLOv5PAFPN
     from .zero_coco_metric import ZeroCocoMetric
@@ -20,7 +19,6 @@ else:
         'DetectionExit',
         'DetectionSelfDistiller',
         'ExitDetectionMetric',
-        'ExitNeck',
         'YOLOv5Head',
         'YOLOv5PAFPN',
         'ZeroCocoMetric',

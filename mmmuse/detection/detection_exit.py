@@ -8,9 +8,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmmuse.arguments import NonNegativeFloat, NonNegativeInt, PositiveInt
+from mmmuse.necks import ExitNeck
 from mmmuse.registry import MODELS
-
-from .exit_neck import ExitNeck
 
 
 @MODELS.register_module()

@@ -2,6 +2,7 @@ from .base import BaseDistiller
 from .build import distill
 from .cs_kd import CSKDDistiller
 from .ddgsd import DDGSDDistiller
+from .dense_self_distiller import DenseSelfDistiller
 from .early_exit import EarlyExitClassifier
 from .frozen_network import FrozenNetwork
 from .frskd import FRSKDDistiller
@@ -20,6 +21,7 @@ __all__ = [
     'BaseDistiller',
     'CSKDDistiller',
     'DDGSDDistiller',
+    'DenseSelfDistiller',
     'EarlyExitClassifier',
     'FRSKDDistiller',
     'FrozenNetwork',

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable, Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from mmmuse.registry import MODELS
 
 _INSTANCES = '_instances'
+_MASK = re.compile(r'(exit\d+)_sem_seg')
 
 
 @MODELS.register_module()
@@ -16,8 +18,8 @@ class MergedExits(BaseTTAModel):
     """Test-time augmentation of a distiller: what exits and peers predict is merged as well.
 
     Another model for test-time augmentation merges the student's predictions of the views of an
-    image. Scores of exits are averaged over the views; boxes of exits, and the predictions of
-    peers, are merged by that model.
+    image. Scores of exits are averaged over the views; boxes and masks of exits, and the
+    predictions of peers, are merged by that model.
 
     Args:
         module: Config of the distiller, or the built one.
@@ -57,6 +59,10 @@ class MergedExits(BaseTTAModel):
             if name.startswith('exit') and name.endswith(_INSTANCES):
                 of_exit = [_with(view, pred_instances=view.get(name)) for view in views]
                 fields[name] = self._merge([of_exit])[0].pred_instances
+            if match := _MASK.fullmatch(name):
+                logits = f'{match[1]}_logits'
+                of_exit = [_with(view, seg_logits=view.get(logits)) for view in views]
+                fields[name] = self._merge([of_exit])[0].pred_sem_seg
         if 'peers' in first:
             peers = BaseDataElement()
             for name, _ in first.peers.items():

@@ -50,6 +50,7 @@ OPENMMLAB = (
     ),
     Library('mmpretrain', {'mmpretrain': '1.2.0'}, {'onedl-mmpretrain': '1.3.6'}),
     Library('mmdet', {'mmdet': '3.3.0'}, {'onedl-mmdetection': '3.5.1'}, needed=False),
+    Library('mmseg', {'mmsegmentation': '1.2.2'}, {'onedl-mmsegmentation': '1.4.2'}, needed=False),
 )
 
 

@@ -1,5 +1,7 @@
 """Refuse an environment in which no command can run, before anything is imported or written."""
 
+from importlib.util import find_spec
+
 from mmmuse.errors import InputError
 
 from .imports import import_alone
@@ -36,6 +38,22 @@ def check_environment() -> None:
     fault = misfit()
     if fault is not None and (raised := import_alone('torchvision')) is not None:
         raise InputError(f'{fault} ({raised}): {fitting_torchvision()}')
+
+
+def check_library(scope: str | None) -> None:
+    """Check that the library that a config is for is installed, if it is one that few need.
+
+    Args:
+        scope: The config's ``default_scope``.
+
+    Raises:
+        InputError: If it is not; the message has the command that installs it.
+    """
+    if scope == 'mmseg' and find_spec('mmseg') is None:
+        raise InputError(
+            f"the config is for mmseg (default_scope = 'mmseg'), which is not installed: "
+            f'{install_command("segmentation")}'
+        )
 
 
 def missing_libraries(missing: list[Installed], libraries: list[Installed]) -> str:

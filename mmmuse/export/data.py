@@ -90,6 +90,14 @@ def normalized_batches(
         yield data['inputs'], torch.cat([sample.gt_label for sample in data['data_samples']])
 
 
+def training_images(
+    config: Config, model: BaseModel, data_root: str | None = None
+) -> Iterator[tuple[Tensor, None]]:
+    """Iterate over the training images ``(N, C, H, W)`` of any network, normalized, without labels."""
+    for data in NormalizedTestSet(config, model, data_root=data_root, split='train'):
+        yield data['inputs'], None
+
+
 def common_shape(batches: Iterable[dict]) -> tuple[int, ...]:
     """Return the smallest shape ``(C, H, W)`` that images of all batches fit into."""
     return tuple(map(max, zip(*(batch['inputs'].shape[1:] for batch in batches), strict=True)))

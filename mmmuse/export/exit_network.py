@@ -1,4 +1,4 @@
-"""An exit of a distilled network as a plain classifier or detector."""
+"""An exit of a distilled network as a plain classifier, detector or segmenter."""
 
 from copy import deepcopy
 
@@ -7,17 +7,17 @@ from mmengine.model import BaseModel
 from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
-from mmmuse.distillers import SelfDistiller
+from mmmuse.distillers import DenseSelfDistiller, SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
-from mmmuse.tapping.dry_run import is_detector
+from mmmuse.tapping.dry_run import is_detector, is_segmenter
 
 _BACKBONE = 'backbone.'
 
 
 def exits_of(distiller: SelfDistiller) -> dict[int, nn.Module]:
     """Return the exits, without the full network, by the number of the module that each follows."""
-    if hasattr(distiller, 'exit_modules'):  # A DetectionSelfDistiller.
+    if isinstance(distiller, DenseSelfDistiller):
         return dict(zip(distiller.exit_modules, distiller.exits, strict=True))
     return dict(enumerate(distiller.muse.exits, 1))
 
@@ -55,8 +55,8 @@ def exit_network_config(model: dict, distiller: SelfDistiller, number: int) -> d
         Config of the student's class with a ``TruncatedBackbone`` and the exit's neck and head.
 
     Raises:
-        InputError: If the exit does not exist, or is not in the backbone of a classifier or a
-            detector.
+        InputError: If the exit does not exist, or is not in the backbone of a classifier, a
+            detector or a segmenter.
     """
     check_exit(distiller, number)
     student = deepcopy(dict(model['student']))
@@ -65,11 +65,12 @@ def exit_network_config(model: dict, distiller: SelfDistiller, number: int) -> d
     if number == num_exits(distiller):
         return student
     path = distiller.tap_paths.shallow[number - 1]
-    known = isinstance(distiller.student, ImageClassifier) or is_detector(distiller.student)
+    dense = is_detector(distiller.student) or is_segmenter(distiller.student)
+    known = isinstance(distiller.student, ImageClassifier) or dense
     if not known or not path.startswith(_BACKBONE):
         raise InputError(
             f'exit {number} cannot be exported: it is at {path!r} of a '
-            f"{type(distiller.student).__name__}, not below 'backbone.' of a classifier or detector"
+            f"{type(distiller.student).__name__}, not below 'backbone.' of a classifier, detector or segmenter"
         )
     backbone = dict(
         type='mmmuse.TruncatedBackbone',
@@ -77,9 +78,14 @@ def exit_network_config(model: dict, distiller: SelfDistiller, number: int) -> d
         end=path.removeprefix(_BACKBONE),
         input_shape=model.get('input_shape'),
     )
-    if is_detector(distiller.student):
+    if dense:
         reached = distiller.reached_outputs(path)
         backbone['outs'] = [name.removeprefix(_BACKBONE) for name in reached]
+    if is_segmenter(distiller.student):
+        backbone['as_maps'] = True
+        student.pop('num_stages', None)  # Of a cascade; the exit is not one.
+        parts = _segmenter_parts(distiller, number)
+    elif dense:
         parts = _detector_parts(distiller, number)
     else:
         parts = _classifier_parts(model, distiller, number)
@@ -92,6 +98,12 @@ def _detector_parts(distiller: SelfDistiller, number: int) -> dict:
     head = deepcopy(exit.head_config)
     cfgs = {name: head.pop(name, None) for name in ('train_cfg', 'test_cfg')}
     return {**cfgs, 'neck': deepcopy(exit.neck_config), 'bbox_head': head}
+
+
+def _segmenter_parts(distiller: SelfDistiller, number: int) -> dict:
+    exit = exits_of(distiller)[number]
+    parts = dict(neck=deepcopy(exit.neck_config), decode_head=deepcopy(exit.head_config))
+    return dict(type='EncoderDecoder', auxiliary_head=None, pretrained=None, **parts)
 
 
 def _classifier_parts(model: dict, distiller: SelfDistiller, number: int) -> dict:
@@ -118,6 +130,9 @@ def exit_network(model: dict, distiller: SelfDistiller, number: int) -> BaseMode
     exit = exits_of(distiller)[number]
     if is_detector(network):
         copies = [(network.neck, exit.adapter), (network.bbox_head, exit.predictor)]
+    elif is_segmenter(network):
+        copies = [(network.neck, exit.adapter)] if network.with_neck else []
+        copies.append((network.decode_head, exit.predictor))
     else:
         bottleneck = distiller.adapters.branches[number - 1]
         copies = [(network.neck[0].branches[0], bottleneck), (network.head, exit)]

@@ -1,7 +1,8 @@
-"""The modules for ``torch.export`` and ONNX: logits of a classifier, boxes of a detector."""
+"""The modules for ``torch.export`` and ONNX: logits of a classifier, boxes of a detector, masks."""
 
 from typing import Any
 
+import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
@@ -42,6 +43,38 @@ class Logits(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map ``(N, C, H, W)`` to ``(N, K)``."""
         return self.network(images, mode='tensor')
+
+
+class PixelLogits(nn.Module):
+    """A segmenter for export: normalized images to the logits or the classes of their pixels.
+
+    Args:
+        network: The segmenter.
+        with_argmax: Whether to return classes. One logit for two classes has a threshold instead.
+    """
+
+    nms = None
+
+    def __init__(self, network: BaseModel, with_argmax: bool = False) -> None:
+        super().__init__()
+        self.network = network
+        self.with_argmax = with_argmax
+        self.outputs = ('masks',) if with_argmax else ('logits',)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map ``(N, C, H, W)`` to logits ``(N, K, H, W)`` or to classes ``(N, H, W)``."""
+        size = tuple(images.shape[2:])
+        # A size of this type is read first, as for the windows of an image.
+        metas = [dict(img_shape=torch.Size(size), ori_shape=size)]
+        logits = self.network.encode_decode(images, metas)
+        return masks_of(self.network, logits) if self.with_argmax else logits
+
+
+def masks_of(segmenter: BaseModel, logits: Tensor) -> Tensor:
+    """Return the classes ``(N, H, W)`` that a segmenter predicts with logits ``(N, K, H, W)``."""
+    if logits.shape[1] == 1:
+        return (logits[:, 0].sigmoid() > segmenter.decode_head.threshold).long()
+    return logits.argmax(1)
 
 
 class DecodedBoxes(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmmuse.environment.install import install_command
 from mmmuse.errors import InputError
 
-from .onnx_modules import DecodedBoxes, Logits
+from .onnx_modules import DecodedBoxes, Logits, PixelLogits
 
 OPSET = 18  # Of the nodes that add_suppression adds.
 INPUT = 'images'
@@ -29,7 +29,7 @@ class Program:
         images: ``(N, C, H, W)``.
     """
 
-    def __init__(self, module: Logits | DecodedBoxes, images: Tensor) -> None:
+    def __init__(self, module: Logits | DecodedBoxes | PixelLogits, images: Tensor) -> None:
         # torch.onnx.export restores the flag of the module itself, also in its network.
         self.module = module.eval()
         # torch.export would treat a batch size of 1 as a constant.

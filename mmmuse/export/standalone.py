@@ -1,4 +1,4 @@
-"""A config and a checkpoint that mmpretrain or mmdet reads without mmmuse."""
+"""A config and a checkpoint that mmpretrain, mmdet or mmseg reads without mmmuse."""
 
 import ast
 import hashlib
@@ -20,6 +20,7 @@ CHECKPOINT = 'checkpoint.pth'
 # Used by distillers only, or added by mmmuse's tools.
 _DISTILLER_HOOKS = {
     'mmmuse.AccumulatedGradientsHook',
+    'mmmuse.CheckedMasksHook',
     'mmmuse.ClassCountHook',
     'mmmuse.InformationLoggerHook',
     'mmmuse.KeptMemoryHook',
@@ -31,7 +32,11 @@ _DISTILLER_HOOKS = {
     'mmmuse.StudentCheckpointHook',
     'mmmuse.TrainingLabelsHook',
 }
-_DISTILLER_METRICS = {'mmmuse.ExitAccuracy', 'mmmuse.ExitDetectionMetric'}
+_DISTILLER_METRICS = {
+    'mmmuse.ExitAccuracy',
+    'mmmuse.ExitDetectionMetric',
+    'mmmuse.ExitSegmentationMetric',
+}
 _REGISTRIES = {name: getattr(mmmuse.registry, name) for name in mmmuse.registry.__all__}
 
 
@@ -61,6 +66,8 @@ def write_standalone(
     """
     plain = {key: deepcopy(config[key]) for key in config if key in keys}
     plain.update(model=deepcopy(model), load_from=None, work_dir=None, resume=False)
+    if config.get('default_scope') == 'mmseg':
+        plain['test_pipeline'] = _test_pipeline(config)
     plain = Config(per_sample(_without_distilling(plain)))
     plain.pop('load_from')
     plain.pop('work_dir')
@@ -83,6 +90,14 @@ def write_standalone(
     if dataset_meta is not None:
         meta['dataset_meta'] = dataset_meta
     torch.save(dict(meta=meta, state_dict=weights), folder / CHECKPOINT)
+
+
+def _test_pipeline(config: Config) -> list:
+    """Return the pipeline of the test data, which ``mmseg.apis.inference_model`` reads by this key."""
+    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return deepcopy(dataset.get('pipeline', []))
 
 
 def _without_distilling(config: dict) -> dict:

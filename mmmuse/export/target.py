@@ -12,12 +12,13 @@ import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.model import BaseModel
+from torch import Tensor
 
 from mmmuse.errors import InputError
 
-from .data import NormalizedTestSet
+from .data import NormalizedTestSet, training_images
 from .formats import Function
-from .onnx_modules import DecodedBoxes, Logits
+from .onnx_modules import DecodedBoxes, Logits, PixelLogits
 
 Predict = Callable[[dict], list]
 NUM_CHECKED = 10  # Images that an export is verified on.
@@ -73,6 +74,10 @@ class ExportTarget(ABC):
     repeats: ClassVar[int]  # Timed calls of each form.
     field: ClassVar[str]  # Of data samples, for predictions.
     columns: ClassVar[dict[str, tuple[str, str]]]  # Of the table: a metric and its format.
+    accuracy_key: ClassVar[str] = 'top1'  # Of scores(), by which int8 is judged.
+    accuracy_name: ClassVar[str] = 'top-1'
+    class_axis: ClassVar[int] = -1  # Of logits.
+    counted: ClassVar[str] = ''  # What the share of same classes counts, before the images.
     check_key: ClassVar[str]  # Of the figure of compare() in the report.
     check_column: ClassVar[tuple[str, str]]  # Its title and format in the table.
 
@@ -81,7 +86,7 @@ class ExportTarget(ABC):
         """Read an export as its library does."""
 
     @abstractmethod
-    def module(self, with_nms: bool = False) -> Logits | DecodedBoxes:
+    def module(self, with_nms: bool = False) -> Logits | DecodedBoxes | PixelLogits:
         """Return the module for ``torch.export`` and ONNX."""
 
     @abstractmethod
@@ -95,6 +100,18 @@ class ExportTarget(ABC):
     @abstractmethod
     def compare(self, name: str, form: Form, batches: list[dict], exact: bool = True) -> float:
         """Return a figure that compares a form with the reference; InputError if they differ."""
+
+    def calibration_images(self, shape: tuple | None) -> Iterable[tuple[Tensor, None]]:
+        """Return training images ``(N, C, H, W)``, normalized, without labels.
+
+        Args:
+            shape: ``(C, H, W)`` of the images of the ONNX file, if it was given.
+        """
+        return training_images(self.config, self.trained, self.data_root)
+
+    def logits_of(self, run: Function) -> Function:
+        """Return the function of a form that maps images to logits, for int8."""
+        return run
 
     def scores(self, metrics: dict | None) -> dict:
         """Return the entry of the report for the metrics of a form."""

@@ -1,13 +1,14 @@
-"""Distilled networks and detectors with their trained weights."""
+"""Distilled networks, detectors and segmenters with their trained weights."""
 
 import inspect
+from collections.abc import Callable
 from copy import deepcopy
 
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
+from torch import nn
 
-from mmmuse import detection
 from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.checkpoints.state_dicts import (
     DISTILLER_KEY,
@@ -16,12 +17,10 @@ from mmmuse.checkpoints.state_dicts import (
     with_current_names,
     with_distiller_names,
 )
-from mmmuse.distillers import BaseDistiller, SelfDistiller
+from mmmuse.distillers import BaseDistiller, DenseSelfDistiller, SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
-from mmmuse.tapping.dry_run import is_detector
-
-_DETECTOR_WITH_EXITS = getattr(detection, 'DetectionSelfDistiller', ())  # Absent without mmdet.
+from mmmuse.tapping.dry_run import is_detector, is_segmenter
 
 
 def model_config(config: Config) -> dict:
@@ -41,30 +40,48 @@ def model_config(config: Config) -> dict:
     return {**model, 'type': 'mmmuse.SelfDistiller'}
 
 
-def detector_config(config: Config) -> dict:
-    """Return a copy of a detector's config; of a distiller without exits that of its student.
+def dense_config(config: Config, scope: str) -> dict:
+    """Return a copy of the config of a detector or a segmenter; of a distiller without exits that of its student.
+
+    Args:
+        config: A complete config.
+        scope: That of the library, if the config has no ``default_scope``.
 
     Raises:
         InputError: If the config has no model.
     """
-    model = _copy(config.get('model'), config, 'mmdet')
-    if issubclass(_class_of(model), _DETECTOR_WITH_EXITS):
+    model = _copy(config.get('model'), config, scope)
+    if issubclass(_class_of(model), DenseSelfDistiller):
         model.pop('neck', None)
         model['head'] = None  # The losses between features are for training.
     elif issubclass(_class_of(model), BaseDistiller):
-        model = _copy(model.get('student'), config, 'mmdet')
+        model = _copy(model.get('student'), config, scope)
     if not model.get('type'):
         raise InputError('the config has no model')
     return model
 
 
+def detector_config(config: Config) -> dict:
+    """Return :func:`dense_config` of a detector."""
+    return dense_config(config, 'mmdet')
+
+
 def trains_detector(config: Config) -> bool:
     """Return whether a config's model, or the student of its distiller, is a detector of mmdet."""
+    return _trains(config, 'mmdet.models.detectors')
+
+
+def trains_segmenter(config: Config) -> bool:
+    """Return whether a config's model, or the student of its distiller, is a segmenter of mmseg."""
+    return _trains(config, 'mmseg.models.segmentors')
+
+
+def _trains(config: Config, module: str) -> bool:
     model = _copy(config.get('model'), config, 'mmpretrain')
     if issubclass(_class_of(model), BaseDistiller):
         model = model.get('student') or {}
     kinds = _class_of(model).__mro__
-    return any(kind.__module__.startswith('mmdet.models.detectors') for kind in kinds)
+    return any(kind.__module__.startswith(module) for kind in kinds)
 
 
 def _copy(model: dict | None, config: Config, scope: str) -> dict:
@@ -110,11 +127,30 @@ def load_trained_detector(config: Config, checkpoint: str, trust: bool = False) 
 
     See :func:`load_trained`; an ``InputError`` also if the config has no detector of mmdet.
     """
-    model = detector_config(config)
-    detector = MODELS.build(deepcopy(model))
-    if not is_detector(getattr(detector, 'student', detector)):
-        raise InputError(f'the config has no detector of mmdet: its model is {model["type"]}')
-    return load_content(detector, read_checkpoint(checkpoint, trust), checkpoint)
+    return _load_dense(config, checkpoint, trust, 'mmdet', is_detector, 'detector')
+
+
+def load_trained_segmenter(config: Config, checkpoint: str, trust: bool = False) -> BaseModel:
+    """Build a segmenter, a ``SegmentationSelfDistiller`` where the config has exits.
+
+    See :func:`load_trained`; an ``InputError`` also if the config has no segmenter of mmseg.
+    """
+    return _load_dense(config, checkpoint, trust, 'mmseg', is_segmenter, 'segmenter')
+
+
+def _load_dense(
+    config: Config,
+    checkpoint: str,
+    trust: bool,
+    library: str,
+    is_kind: Callable[[nn.Module], bool],
+    kind: str,
+) -> BaseModel:
+    model = dense_config(config, library)
+    network = MODELS.build(deepcopy(model))
+    if not is_kind(getattr(network, 'student', network)):
+        raise InputError(f'the config has no {kind} of {library}: its model is {model["type"]}')
+    return load_content(network, read_checkpoint(checkpoint, trust), checkpoint)
 
 
 def load_content(network: BaseModel, content: dict, path: str) -> BaseModel:
@@ -140,7 +176,7 @@ def _distiller_weights(
     own = distiller.state_dict()
     student, others = split_state_dict(with_distiller_names(weights))
     check_same('network', split_state_dict(own)[0], student)
-    with_exits = isinstance(distiller, _DETECTOR_WITH_EXITS)
+    with_exits = isinstance(distiller, DenseSelfDistiller)
     parts = [distiller.exits] if with_exits else [distiller.adapters, distiller.muse.exits]
     prefixes = tuple(
         f'{name}.' for name, module in distiller.named_modules() if any(module is p for p in parts)

@@ -81,6 +81,11 @@ class MUSEHead(BaseModule):
                     'exits need class logits: tap them (taps.logits) or leave the '
                     'exits out with ce_weight=0, kd_weight=0'
                 )
+            if specs.logits is not None and specs.logits.grid is not None:
+                raise InputError(
+                    'MUSEHead has exits of classifiers, and the tapped logits are those of pixels: '
+                    'take mmmuse.SegmentationSelfDistiller for exits, and set ce_weight=0, kd_weight=0'
+                )
             exit = {'type': 'mmpretrain.LinearClsHead', '_scope_': 'mmpretrain', **(exit or {})}
             inferred = dict(num_classes=classes, in_channels=specs.last.channels)
             exit = without_inferred(exit, 'head.exit', **inferred)

@@ -7,14 +7,16 @@ from torch.utils.data import DataLoader
 from mmmuse.errors import InputError
 from mmmuse.registry import HOOKS
 
+_HEADS = ('bbox_head', 'decode_head')
+
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Check that a detector's heads have as many classes as the data, in training and tests.
+    """Check that the heads of a detector or a segmenter have as many classes as the data, in training and tests.
 
     Detectors that read class names as text are not checked, also as the student or a peer of a
     distiller: their heads count words.
-    ``mmmuse train`` and ``mmmuse test`` add this hook for all detectors of mmdet.
+    ``mmmuse train`` and ``mmmuse test`` add this hook for all detectors of mmdet and segmenters of mmseg.
 
     Raises:
         InputError: If the numbers of classes differ.
@@ -40,7 +42,7 @@ def _check(runner: Runner, split: str, loader: DataLoader) -> None:
     heads = {
         name: getattr(module, 'num_classes', len(classes))
         for name, module in modules.items()
-        if 'bbox_head' in name and not name.startswith(text_prompted)
+        if any(kind in name for kind in _HEADS) and not name.startswith(text_prompted)
     }
     if text_prompted and not heads:
         return

@@ -13,6 +13,7 @@ from mmmuse.arguments import (
 )
 from mmmuse.errors import InputError
 from mmmuse.tapping.features import NetworkSpecs, Step
+from mmmuse.tapping.pixel_logits import with_pixels_as_examples
 from mmmuse.tapping.progress import warmed_up
 
 from .class_labels import refuse_mixed_labels
@@ -186,6 +187,7 @@ class Edge(ModuleList):
         See :func:`refuse_mixed_images` for the batch.
         """
         terms: dict[str, Tensor] = {}
+        step = with_pixels_as_examples(step)
         for loss in self:
             add_terms(terms, loss(step))
         return terms

@@ -26,6 +26,16 @@ def check_reads(
             f'{name} compares class logits, and the networks differ in classes: '
             f'{learner.num_classes} ({learner.taps}) and {source.num_classes} ({source.taps})'
         )
+    if {'logits', 'labels'} <= reads and any(specs.logits.grid for specs in (learner, source)):
+        raise InputError(
+            f'{name} reads one class label for each image, and the logits of a segmenter are those of '
+            'pixels: choose mmmuse.KDLoss'
+        )
+    if 'logits' in reads and (learner.logits.grid is None) != (source.logits.grid is None):
+        raise InputError(
+            f'{name} compares class logits, and only one of the networks is a segmenter, whose logits '
+            'are those of pixels'
+        )
     if 'ensemble' in reads and not learner.ensemble:
         raise InputError(
             f"{name} reads the mean of all peers' logits: use it in mmmuse.OnlineDistiller, with "

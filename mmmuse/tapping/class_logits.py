@@ -1,9 +1,11 @@
 """The module whose output is the class logits, or the reason why there is none."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import nn
 
+from .dry_run import dry_run
 from .forward_trace import ForwardTrace
 from .logits_kind import shifted_logits
 
@@ -47,3 +49,27 @@ def find_class_logits(model: nn.Module, trace: ForwardTrace) -> ClassLogits:
         return ClassLogits(None, f'{head} outputs values and no class logits')
     fault = shifted_logits(model.head)
     return ClassLogits(None, f'{head} {fault}') if fault else ClassLogits('head')
+
+
+def find_pixel_logits(segmenter: nn.Module, input_shape: Sequence[int]) -> ClassLogits:
+    """Find the logits of each pixel of a segmenter: the outermost module that has its output.
+
+    Args:
+        segmenter: Of mmseg.
+        input_shape: ``(C, H, W)`` of the image to run.
+    """
+    trace = dry_run(
+        segmenter,
+        lambda forward, shape: ForwardTrace(segmenter, forward, shape),
+        input_shape,
+        mode='tensor',
+    )
+    paths = [
+        call.name
+        for call in trace.calls.values()
+        if call.runs == 1 and call.outputs.get(None) is trace.output is not None
+    ]
+    if not paths:
+        heads = f'the decode head of {type(segmenter).__name__}'
+        return ClassLogits(None, f'the output of {heads} is not that of a module')
+    return ClassLogits(min(paths, key=lambda path: path.count('.')))

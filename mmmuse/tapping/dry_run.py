@@ -75,6 +75,13 @@ def is_detector(model: nn.Module) -> bool:
     return any(kind.__module__.startswith('mmdet.models.detectors') for kind in type(model).__mro__)
 
 
+def is_segmenter(model: nn.Module) -> bool:
+    """Return whether a model is one of mmseg's segmenters, without importing mmseg."""
+    return any(
+        kind.__module__.startswith('mmseg.models.segmentors') for kind in type(model).__mro__
+    )
+
+
 def blank_samples(model: nn.Module, shape: Sequence[int]) -> list | None:
     """Return the data sample of a blank image, for a model whose forward may need one.
 

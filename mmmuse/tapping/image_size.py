@@ -47,7 +47,8 @@ def declared_size(model: nn.Module) -> Size | None:
             return _pair(size)
     preprocessor = getattr(model, 'data_preprocessor', None)
     augments = getattr(preprocessor, 'batch_augments', None) or ()
-    sizes = [getattr(preprocessor, 'resize', None)]
+    # 'size' is that of mmseg's preprocessor.
+    sizes = [getattr(preprocessor, name, None) for name in ('resize', 'size')]
     if isinstance(augments, (list, tuple, nn.ModuleList)):
         sizes += [getattr(augment, 'size', None) for augment in augments]
     return next((_pair(size) for size in sizes if size is not None), None)

@@ -15,13 +15,25 @@ def logits_kind(network: nn.Module) -> LogitsKind:
         network: An OpenMMLab model.
 
     Returns:
-        ``'labels'`` of a multi-label head, whose classes do not exclude each other; ``'margin'`` of
+        ``'labels'`` of a multi-label head, whose classes do not exclude each other, and of a
+        segmenter whose loss has a sigmoid; ``'margin'`` of
         a head that shifts the logits by a margin in training; ``'classes'`` of any other network.
     """
     head = getattr(network, 'head', None)
+    if _has_pixel_sigmoid(getattr(network, 'decode_head', None)):
+        return 'labels'
     if is_multi_label(head):
         return 'labels'
     return 'margin' if isinstance(head, nn.Module) and shifted_logits(head) else 'classes'
+
+
+def _has_pixel_sigmoid(head: nn.Module | None) -> bool:
+    """Return whether the loss of a segmenter's decode head, the last one of a cascade, has a sigmoid."""
+    if isinstance(head, nn.ModuleList) and len(head):
+        head = head[-1]
+    losses = getattr(head, 'loss_decode', None)
+    losses = losses if isinstance(losses, nn.ModuleList) else [losses]
+    return any(getattr(loss, 'use_sigmoid', False) for loss in losses)
 
 
 def shifted_logits(module: nn.Module) -> str | None:

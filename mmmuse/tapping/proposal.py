@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from mmmuse.errors import InputError
-from mmmuse.tapping.class_logits import ClassLogits, find_class_logits
-from mmmuse.tapping.dry_run import dry_run, is_detector, random_image
+from mmmuse.tapping.class_logits import ClassLogits, find_class_logits, find_pixel_logits
+from mmmuse.tapping.dry_run import dry_run, is_detector, is_segmenter, random_image
 from mmmuse.tapping.fixed_weights import fixed_weights
 from mmmuse.tapping.forward_trace import ForwardTrace, TappableModule
 from mmmuse.tapping.last_feature import last_feature
@@ -50,7 +50,7 @@ def propose_taps(
     not depend on the weights.
 
     Args:
-        student: An OpenMMLab classifier or detector.
+        student: An OpenMMLab classifier, detector or segmenter.
         num_modules: T, at least 2.
         input_shape: ``(C, H, W)`` of the image to run; by default chosen by
             :func:`mmmuse.tapping.dry_run.blank_image_shapes`.
@@ -61,7 +61,8 @@ def propose_taps(
     if num_modules < 2:
         raise InputError(f'a network is cut into at least 2 modules, got num_modules={num_modules}')
     network, prefix, options = student, '', dict(mode='tensor')
-    if is_detector(student):
+    segments = is_segmenter(student)
+    if is_detector(student) or segments:
         if not isinstance(getattr(student, 'backbone', None), nn.Module):
             raise InputError(f'{type(student).__name__} has no backbone to cut')
         network, prefix, options = student.backbone, 'backbone.', {}
@@ -77,8 +78,11 @@ def propose_taps(
             f'{type(student).__name__} can be cut into {len(ends)} modules at '
             f'most, not {num_modules}; name the modules to tap'
         )
-    logits = ClassLogits(None, f'{type(student).__name__} is a detector')
     last = ends[-1].path
+    if segments:
+        logits = find_pixel_logits(student, trace.input_shape)
+    else:
+        logits = ClassLogits(None, f'{type(student).__name__} is a detector')
     if network is student:
         logits, last = find_class_logits(student, trace), last_feature(trace, ends[-1])
     return TapProposal(

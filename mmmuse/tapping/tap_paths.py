@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mmmuse.arguments import Paths, Range, check_keys
 from mmmuse.errors import InputError
-from mmmuse.tapping.dry_run import dry_run
+from mmmuse.tapping.dry_run import dry_run, is_segmenter
 from mmmuse.tapping.features import FeatureSpec, NetworkSpecs
 from mmmuse.tapping.proposal import propose_taps
 
@@ -87,15 +87,21 @@ def check_logits(
     """Refuse a tap of logits whose output is something else.
 
     Raises:
-        InputError: If it is a map, or has not the classes of the network's head.
+        InputError: If it is a map of another network than a segmenter, or has not the classes of
+            the network's head.
     """
     logits = specs.get(paths.logits)
     if logits is None:
         return
     path = paths.logits
-    if logits.grid is not None:
+    segments = is_segmenter(network)
+    if logits.grid is not None and not segments:
         raise InputError(f'{name}.logits: {path!r} outputs a map or tokens, not class logits')
+    if logits.grid is None and segments:
+        raise InputError(f'{name}.logits: {path!r} does not output a map, the logits of each pixel')
     classes = getattr(getattr(network, 'head', None), 'num_classes', None)
+    if segments:
+        classes = getattr(network, 'out_channels', None)
     if classes and classes > 0 and classes != logits.channels:
         raise InputError(
             f'{name}.logits: {path!r} outputs {logits.channels} values for {classes} classes'

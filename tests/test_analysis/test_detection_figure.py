@@ -14,9 +14,9 @@ from mmmuse.analysis.detection_figure import (
     class_colour,
     draw_detections,
     ground_truth,
-    picture_name,
     predictions,
 )
+from mmmuse.analysis.pictured_data import picture_name
 from mmmuse.errors import InputError
 from mmmuse.export.trained import load_trained_detector
 

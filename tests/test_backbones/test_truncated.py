@@ -202,3 +202,52 @@ def test_threads_do_not_mix_their_features():
         for own, single in zip(pool.map(run, batches), expected, strict=True):
             for feature, wanted in zip(own, single, strict=True):
                 torch.testing.assert_close(feature, wanted)
+
+
+class FromTheEnd(nn.Module):
+    """A list of modules that is run from its end, as the decoder of a U-Net, after a stem."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.layers = nn.ModuleList(nn.Conv2d(4, 4, 1) for _ in range(4))
+
+    def forward(self, x):
+        outs = [self.stem(x)]
+        for i in reversed(range(len(self.layers))):
+            outs.append(self.layers[i](outs[-1]))
+        return outs
+
+
+def test_a_list_that_is_run_from_its_end_keeps_its_numbers():
+    full = FromTheEnd().eval()
+    images = torch.randn(2, 3, 8, 8)
+    expected = full(images)
+    truncated = TruncatedBackbone(deepcopy(full), 'layers.2', outs=['stem']).eval()
+    names = {name.removeprefix('body.') for name in truncated.state_dict()}
+    assert names == {
+        f'{part}.{kind}' for part in ('stem', 'layers.2', 'layers.3') for kind in ('weight', 'bias')
+    }
+    first, last = truncated(images)
+    assert torch.equal(first, expected[0])
+    assert torch.equal(last, expected[2])
+    traced = torch.jit.trace(truncated, images)
+    assert torch.equal(traced(images)[1], last)
+
+
+def test_tokens_are_returned_as_maps_on_request():
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 4, 4, stride=4)
+            self.norm = nn.LayerNorm(4)
+
+        def forward(self, x):
+            return (self.norm(self.patches(x).flatten(2).transpose(1, 2)),)
+
+    full = Tokens()
+    images = torch.randn(2, 3, 8, 16)
+    (tokens,) = full(images)
+    (found,) = TruncatedBackbone(full, 'norm', as_maps=True, input_shape=[3, 8, 16])(images)
+    assert found.shape == (2, 4, 2, 4)
+    assert torch.equal(found.flatten(2).transpose(1, 2), tokens)

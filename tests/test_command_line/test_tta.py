@@ -80,3 +80,20 @@ def test_every_accepted_key_is_read(key):
     readers = (mmengine_runner, mmengine_config, tta, our_keys.runner_keys)
     text = ''.join(map(inspect.getsource, readers))
     assert f"'{key}'" in text or f'cfg.{key}' in text
+
+
+def test_masks_of_a_segmenters_data_are_loaded_after_the_flips():
+    load = dict(type='LoadAnnotations')
+    found = config(default_scope='mmseg', pipeline=(dict(type='Resize'), load, PACK))
+    tta.apply_test_time_augmentation(found)
+    assert found.model.tta_model.type == 'mmseg.SegTTAModel'
+    first, augmented = found.test_dataloader.dataset.pipeline
+    assert first.type == 'Resize'
+    assert [step.type for steps in augmented.transforms for step in steps] == [
+        *('RandomFlip', 'RandomFlip', 'LoadAnnotations', PACK['type'])
+    ]
+
+
+def test_early_exits_of_a_segmenter_are_refused():
+    with pytest.raises(InputError, match=r'model\.type=mmmuse\.SegmentationSelfDistiller'):
+        tta.apply_test_time_augmentation(config('mmmuse.EarlyExitSegmenter'))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mmmuse.checkpoints.state_dicts import with_plain_names
 from mmmuse.command_line.config import load_config
-from mmmuse.detection import DetectionExit, DetectionSelfDistiller, ExitDetectionMetric, ExitNeck
+from mmmuse.detection import DetectionExit, DetectionSelfDistiller, ExitDetectionMetric
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 
@@ -238,20 +238,6 @@ def test_a_built_student_has_the_exits_that_it_is_given():
 def test_a_detector_without_a_dense_head_has_no_exit(name, kind):
     with pytest.raises(InputError, match=f'{kind} has none. Without exits take mmmuse.SelfDist'):
         with_exits(name)
-
-
-def test_a_neck_of_an_exit_says_how_many_maps_it_reads():
-    neck = ExitNeck(local_channels=4, channels=[8], strides=[2], num_reached=2)
-    maps = [torch.randn(1, 4, 8, 8)] * 3
-    assert [tuple(level.shape) for level in neck(maps)] == [
-        (1, 4, 8, 8),
-        (1, 4, 8, 8),
-        (1, 8, 4, 4),
-    ]
-    with pytest.raises(InputError, match='needs 2 maps and the feature of the exit, got 2'):
-        neck(maps[:2])
-    with pytest.raises(InputError, match='got 1 channels and 2 strides'):
-        ExitNeck(local_channels=4, channels=[8], strides=[2, 4], num_reached=2)
 
 
 def test_a_saved_checkpoint_holds_the_plain_detector_and_the_exits_beside_it(tmp_path):

@@ -14,6 +14,7 @@ pytestmark = [
 
 PAGES = (
     *('quickstart', 'your_model', 'deploy', 'early_exit', 'teachers', 'detectors', 'compare'),
+    'segmenters',
     *('install', 'adding_a_loss', 'options', 'faq'),
 )
 

@@ -69,4 +69,6 @@ def test_no_dependency_replaces_a_package_of_an_openmmlab_environment():
         'torch>=2.1',
         'typing-extensions',
     ]
-    assert project['optional-dependencies'].keys() == {'stack', 'export', 'completion', 'cluster'}
+    assert project['optional-dependencies'].keys() == {
+        *('stack', 'segmentation', 'export', 'completion', 'cluster')
+    }

@@ -1,6 +1,6 @@
-"""Draw the detections of a detector and its exits.
+"""Draw what a detector or a segmenter and its exits find.
 
-One picture for each image: ground truth, the detector and each exit side by side. Images are the
+One picture for each image: ground truth, the network and each exit side by side, as boxes or as masks. Images are the
 first of the config's data, or given files, which have no ground truth.
 """
 
@@ -11,7 +11,7 @@ from .shared import add_config_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('config', help='config of a detector, plain or distilled')
+    parser.add_argument('config', help='config of a detector or a segmenter, plain or distilled')
     parser.add_argument('checkpoint', help='checkpoint of its training')
     parser.add_argument('--out', type=Path, required=True, help='folder for the pictures')
     images = parser.add_mutually_exclusive_group()
@@ -21,7 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--split', choices=['val', 'test'], default='val', help='data, and pipeline (default val)'
     )
     parser.add_argument(
-        '--score', type=float, default=0.3, help='boxes of lower scores are omitted (default 0.3)'
+        '--score',
+        type=float,
+        default=0.3,
+        help='of a detector: boxes of lower scores are omitted (default 0.3)',
     )
     parser.add_argument('--trust-checkpoint', action='store_true', help='load more than weights')
     add_config_options(parser, 'val_dataloader.dataset.data_root=data/coco')

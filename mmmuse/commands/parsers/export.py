@@ -1,9 +1,9 @@
-"""Export an exit, a peer or a detector as a plain network.
+"""Export an exit, a peer, a detector or a segmenter as a plain network.
 
-The command writes to DIR ``config.py`` and ``checkpoint.pth``, which mmpretrain or mmdet trains, tests
+The command writes to DIR ``config.py`` and ``checkpoint.pth``, which mmpretrain, mmdet or mmseg trains, tests
 and serves without mmmuse, and by flag ONNX, ``torch.export`` and int8 files. Every form is compared with the
 full network in cost and speed; if its outputs differ from those of the network, the export is
-discarded. An int8 form is judged by its accuracy instead. Whether the config has a classifier or a detector is read from its model.
+discarded. An int8 form is judged by its accuracy instead. Whether the config has a classifier, a detector or a segmenter is read from its model.
 """
 
 import argparse
@@ -14,17 +14,22 @@ from .shared import add_exit_flags
 FORMS = {
     '--onnx': 'also as ONNX, checked in onnxruntime',
     '--nms': 'of a detector: suppression inside the ONNX file; includes --onnx',
+    '--argmax': 'of a segmenter: classes of pixels inside the ONNX file; includes --onnx',
     '--torch-export': 'of a classifier: also as a torch.export program',
-    '--int8': 'of a classifier: also as int8 ONNX, calibrated on training images; includes --onnx',
+    '--int8': 'of a classifier or segmenter: also as int8 ONNX, calibrated on training images; includes --onnx',
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('config', help='config of the distilled network, or of a plain detector')
+    parser.add_argument(
+        'config', help='config of the distilled network, or of a plain detector or segmenter'
+    )
     parser.add_argument('checkpoint', help='checkpoint of its training')
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        '--exit', type=int, help='exit 1 to T; T is the full network, the default for a detector'
+        '--exit',
+        type=int,
+        help='exit 1 to T; T is the full network, the default for a detector or segmenter',
     )
     which.add_argument('--peer', help='one of the networks that were trained together')
     parser.add_argument('--out', type=Path, required=True, help='folder to create')
@@ -38,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=5.0,
         metavar='POINTS',
-        help='top-1 that int8 may lose, measured with --data, before the export is discarded (default 5)',
+        help='top-1 or mIoU that int8 may lose, measured with --data, before the export is discarded (default 5)',
     )
     parser.add_argument(
         '--data',

@@ -10,7 +10,8 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        'config', help='a config file, or mmpretrain::folder/file.py, mmdet::folder/file.py'
+        'config',
+        help='a config file, or mmpretrain::folder/file.py, mmdet::folder/file.py, mmseg::folder/file.py',
     )
     parser.add_argument(
         '--variant',

@@ -5,13 +5,14 @@ from torch import Tensor
 
 from mmmuse.arguments import NonNegativeInt, PositiveInt
 from mmmuse.errors import InputError
-from mmmuse.necks.self_distill_neck import SelfDistillNeck
 from mmmuse.registry import MODELS
+
+from .self_distill_neck import SelfDistillNeck
 
 
 @MODELS.register_module()
 class ExitNeck(BaseModule):
-    """A detector's neck at an exit, on the backbone's maps before it and replacements of the others.
+    """A network's neck at an exit, on the backbone's maps before it and replacements of the others.
 
     Each map after the exit is replaced by a bottleneck (:class:`mmmuse.necks.SelfDistillNeck`) on
     the feature of the exit.
@@ -21,8 +22,10 @@ class ExitNeck(BaseModule):
         channels: Channels of each map after the exit.
         strides: Stride from the exit's feature to each of them.
         num_reached: Number of maps before the exit.
-        neck: Config of the detector's neck; None if it has none.
+        neck: Config of the network's neck; None if it has none.
         bottleneck: More arguments of the bottlenecks: ``reduction``, ``norm_cfg``.
+        unread: Indices of the maps after the exit, from 0, that neck and head do not read. They
+            are not replaced, and None stands for them.
         init_cfg: MMEngine's.
 
     Raises:
@@ -40,6 +43,7 @@ class ExitNeck(BaseModule):
         num_reached: NonNegativeInt,
         neck: dict | None = None,
         bottleneck: dict | None = None,
+        unread: Sequence[NonNegativeInt] = (),
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -51,8 +55,10 @@ class ExitNeck(BaseModule):
         self.num_reached = num_reached
         # No "neck" or "head" in names: with these custom_keys a user means the student's.
         self.branches = ModuleList(
-            SelfDistillNeck([local_channels], width, [stride], **(bottleneck or {}))
-            for width, stride in zip(channels, strides, strict=True)
+            None
+            if i in unread
+            else SelfDistillNeck([local_channels], width, [stride], **(bottleneck or {}))
+            for i, (width, stride) in enumerate(zip(channels, strides, strict=True))
         )
         self.fusion = None if neck is None else MODELS.build(neck)
 
@@ -64,5 +70,6 @@ class ExitNeck(BaseModule):
                 f'{len(features)}'
             )
         *reached, local = features
-        maps = (*reached, *(bottleneck((local,))[0] for bottleneck in self.branches))
+        replaced = (None if branch is None else branch((local,))[0] for branch in self.branches)
+        maps = (*reached, *replaced)
         return maps if self.fusion is None else tuple(self.fusion(maps))

@@ -1,0 +1,3 @@
+_base_ = 'unet_membrane_mi_x_si.py'
+
+model = dict(head=dict(discrepancy=dict(combine='additive')))

@@ -1,0 +1,70 @@
+"""Which decode heads can be an exit, and what an exit's head has from the student's."""
+
+from copy import deepcopy
+
+from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from torch import nn
+
+from mmmuse.errors import InputError
+
+_SHARED = (
+    *('channels', 'num_classes', 'out_channels', 'threshold', 'norm_cfg', 'act_cfg'),
+    *('align_corners', 'ignore_index', 'dropout_ratio'),
+)
+_INSTEAD = "give the exit a head of its own, exit=dict(decode_head=dict(type='FCNHead'))"
+
+
+def check_exit_head(head: nn.Module) -> None:
+    """Check that a decode head can be an exit: from maps to one map of logits, and their loss.
+
+    Raises:
+        InputError: If it needs the output of another head (a cascade), or has another interface.
+    """
+    name = type(head).__name__
+    if isinstance(head, nn.ModuleList):
+        kinds = ', '.join(type(each).__name__ for each in head)
+        raise InputError(f'a cascade of decode heads ({kinds}) is no exit: {_INSTEAD}')
+    if isinstance(head, BaseCascadeDecodeHead):
+        raise InputError(
+            f'{name} is no exit: it is part of a cascade and reads the output of another decode '
+            f'head; {_INSTEAD}'
+        )
+    if not isinstance(head, BaseDecodeHead):
+        raise InputError(
+            f'{name} is no exit: it is not a decode head that maps features to logits; {_INSTEAD}'
+        )
+    for method in ('loss', 'predict'):
+        if getattr(type(head), method) is not getattr(BaseDecodeHead, method):
+            raise InputError(
+                f'{name} is no exit: it computes its {method} not from one map of logits; {_INSTEAD}'
+            )
+
+
+def last_head(student: nn.Module) -> nn.Module:
+    """Return the decode head whose logits a segmenter predicts with: the last one of a cascade."""
+    head = student.decode_head
+    return head[-1] if isinstance(head, nn.ModuleList) else head
+
+
+def head_on_feature(given: dict, student: nn.Module, config: dict, channels: int) -> dict:
+    """Return the config of a decode head that reads the feature of an exit alone.
+
+    Args:
+        given: What the exit's config says.
+        student: The segmenter, which gives what is left out.
+        config: Its config; empty if it was given built.
+        channels: Of the feature.
+    """
+    head = last_head(student)
+    own = {name: getattr(head, name) for name in _SHARED if hasattr(head, name)}
+    own = {name: deepcopy(value) for name, value in own.items() if value is not None}
+    own.update(in_channels=channels, in_index=0)
+    if str(given.get('type')).rpartition('.')[2] == 'FCNHead':
+        own.update(num_convs=1, concat_input=False)
+    of_student = config.get('decode_head') or {}
+    if isinstance(of_student, (list, tuple)):
+        of_student = of_student[-1]
+    if 'loss_decode' in of_student:
+        own['loss_decode'] = deepcopy(of_student['loss_decode'])
+    return {**own, **given}
