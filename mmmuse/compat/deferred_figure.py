@@ -4,6 +4,7 @@ A run builds a visualizer for its scalars, and with it a figure: to import Matpl
 runs draw.
 """
 
+from functools import wraps
 from typing import Any
 
 _NAMES = ('fig_save_canvas', 'fig_save', 'ax_save')
@@ -22,6 +23,7 @@ def defer_figure_of_visualizers() -> None:
     build = Visualizer.__init__
 
     # MMEngine's metaclass looks for ``name``.
+    @wraps(build)
     def without_figure(
         self: Visualizer, name: str = 'visualizer', image: Any = None, *args: Any, **kwargs: Any
     ) -> None:

@@ -160,7 +160,7 @@ def confidence(logits: Tensor) -> float:
         logits: ``(1, K, H, W)``; one logit is that of the second of two classes.
 
     Example:
-        >>> confidence(torch.tensor([0.75, 0.25]).log().reshape(1, 2, 1, 1))
+        >>> round(confidence(torch.tensor([0.75, 0.25]).log().reshape(1, 2, 1, 1)), 4)
         0.75
     """
     if logits.shape[1] == 1:

@@ -163,6 +163,7 @@ def _of(part: type, name: str) -> object:
         student={},
         neck=None,
         bbox_head={},
+        decode_head={},
         channels=[1],
         strides=[1],
     )

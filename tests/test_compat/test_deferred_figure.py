@@ -13,12 +13,24 @@ from mmmuse.compat.deferred_figure import defer_figure_of_visualizers
 IMAGE = np.full((20, 30, 3), 128, np.uint8)
 
 
-@pytest.fixture
-def _deferred(monkeypatch):
-    monkeypatch.setattr(Visualizer, '__init__', Visualizer.__init__)
-    defer_figure_of_visualizers()
+@pytest.fixture(autouse=True)
+def _at_once():
+    """MMEngine's own constructor, which a command in this process may have replaced."""
+    build, drawn = Visualizer.__init__, vars(Visualizer).get('__getattr__')
+    Visualizer.__init__ = getattr(build, '__wrapped__', build)
+    if drawn is not None:
+        del Visualizer.__getattr__
     yield
-    del Visualizer.__getattr__
+    Visualizer.__init__ = build
+    if drawn is not None:
+        Visualizer.__getattr__ = drawn
+    elif '__getattr__' in vars(Visualizer):
+        del Visualizer.__getattr__
+
+
+@pytest.fixture
+def _deferred(_at_once):
+    defer_figure_of_visualizers()
 
 
 def drawn(visualizer: Visualizer) -> np.ndarray:
