@@ -82,8 +82,9 @@ class CrossKDLoss(DistillLoss):
         reg_max = source.head.reg_max
         if reg_max is None and not source.head.decodes:
             raise InputError(
-                f'CrossKDLoss compares boxes in pixels, and the {source.head.kind} beside '
-                f'{source.taps} has no bbox_coder'
+                f'CrossKDLoss compares boxes in pixels, and how the {source.head.kind} of the teacher '
+                'decodes its boxes is not known: take a RetinaNet, ATSS, FCOS or GFL, or a loss of '
+                'features'
             )
         self.bins = None if reg_max is None else reg_max + 1
         self.cls_weight = cls_weight

@@ -314,6 +314,10 @@ def test_the_student_predicts_as_without_a_teacher():
             r'num_convs is at most 4, the convolutions in a tower of the GFLHead beside taps, got 5',
         ),
         (
+            dict(losses=[CROSSKD], student=detector('FCOS'), teacher=detector('FOVEA')),
+            r'how the FoveaHead of the teacher decodes its boxes is not known: take a RetinaNet',
+        ),
+        (
             dict(losses=[PKD], teacher=faster_rcnn()),
             r"those of module 1 are 8 \('neck\[0\]' of taps\) and 4 \('neck\[0\]' of teacher_taps\)",
         ),
@@ -340,6 +344,22 @@ def test_peers_have_no_heads_to_read():
     peers = {name: dict(model=built(detector()), taps=LEVELS) for name in ('a', 'b')}
     with pytest.raises(InputError, match=r'in mmmuse\.OfflineDistiller, and there is none beside'):
         MODELS.build(dict(type='mmmuse.OnlineDistiller', peers=peers, losses=[LD]))
+
+
+@pytest.mark.parametrize(
+    ('kind', 'decodes'),
+    [
+        ('RetinaNet', True),
+        ('ATSS', True),
+        ('FCOS', True),
+        ('FOVEA', False),
+        ('RepPointsDetector', False),
+    ],
+)
+def test_boxes_are_decoded_only_where_the_head_does_so_with_its_coder(kind, decodes):
+    spec = HeadSpec.of(built(dict(detector(kind), train_cfg=None)))
+    assert spec.towers
+    assert spec.decodes is decodes
 
 
 def test_the_spec_of_a_head():
