@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.structures import PixelData
 
 from mmmuse.errors import InputError
-from mmmuse.functional import cwd_loss
+from mmmuse.functional import cwd_loss, kd_loss
 from mmmuse.registry import MODELS
 
 SegDataSample = pytest.importorskip('mmseg.structures').SegDataSample
@@ -117,3 +118,27 @@ def test_maps_of_other_strides_are_refused():
         taught(dict(last='decode_head.conv_seg'), teacher)
     distiller = taught(dict(last='decode_head.conv_seg'), teacher, resize=True)
     assert distiller(*batch(), mode='loss')['loss_cwd'].isfinite()
+
+
+def test_peers_of_other_grids_imitate_the_mean_on_the_first_ones_grid():
+    fine = segmenter()
+    fine['backbone'].update(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4))
+    taps = dict(last='backbone.layer4', logits='decode_head.conv_seg', modules=['backbone.layer3'])
+    distiller = MODELS.build(
+        dict(
+            type='mmmuse.OnlineDistiller',
+            peers=[
+                dict(name='a', model=fine, taps=taps, input_shape=(3, 64, 64)),
+                dict(name='b', model=segmenter(), taps=taps, input_shape=(3, 64, 64)),
+            ],
+            losses=[dict(type='mmmuse.KDCLLoss', loss_weight=1.0, temperature=2.0)],
+        )
+    ).eval()
+    images, samples = batch()
+    with torch.no_grad():
+        own = {name: network(images) for name, network in distiller.networks.items()}
+        losses = distiller(images, samples, mode='loss')
+    assert (own['a'].shape[2:], own['b'].shape[2:]) == ((8, 8), (2, 2))
+    resized = F.interpolate(own['b'], (8, 8), mode='bilinear')
+    rows = [x.movedim(1, 3).flatten(0, 2) for x in (resized, (own['a'] + resized) / 2)]
+    torch.testing.assert_close(losses['b.loss_kdcl'], kd_loss(*rows, 2.0))
