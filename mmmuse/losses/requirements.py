@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mmmuse.errors import InputError
+from mmmuse.functional.views import MOST_PREFIX_TOKENS
 from mmmuse.tapping.features import FeatureSpec, NetworkSpecs
 
 
@@ -108,6 +109,19 @@ def check_map(name: str, module: int, spec: FeatureSpec) -> None:
             f'{name} compares maps, and the output of module {module} of a network{path} is a vector: '
             'tap a module before the pooling, or choose another loss'
         )
+    check_square(name, spec)
+
+
+def check_square(name: str, spec: FeatureSpec) -> None:
+    """Refuse tokens that are not a square grid after a few prefix tokens."""
+    if spec.num_prefix_tokens <= MOST_PREFIX_TOKENS:
+        return
+    path = f'of {spec.path!r} ' if spec.path else ''
+    tokens = spec.num_prefix_tokens + spec.grid[0] * spec.grid[1]
+    raise InputError(
+        f'{name} reads maps, and the {tokens} tokens {path}are not a square grid after at most '
+        f'{MOST_PREFIX_TOKENS} prefix tokens: use square images, or tap a module that outputs maps'
+    )
 
 
 def chosen_modules(
