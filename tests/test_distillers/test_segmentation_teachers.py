@@ -103,6 +103,30 @@ def test_the_loss_of_scores_is_that_of_both_networks_outputs():
     torch.testing.assert_close(found, 3 * cwd_loss(own, other, 2.0))
 
 
+def test_scores_can_be_compared_as_maps_and_as_logits_of_pixels():
+    scores = 'decode_head.conv_seg'
+    distiller = MODELS.build(
+        dict(
+            type='mmmuse.OfflineDistiller',
+            student=segmenter(),
+            teacher=MODELS.build(segmenter(8)),
+            taps=dict(last=scores, logits=scores),
+            input_shape=(3, 64, 64),
+            losses=[
+                dict(type='mmmuse.CWDLoss', loss_weight=3.0, temperature=2.0),
+                dict(type='mmmuse.KDLoss', loss_weight=1.0, temperature=2.0),
+            ],
+        )
+    ).eval()
+    images, samples = batch()
+    with torch.no_grad():
+        own, other = (x(images) for x in (distiller.student, distiller.teacher.model))
+    losses = distiller(images, samples, mode='loss')
+    torch.testing.assert_close(losses['loss_cwd'].detach(), 3 * cwd_loss(own, other, 2.0))
+    rows = [x.movedim(1, 3).flatten(0, 2) for x in (own, other)]
+    torch.testing.assert_close(losses['loss_kd'].detach(), kd_loss(*rows, 2.0))
+
+
 def test_a_teacher_of_bgr_sees_its_own_images():
     distiller = taught(dict(last='decode_head.conv_seg'), segmenter(8, bgr_to_rgb=False))
     loaded = torch.randint(0, 256, (2, 3, 64, 64)).float()  # BGR, as files are loaded.
