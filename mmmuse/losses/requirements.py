@@ -46,7 +46,7 @@ def check_reads(
 
 def check_heads(name: str, learner: NetworkSpecs, source: NetworkSpecs) -> None:
     """Refuse detectors whose dense heads cannot be compared box by box."""
-    for specs in (learner, source):
+    for network, specs in (('student', learner), ('teacher', source)):
         if specs.head is None:
             raise InputError(
                 f'{name} reads the dense head of a single-stage detector of mmdet, its bbox_head, in '
@@ -54,11 +54,11 @@ def check_heads(name: str, learner: NetworkSpecs, source: NetworkSpecs) -> None:
             )
         if specs.head.excludes:
             raise InputError(
-                f'{name} compares the sigmoid of class scores, and the {specs.head.kind} beside '
-                f'{specs.taps} has a softmax'
+                f'{name} compares the sigmoid of class scores, and the {specs.head.kind} of the '
+                f'{network} has a softmax'
             )
     own, other = learner.head, source.head
-    heads = f'of a {own.kind} ({learner.taps}) and a {other.kind} ({source.taps})'
+    heads = f'of a {own.kind} (student) and a {other.kind} (teacher)'
     for what, one, its, remedy in (
         (
             'levels of strides',

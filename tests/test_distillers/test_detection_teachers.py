@@ -272,12 +272,12 @@ def test_the_student_predicts_as_without_a_teacher():
     [
         (
             dict(losses=[LD], student=detector('RetinaNet'), teacher=detector('RetinaNet')),
-            r'LDLoss compares distributions of box sides, and the RetinaHead beside taps predicts '
+            r'LDLoss compares distributions of box sides, and the RetinaHead of the student predicts '
             'none: use a GFLHead',
         ),
         (
             dict(losses=[LD], teacher=detector(reg_max=9)),
-            r'reg_max is 7 in the head beside taps and 9 beside teacher_taps',
+            r'reg_max is 7 in the GFLHead of the student and 9 in the GFLHead of the teacher',
         ),
         (
             dict(losses=[LD], teacher=faster_rcnn(), teacher_taps=dict(last='neck[3]')),
@@ -311,7 +311,7 @@ def test_the_student_predicts_as_without_a_teacher():
         ),
         (
             dict(losses=[dict(CROSSKD, num_convs=5)]),
-            r'num_convs is at most 4, the convolutions in a tower of the GFLHead beside taps, got 5',
+            r'num_convs is at most 4, the convolutions in a tower of the GFLHead of the student, got 5',
         ),
         (
             dict(losses=[CROSSKD], student=detector('FCOS'), teacher=detector('FOVEA')),

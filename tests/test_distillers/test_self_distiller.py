@@ -283,9 +283,7 @@ def vit_distiller(width: int):
         student=dict(
             type='mmpretrain.ImageClassifier',
             _scope_='mmpretrain',
-            backbone=dict(
-                type='VisionTransformer', arch=arch, img_size=(64, width), patch_size=8
-            ),
+            backbone=dict(type='VisionTransformer', arch=arch, img_size=(64, width), patch_size=8),
             head=dict(type='VisionTransformerClsHead', num_classes=5, in_channels=16),
         ),
         taps=dict(

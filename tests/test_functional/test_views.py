@@ -65,7 +65,9 @@ def test_class_distillation_and_register_tokens_are_dropped(prefix):
 @pytest.mark.parametrize('grid', [(32, 64), (8, 16), (7, 9)])
 def test_tokens_of_images_that_are_not_square_are_refused(grid):
     length = grid[0] * grid[1]
-    with pytest.raises(InputError, match=f'^{length} tokens are not a square grid .* square images'):
+    with pytest.raises(
+        InputError, match=f'^{length} tokens are not a square grid .* square images'
+    ):
         map_view(torch.zeros(1, length, 3))
 
 
