@@ -2,6 +2,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModel, ModuleDict
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
@@ -79,17 +80,32 @@ def peer_network(model: Mapping | str | BaseModel) -> dict | nn.Module:
 
 def with_ensemble(specs: Mapping[str, NetworkSpecs]) -> dict[str, NetworkSpecs]:
     """Return the peers' shapes, which say whether their logits have a mean."""
-    classes = {of_peer.num_classes for of_peer in specs.values()}
-    ensemble = len(classes) == 1 and None not in classes
+    logits = [of_peer.logits for of_peer in specs.values()]
+    ensemble = None not in logits and len({(x.channels, x.grid is None) for x in logits}) == 1
     return {name: replace(of_peer, ensemble=ensemble) for name, of_peer in specs.items()}
 
 
 def mean_logits(features: Sequence[DistillFeatures]) -> Tensor | None:
-    """Return the mean of all peers' logits, ``(N, K)``, detached; None where one has none."""
+    """Return the mean of all peers' logits, detached; None where one has none.
+
+    Args:
+        features: Of each peer. Logits of pixels ``(N, K, h, w)`` are resized to the first peer's grid, by
+            bilinear interpolation.
+
+    Returns:
+        Shape ``(N, K)`` or ``(N, K, h, w)``.
+    """
     logits = [of_peer.logits for of_peer in features]
-    if any(of_peer is None for of_peer in logits) or len({x.shape for x in logits}) > 1:
+    if any(of_peer is None for of_peer in logits) or len({x.shape[:2] for x in logits}) > 1:
         return None
-    return at_least_float32(torch.stack(logits)).mean(0).detach()
+    if len({x.ndim for x in logits}) > 1:  # A classifier and a segmenter.
+        return None
+    first, *others = (at_least_float32(x.detach()) for x in logits)
+    others = [
+        x if x.shape == first.shape else F.interpolate(x, first.shape[2:], mode='bilinear')
+        for x in others
+    ]
+    return torch.stack([first, *others]).mean(0)
 
 
 def with_all_peers(predictions: Mapping[str, list]) -> list:

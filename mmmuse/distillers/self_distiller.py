@@ -9,6 +9,7 @@ from mmmuse.arguments import ImageShape
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
 from mmmuse.losses import DistillLoss, add_terms, refuse_mixed_images
+from mmmuse.losses.requirements import check_square
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, Step
 from mmmuse.tapping.inferred import without_inferred
@@ -155,6 +156,9 @@ class SelfDistiller(BaseDistiller):
                 'kd_weight=0 in the head'
             )
         specs = self.tapped.specs
+        if self.muse.reads_exits and 'num_prefix_tokens' not in neck:
+            for spec in specs.shallow:
+                check_square('the neck', spec)
         inferred = dict(
             in_channels=[spec.channels for spec in specs.shallow],
             out_channels=specs.last.channels,

@@ -123,8 +123,8 @@ def check_provenance(path: str, stored: Any, given: Provenance, student: nn.Modu
     """
     if not isinstance(stored, Mapping) or not {'config', 'last', 'normalisation'} <= set(stored):
         raise InputError(
-            f'teacher_cache {path} does not say which teacher its outputs are of: it was written by '
-            'an earlier version; write it again with mmmuse cache-teacher'
+            f'teacher_cache {path} does not record its teacher: it was written by an earlier version; '
+            'write it again with mmmuse cache-teacher'
         )
     seen = dict(given)
     if stored['normalisation'] != 'its own':
@@ -143,7 +143,7 @@ def check_provenance(path: str, stored: Any, given: Provenance, student: nn.Modu
         raise InputError(
             f'teacher_cache {path} holds the outputs of another teacher: {", ".join(differ)} '
             f'{"differs" if len(differ) == 1 else "differ"}. Write it again with mmmuse '
-            'cache-teacher, or name the teacher that it is of'
+            'cache-teacher, or set the teacher that wrote it'
         )
 
 

@@ -1,3 +1,4 @@
+import torch
 from torch import Tensor
 
 from mmmuse.errors import InputError
@@ -68,6 +69,9 @@ def _correlation(first: Tensor, second: Tensor, dim: int, eps: float) -> Tensor:
     """Return Pearson's correlation along a dimension."""
     first = first - first.mean(dim, keepdim=True)
     second = second - second.mean(dim, keepdim=True)
-    squares = first.square().sum(dim) * second.square().sum(dim)
+    return (first * second).sum(dim) / (_length(first, dim) * _length(second, dim) + eps)
+
+
+def _length(vectors: Tensor, dim: int) -> Tensor:
     # The root of 0 has no gradient: a row of equal probabilities.
-    return (first * second).sum(dim) / (squares.clamp(min=eps**2).sqrt() + eps)
+    return vectors.square().sum(dim).clamp(min=torch.finfo(vectors.dtype).tiny).sqrt()

@@ -1,3 +1,4 @@
+import torch
 from torch import Tensor
 
 from .cwd import check_maps
@@ -13,7 +14,8 @@ def pkd_loss(feature: Tensor, target: Tensor, eps: float = 1e-6) -> Tensor:
         \quad \hat a_c = \frac{a_c - \mu_c}{\sigma_c + \epsilon}
 
     with mean, deviation and correlation of a channel over all images and locations, and m values in
-    a map; in float32 at least. The magnitudes of the two maps do not count. The target gives no gradient.
+    a map; in float32 at least. The loss ignores the scale and shift of each channel.
+    The target gives no gradient.
 
     Args:
         feature: The map that learns, shape ``(N, C, H, W)``.
@@ -48,4 +50,4 @@ def _standardised(feature: Tensor, eps: float) -> Tensor:
     centred = channels - channels.mean(1, keepdim=True)
     # Of the mean square: the deviation of a constant channel would have no gradient but NaN.
     variance = centred.square().mean(1, keepdim=True)
-    return centred / (variance.clamp(min=eps**2).sqrt() + eps)
+    return centred / (variance.clamp(min=torch.finfo(variance.dtype).tiny).sqrt() + eps)

@@ -1,3 +1,4 @@
+import torch
 from torch import Tensor
 
 from .precision import at_least_float32
@@ -10,7 +11,7 @@ def standardized_logits(logits: Tensor, eps: float = 1e-7) -> Tensor:
         \hat z_{nk} = \frac{z_{nk} - \bar z_n}{\sigma(z_n) + \epsilon}
 
     in float32 at least. Of logits prepared so, a student need only have the relations between the
-    classes: their size and shift do not count. The temperature of a loss then divides both sides alike.
+    classes: the loss ignores their scale and shift. The temperature of a loss then divides both sides alike.
 
     Args:
         logits: Class logits, shape ``(N, K)``.
@@ -31,4 +32,4 @@ def standardized_logits(logits: Tensor, eps: float = 1e-7) -> Tensor:
     centred = logits - logits.mean(-1, keepdim=True)
     variance = centred.square().sum(-1, keepdim=True) / max(logits.shape[-1] - 1, 1)
     # The root of 0 has no gradient: an image whose logits are all equal.
-    return centred / (variance.clamp(min=eps**2).sqrt() + eps)
+    return centred / (variance.clamp(min=torch.finfo(variance.dtype).tiny).sqrt() + eps)

@@ -5,6 +5,9 @@ from torch import Tensor
 
 from mmmuse.errors import InputError
 
+# A class token and four registers (DINOv2). What is left of more tokens is no square grid.
+MOST_PREFIX_TOKENS = 5
+
 
 def local_view(feature: Tensor) -> Tensor:
     """Return a feature as local vectors, one per location.
@@ -67,13 +70,14 @@ def map_view(feature: Tensor) -> Tensor:
 
     Args:
         feature: A map ``(N, C, H, W)``, or tokens ``(N, L, C)``: a square grid
-            after any prefix (class) tokens, which are dropped.
+            after at most 5 prefix tokens (class, distillation, registers), which are dropped.
 
     Returns:
         Shape ``(N, C, H, W)``.
 
     Raises:
-        InputError: If it is a vector, which has no locations.
+        InputError: If it is a vector, which has no locations, or the tokens are not a square grid: those of
+            an image that is not square.
 
     Example:
         >>> import torch
@@ -87,7 +91,13 @@ def map_view(feature: Tensor) -> Tensor:
             f'a map (N, C, H, W) or tokens (N, L, C) are needed, got shape {tuple(feature.shape)}'
         )
     side = isqrt(feature.shape[1])
-    return feature[:, feature.shape[1] - side**2 :].transpose(1, 2).unflatten(2, (side, side))
+    num_prefix_tokens = feature.shape[1] - side**2
+    if num_prefix_tokens > MOST_PREFIX_TOKENS:
+        raise InputError(
+            f'{feature.shape[1]} tokens are not a square grid after at most {MOST_PREFIX_TOKENS} prefix '
+            'tokens: train on square images, or tap a module that outputs maps'
+        )
+    return feature[:, num_prefix_tokens:].transpose(1, 2).unflatten(2, (side, side))
 
 
 def same_grid(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

@@ -77,13 +77,14 @@ class CrossKDLoss(DistillLoss):
         loss_weight: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__(learner, source, loss_weight)
-        for specs in (learner, source):
-            _check_towers(specs, num_convs)
+        for network, specs in (('student', learner), ('teacher', source)):
+            _check_towers(network, specs, num_convs)
         reg_max = source.head.reg_max
         if reg_max is None and not source.head.decodes:
             raise InputError(
-                f'CrossKDLoss compares boxes in pixels, and the {source.head.kind} beside '
-                f'{source.taps} has no bbox_coder'
+                f'CrossKDLoss compares boxes in pixels, and how the {source.head.kind} of the teacher '
+                'decodes its boxes is not known: take a RetinaNet, ATSS, FCOS or GFL, or a loss of '
+                'features'
             )
         self.bins = None if reg_max is None else reg_max + 1
         self.cls_weight = cls_weight
@@ -134,17 +135,17 @@ class CrossKDLoss(DistillLoss):
         return (weights * distance).sum() / total
 
 
-def _check_towers(specs: NetworkSpecs, num_convs: int) -> None:
+def _check_towers(network: str, specs: NetworkSpecs, num_convs: int) -> None:
     towers = specs.head.towers
     if not towers:
         raise InputError(
             f'CrossKDLoss reads the towers cls_convs and reg_convs that the levels of a head share, and '
-            f'the {specs.head.kind} beside {specs.taps} has none: take a RetinaNet, ATSS, FCOS or '
+            f'the {specs.head.kind} of the {network} has none: take a RetinaNet, ATSS, FCOS or '
             'GFL, or a loss of features'
         )
     shortest = min(map(len, towers.values()))
     if num_convs > shortest:
         raise InputError(
             f'CrossKDLoss: num_convs is at most {shortest}, the convolutions in a tower of the '
-            f'{specs.head.kind} beside {specs.taps}, got {num_convs}'
+            f'{specs.head.kind} of the {network}, got {num_convs}'
         )

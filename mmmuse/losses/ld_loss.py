@@ -27,7 +27,7 @@ class LDLoss(DistillLoss):
         region: Boxes that are compared. ``'positive'``: the paper's main region, those that the
             learner's own assignment gives to an object, with the learner's score as weight; it reads the
             labels, and assigns them a second time. ``'confident'``: all of them, with the teacher's
-            score as weight, without labels (assumed). The paper's valuable region is not built.
+            score as weight, without labels (assumed). The paper's valuable region is not implemented.
         loss_weight: Factor on the loss; 0.25 in the public code, whose loss is a mean over the
             bins and is not divided by the sum of the weights. That 0.25 is right here too is assumed.
 
@@ -52,17 +52,17 @@ class LDLoss(DistillLoss):
         loss_weight: NonNegativeFloat = 0.25,
     ) -> None:
         super().__init__(learner, source, loss_weight)
-        for specs in (learner, source):
+        for network, specs in (('student', learner), ('teacher', source)):
             if specs.head.reg_max is None:
                 raise InputError(
-                    f'LDLoss compares distributions of box sides, and the {specs.head.kind} beside '
-                    f'{specs.taps} predicts none: use a GFLHead, or mmmuse.CrossKDLoss'
+                    f'LDLoss compares distributions of box sides, and the {specs.head.kind} of the '
+                    f'{network} predicts none: use a GFLHead, or mmmuse.CrossKDLoss'
                 )
         if learner.head.reg_max != source.head.reg_max:
             raise InputError(
                 f'LDLoss compares distributions of box sides, and reg_max is {learner.head.reg_max} in '
-                f'the head beside {learner.taps} and {source.head.reg_max} beside {source.taps}: '
-                'set the same in both'
+                f'the {learner.head.kind} of the student and {source.head.reg_max} in the '
+                f'{source.head.kind} of the teacher: set the same in both'
             )
         self.temperature = temperature
         self.region = region

@@ -19,8 +19,8 @@ class MGDLoss(DenseLoss):
         \quad G(x) = W_2 * \mathrm{ReLU}(W_1 * x)
 
     with two 3x3 convolutions for each module. See :func:`mmmuse.functional.masked_locations` and
-    :func:`mmmuse.functional.mgd_loss`. The convolutions are the way from the features to the
-    targets, and are trained with the loss.
+    :func:`mmmuse.functional.mgd_loss`. The convolutions map the features to the targets, and
+    are trained with the loss.
 
     Args:
         learner: Shapes of the network that learns; inferred.

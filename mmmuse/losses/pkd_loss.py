@@ -14,7 +14,7 @@ from .dense_loss import DenseLoss
 class PKDLoss(DenseLoss):
     """PKD: the channels of each map are to correlate with the teacher's.
 
-    The teacher may be a detector of another kind: magnitudes do not count. See
+    The teacher may be a detector of another kind: the loss ignores scale and shift. See
     :func:`mmmuse.functional.pkd_loss` for the formula.
 
     Args:

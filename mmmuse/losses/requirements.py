@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mmmuse.errors import InputError
+from mmmuse.functional.views import MOST_PREFIX_TOKENS
 from mmmuse.tapping.features import FeatureSpec, NetworkSpecs
 
 
@@ -45,7 +46,7 @@ def check_reads(
 
 def check_heads(name: str, learner: NetworkSpecs, source: NetworkSpecs) -> None:
     """Refuse detectors whose dense heads cannot be compared box by box."""
-    for specs in (learner, source):
+    for network, specs in (('student', learner), ('teacher', source)):
         if specs.head is None:
             raise InputError(
                 f'{name} reads the dense head of a single-stage detector of mmdet, its bbox_head, in '
@@ -53,11 +54,11 @@ def check_heads(name: str, learner: NetworkSpecs, source: NetworkSpecs) -> None:
             )
         if specs.head.excludes:
             raise InputError(
-                f'{name} compares the sigmoid of class scores, and the {specs.head.kind} beside '
-                f'{specs.taps} has a softmax'
+                f'{name} compares the sigmoid of class scores, and the {specs.head.kind} of the '
+                f'{network} has a softmax'
             )
     own, other = learner.head, source.head
-    heads = f'of a {own.kind} ({learner.taps}) and a {other.kind} ({source.taps})'
+    heads = f'of a {own.kind} (student) and a {other.kind} (teacher)'
     for what, one, its, remedy in (
         (
             'levels of strides',
@@ -108,6 +109,19 @@ def check_map(name: str, module: int, spec: FeatureSpec) -> None:
             f'{name} compares maps, and the output of module {module} of a network{path} is a vector: '
             'tap a module before the pooling, or choose another loss'
         )
+    check_square(name, spec)
+
+
+def check_square(name: str, spec: FeatureSpec) -> None:
+    """Refuse tokens that are not a square grid after a few prefix tokens."""
+    if spec.num_prefix_tokens <= MOST_PREFIX_TOKENS:
+        return
+    path = f'of {spec.path!r} ' if spec.path else ''
+    tokens = spec.num_prefix_tokens + spec.grid[0] * spec.grid[1]
+    raise InputError(
+        f'{name} reads maps, and the {tokens} tokens {path}are not a square grid after at most '
+        f'{MOST_PREFIX_TOKENS} prefix tokens: use square images, or tap a module that outputs maps'
+    )
 
 
 def chosen_modules(

@@ -15,6 +15,9 @@ from mmmuse.tapping.path_hooks import PathHooks
 
 HEAD = 'bbox_head'
 _TOWERS = ('cls_convs', 'reg_convs')
+# Heads of mmdet that decode a box with their coder from its prior, as HeadPass.decoded does. A head has what it
+# inherits: FoveaHead and RepPointsHead have a coder that they do not use, TOODHead decodes in its forward.
+_DECODES = {'BaseDenseHead', 'PAAHead', 'ATSSVLFusionHead', 'CondInstBboxHead', 'RTMDetInsHead'}
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class HeadSpec:
         reg_max: Number of bins of a box side's distribution, minus 1; None if sides are numbers.
         towers: Channels after each convolution of the towers that are shared by the levels,
             ``cls_convs`` and ``reg_convs``; empty if it has none.
-        decodes: Whether its boxes can be decoded: by a box coder from priors.
+        decodes: Whether its boxes are known to be decoded by a box coder from priors.
         excludes: Whether its classes exclude each other: a softmax with the background.
     """
 
@@ -61,9 +64,15 @@ class HeadSpec:
             num_anchors=priors.num_base_priors[0],
             reg_max=bins,
             towers=towers if all(towers.values()) else {},
-            decodes=hasattr(head, 'bbox_coder'),
+            decodes=hasattr(head, 'bbox_coder') and _decoding_class(head) in _DECODES,
             excludes=not getattr(head, 'use_sigmoid_cls', True),
         )
+
+
+def _decoding_class(head: nn.Module) -> str | None:
+    """Return the name of the class whose decoding a head has."""
+    methods = {'predict_by_feat', '_predict_by_feat_single'}
+    return next((kind.__name__ for kind in type(head).__mro__ if methods & vars(kind).keys()), None)
 
 
 def _channels(tower: Sequence[nn.Module]) -> tuple[int, ...]:

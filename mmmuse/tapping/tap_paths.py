@@ -27,8 +27,8 @@ class TapPaths(NamedTuple):
 
     @property
     def all(self) -> list[str]:
-        """Every path, in the order of the forward."""
-        return [*self.shallow, *filter(None, (self.last, self.logits))]
+        """Every path, in the order of the forward; one module can be the last and that of the logits."""
+        return [*self.shallow, *dict.fromkeys(filter(None, (self.last, self.logits)))]
 
 
 def network_specs(

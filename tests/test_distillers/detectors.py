@@ -63,6 +63,13 @@ HEADS = {
         loss_bbox=dict(type='GIoULoss'),
         loss_centerness=dict(type='CrossEntropyLoss', use_sigmoid=True),
     ),
+    'FOVEA': dict(
+        type='FoveaHead',
+        strides=[8, 16, 32, 64, 128],
+        loss_cls=_FOCAL,
+        loss_bbox=dict(type='SmoothL1Loss'),
+    ),
+    'RepPointsDetector': dict(type='RepPointsHead', point_feat_channels=8),
 }
 
 

@@ -272,12 +272,12 @@ def test_the_student_predicts_as_without_a_teacher():
     [
         (
             dict(losses=[LD], student=detector('RetinaNet'), teacher=detector('RetinaNet')),
-            r'LDLoss compares distributions of box sides, and the RetinaHead beside taps predicts '
+            r'LDLoss compares distributions of box sides, and the RetinaHead of the student predicts '
             'none: use a GFLHead',
         ),
         (
             dict(losses=[LD], teacher=detector(reg_max=9)),
-            r'reg_max is 7 in the head beside taps and 9 beside teacher_taps',
+            r'reg_max is 7 in the GFLHead of the student and 9 in the GFLHead of the teacher',
         ),
         (
             dict(losses=[LD], teacher=faster_rcnn(), teacher_taps=dict(last='neck[3]')),
@@ -311,7 +311,11 @@ def test_the_student_predicts_as_without_a_teacher():
         ),
         (
             dict(losses=[dict(CROSSKD, num_convs=5)]),
-            r'num_convs is at most 4, the convolutions in a tower of the GFLHead beside taps, got 5',
+            r'num_convs is at most 4, the convolutions in a tower of the GFLHead of the student, got 5',
+        ),
+        (
+            dict(losses=[CROSSKD], student=detector('FCOS'), teacher=detector('FOVEA')),
+            r'how the FoveaHead of the teacher decodes its boxes is not known: take a RetinaNet',
         ),
         (
             dict(losses=[PKD], teacher=faster_rcnn()),
@@ -340,6 +344,22 @@ def test_peers_have_no_heads_to_read():
     peers = {name: dict(model=built(detector()), taps=LEVELS) for name in ('a', 'b')}
     with pytest.raises(InputError, match=r'in mmmuse\.OfflineDistiller, and there is none beside'):
         MODELS.build(dict(type='mmmuse.OnlineDistiller', peers=peers, losses=[LD]))
+
+
+@pytest.mark.parametrize(
+    ('kind', 'decodes'),
+    [
+        ('RetinaNet', True),
+        ('ATSS', True),
+        ('FCOS', True),
+        ('FOVEA', False),
+        ('RepPointsDetector', False),
+    ],
+)
+def test_boxes_are_decoded_only_where_the_head_does_so_with_its_coder(kind, decodes):
+    spec = HeadSpec.of(built(dict(detector(kind), train_cfg=None)))
+    assert spec.towers
+    assert spec.decodes is decodes
 
 
 def test_the_spec_of_a_head():

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.structures import PixelData
 
 from mmmuse.errors import InputError
-from mmmuse.functional import cwd_loss
+from mmmuse.functional import cwd_loss, kd_loss
 from mmmuse.registry import MODELS
 
 SegDataSample = pytest.importorskip('mmseg.structures').SegDataSample
@@ -102,6 +103,30 @@ def test_the_loss_of_scores_is_that_of_both_networks_outputs():
     torch.testing.assert_close(found, 3 * cwd_loss(own, other, 2.0))
 
 
+def test_scores_can_be_compared_as_maps_and_as_logits_of_pixels():
+    scores = 'decode_head.conv_seg'
+    distiller = MODELS.build(
+        dict(
+            type='mmmuse.OfflineDistiller',
+            student=segmenter(),
+            teacher=MODELS.build(segmenter(8)),
+            taps=dict(last=scores, logits=scores),
+            input_shape=(3, 64, 64),
+            losses=[
+                dict(type='mmmuse.CWDLoss', loss_weight=3.0, temperature=2.0),
+                dict(type='mmmuse.KDLoss', loss_weight=1.0, temperature=2.0),
+            ],
+        )
+    ).eval()
+    images, samples = batch()
+    with torch.no_grad():
+        own, other = (x(images) for x in (distiller.student, distiller.teacher.model))
+    losses = distiller(images, samples, mode='loss')
+    torch.testing.assert_close(losses['loss_cwd'].detach(), 3 * cwd_loss(own, other, 2.0))
+    rows = [x.movedim(1, 3).flatten(0, 2) for x in (own, other)]
+    torch.testing.assert_close(losses['loss_kd'].detach(), kd_loss(*rows, 2.0))
+
+
 def test_a_teacher_of_bgr_sees_its_own_images():
     distiller = taught(dict(last='decode_head.conv_seg'), segmenter(8, bgr_to_rgb=False))
     loaded = torch.randint(0, 256, (2, 3, 64, 64)).float()  # BGR, as files are loaded.
@@ -117,3 +142,27 @@ def test_maps_of_other_strides_are_refused():
         taught(dict(last='decode_head.conv_seg'), teacher)
     distiller = taught(dict(last='decode_head.conv_seg'), teacher, resize=True)
     assert distiller(*batch(), mode='loss')['loss_cwd'].isfinite()
+
+
+def test_peers_of_other_grids_imitate_the_mean_on_the_first_ones_grid():
+    fine = segmenter()
+    fine['backbone'].update(strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4))
+    taps = dict(last='backbone.layer4', logits='decode_head.conv_seg', modules=['backbone.layer3'])
+    distiller = MODELS.build(
+        dict(
+            type='mmmuse.OnlineDistiller',
+            peers=[
+                dict(name='a', model=fine, taps=taps, input_shape=(3, 64, 64)),
+                dict(name='b', model=segmenter(), taps=taps, input_shape=(3, 64, 64)),
+            ],
+            losses=[dict(type='mmmuse.KDCLLoss', loss_weight=1.0, temperature=2.0)],
+        )
+    ).eval()
+    images, samples = batch()
+    with torch.no_grad():
+        own = {name: network(images) for name, network in distiller.networks.items()}
+        losses = distiller(images, samples, mode='loss')
+    assert (own['a'].shape[2:], own['b'].shape[2:]) == ((8, 8), (2, 2))
+    resized = F.interpolate(own['b'], (8, 8), mode='bilinear')
+    rows = [x.movedim(1, 3).flatten(0, 2) for x in (resized, (own['a'] + resized) / 2)]
+    torch.testing.assert_close(losses['b.loss_kdcl'], kd_loss(*rows, 2.0))

@@ -276,6 +276,31 @@ def test_prefix_tokens_that_leave_no_square_grid_are_refused(numbers):
         small_distiller('ce', neck=neck)
 
 
+def vit_distiller(width: int):
+    arch = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=16)
+    return small_distiller(
+        'ce',
+        student=dict(
+            type='mmpretrain.ImageClassifier',
+            _scope_='mmpretrain',
+            backbone=dict(type='VisionTransformer', arch=arch, img_size=(64, width), patch_size=8),
+            head=dict(type='VisionTransformerClsHead', num_classes=5, in_channels=16),
+        ),
+        taps=dict(
+            modules=['backbone.layers.0', 'backbone.layers.1'],
+            last='backbone.layers.2',
+            logits='head.layers.head',
+        ),
+        input_shape=(3, 64, width),
+    )
+
+
+def test_exits_of_tokens_need_square_images():
+    assert vit_distiller(64).adapters.num_prefix_tokens == (1, 1)
+    with pytest.raises(InputError, match=r"the neck reads maps, and the 129 tokens of 'backbone"):
+        vit_distiller(128)
+
+
 def test_exits_need_tapped_logits():
     with pytest.raises(InputError, match=r'taps\.logits'):
         small_distiller('ce', taps=dict(TAPS, logits=None))

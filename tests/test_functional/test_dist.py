@@ -40,6 +40,20 @@ def test_equals_a_slow_loop_over_the_formula(temperature, num_images, num_classe
     assert math.isclose(found, expected, rel_tol=1e-9, abs_tol=1e-9)
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_classes_that_are_absent_from_the_batch_count_by_the_formula(dtype):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 6, 9, dtype=torch.float64, generator=generator)
+    logits[:, :, 3:] -= torch.linspace(6, 12, 6, dtype=torch.float64)  # Down to 1e-6.
+    logits[:, :, -1] -= 200  # Squares that float32 cannot hold.
+    logits = logits.to(dtype)
+    expected = slow_dist(*logits.tolist(), 1.0, 0.0, 1.0)
+    assert dist_loss(*logits, 1.0, 0.0, 1.0).item() == pytest.approx(expected, rel=1e-5)
+    student = logits[0].clone().requires_grad_()
+    dist_loss(student, logits[1], 1.0, 1.0, 1.0).backward()
+    assert student.grad.isfinite().all()
+
+
 def test_without_noise_it_is_numpys_correlation():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 5, 6, dtype=torch.float64, generator=generator) * 4

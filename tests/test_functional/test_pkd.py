@@ -45,6 +45,18 @@ def test_a_constant_channel_has_a_finite_gradient():
     assert feature.grad.isfinite().all()
 
 
+def test_a_channel_that_is_nearly_constant_counts_by_the_formula():
+    feature, target = maps(0, 2, 1, 3, 3)
+    feature = feature * 1e-7
+
+    def standardised(values):
+        centred = values.numpy() - values.numpy().mean()
+        return centred / (np.sqrt((centred**2).mean()) + 1e-6)
+
+    expected = ((standardised(feature) - standardised(target)) ** 2).mean() / 2
+    assert pkd_loss(feature, target).item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_other_shapes_are_refused():
     with pytest.raises(InputError, match=r'pkd_loss needs two maps .* of one shape'):
         pkd_loss(torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 5))

@@ -33,5 +33,13 @@ def test_equal_logits_are_zero_with_a_finite_gradient():
     assert logits.grad.isfinite().all()
 
 
+def test_logits_that_are_nearly_equal_have_the_deviation_of_the_formula():
+    row = [1e-8, 3e-8, -2e-8]
+    mean, deviation = statistics.fmean(row), statistics.stdev(row)
+    expected = [(value - mean) / (deviation + 1e-7) for value in row]
+    found = standardized_logits(torch.tensor([row], dtype=torch.float64))[0]
+    assert found.tolist() == pytest.approx(expected, rel=1e-6)
+
+
 def test_half_precision_is_computed_in_float32():
     assert standardized_logits(torch.randn(2, 5, dtype=torch.bfloat16)).dtype == torch.float32

@@ -55,6 +55,22 @@ def test_tokens_become_a_square_map_without_their_class_token():
     assert torch.equal(map_[0, :, 1, 0], tokens[0, 3])
 
 
+@pytest.mark.parametrize('prefix', [0, 1, 2, 5])
+def test_class_distillation_and_register_tokens_are_dropped(prefix):
+    grid = torch.arange(196.0).expand(2, 3, 196)
+    tokens = torch.cat([torch.full((2, 3, prefix), -1.0), grid], 2).transpose(1, 2)
+    assert torch.equal(map_view(tokens), grid.unflatten(2, (14, 14)))
+
+
+@pytest.mark.parametrize('grid', [(32, 64), (8, 16), (7, 9)])
+def test_tokens_of_images_that_are_not_square_are_refused(grid):
+    length = grid[0] * grid[1]
+    with pytest.raises(
+        InputError, match=f'^{length} tokens are not a square grid .* square images'
+    ):
+        map_view(torch.zeros(1, length, 3))
+
+
 def test_the_smaller_side_of_each_direction_is_the_common_grid():
     wide, high = torch.ones(1, 2, 4, 8), torch.ones(1, 3, 8, 2)
     first, second = same_grid(wide, high)

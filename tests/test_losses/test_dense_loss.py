@@ -133,3 +133,12 @@ def test_vectors_are_refused(kind):
     vectors = NetworkSpecs((FeatureSpec(3, (8, 8)),), FeatureSpec(4), image=(64, 64))
     with pytest.raises(InputError, match=r'compares maps, and the output of module 2'):
         kind(vectors, specs(3, 4))
+
+
+@every_kind
+def test_tokens_of_an_image_that_is_not_square_are_refused(kind):
+    wide = FeatureSpec.of(torch.Size([1, 32 * 64, 4]), 'backbone.layers.1')
+    tokens = NetworkSpecs((FeatureSpec(3, (8, 8)),), wide, image=(512, 1024))
+    said = rf"{kind.__name__} reads maps, and the 2048 tokens of 'backbone\.layers\.1' are not a square"
+    with pytest.raises(InputError, match=said):
+        kind(tokens, tokens)
