@@ -63,7 +63,7 @@ OPENMMLAB = (
         {'onedl-mmsegmentation': '1.4.2'},
         needed=False,
         install='mmsegmentation==1.2.2',
-        undeclared=('ftfy',),
+        undeclared=('ftfy', 'regex'),
     ),
 )
 

@@ -19,7 +19,7 @@ except InputError as error:
 @pytest.mark.parametrize(
     ('there', 'command'),
     [
-        (ORIGINALS, 'pip install "mmsegmentation==1.2.2" "ftfy"'),
+        (ORIGINALS, 'pip install "mmsegmentation==1.2.2" "ftfy" "regex"'),
         (FORKS, f'pip install -e "{ROOT}[segmentation]"'),
         ({}, f'pip install -e "{ROOT}[segmentation]"'),
     ],
