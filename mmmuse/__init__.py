@@ -88,7 +88,9 @@ def __getattr__(name: str) -> Any:
     except ImportError as error:
         raise ImportError(_missing(name)) from error
     except AttributeError as error:  # These modules are empty without their library.
-        library = {'detection': 'mmdet', 'segmentation': 'mmseg'}[_LAZY[name]]
+        library = {'detection': 'mmdet', 'segmentation': 'mmseg'}.get(_LAZY[name])
+        if library is None:
+            raise
         raise ImportError(
             f'mmmuse.{name} needs {library}; mmmuse check says what is missing'
         ) from error

@@ -17,7 +17,7 @@ from mmengine import registry
 from mmengine.registry import Registry
 
 from mmmuse.arguments import with_checked_arguments
-from mmmuse.environment.install import install_command
+from mmmuse.environment.requirements import library_command
 from mmmuse.errors import InputError
 
 __all__ = [
@@ -97,8 +97,9 @@ def _check_is_there(package: ModuleType, name: str) -> None:
     if not hasattr(package, name):
         library, extra = _LIBRARIES[package.__name__]
         raise InputError(
-            f'mmmuse.{name} needs {library}, which cannot be imported: {install_command(extra)}'
-        )
+            f'mmmuse.{name} needs {library}, which cannot be imported ({package.import_error}): '
+            f'{library_command(library, extra)}'
+        ) from package.import_error
 
 
 def _checked(part: Any) -> Any:

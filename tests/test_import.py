@@ -137,3 +137,9 @@ def test_a_segmenter_without_mmseg_says_what_is_missing(monkeypatch):
     monkeypatch.delattr('mmmuse.segmentation.SegmentationSelfDistiller')
     with pytest.raises(ImportError, match=r'mmmuse\.SegmentationSelfDistiller needs mmseg'):
         _ = mmmuse.SegmentationSelfDistiller
+
+
+def test_a_fault_inside_a_part_keeps_its_own_message(monkeypatch):
+    monkeypatch.setitem(mmmuse._LAZY, 'Edge', 'version')  # A module that has no such name.
+    with pytest.raises(AttributeError, match=r"module 'mmmuse\.version' has no attribute 'Edge'"):
+        mmmuse.__getattr__('Edge')

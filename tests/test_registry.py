@@ -67,7 +67,10 @@ def test_a_config_that_needs_mmseg_names_the_extra_where_it_is_missing():
         "print('>', check_library('mmdet'), MODELS.get('mmmuse.SelfDistiller').__name__)",
         first="sys.modules['mmseg'] = None",
     )
-    assert found[0].startswith('> mmmuse.SegmentationSelfDistiller needs mmseg, which cannot be')
+    assert found[0].startswith(
+        '> mmmuse.SegmentationSelfDistiller needs mmseg, which cannot be imported (No module named '
+        "'mmseg.datasets'; 'mmseg' is not a package): pip install"
+    )
     assert found[1].startswith("> the config is for mmseg (default_scope = 'mmseg'), which is not")
     assert all('[segmentation]' in line or 'onedl-mmsegmentation' in line for line in found[:2])
     assert found[2:] == ['> None SelfDistiller']

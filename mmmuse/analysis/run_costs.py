@@ -49,7 +49,7 @@ def costs_of_run(config: Config) -> tuple[dict[int, RunCost], tuple[int, int, in
     config = Config(read)
     shape = image_shape(config)
     if trains_detector(config) or trains_segmenter(config):
-        model = dense_config(config, 'mmdet')
+        model = dense_config(config, 'mmdet' if trains_detector(config) else 'mmseg')
         distiller = MODELS.build(model)
     else:
         model, distiller = config.model, build_distiller(config)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmmuse.checkpoints.files_in_folder import files_in_folder
 from mmmuse.checkpoints.regular_file import NOT_FOUND, why_no_file
 from mmmuse.errors import InputError
 
@@ -151,7 +152,7 @@ def _check_masks(path: str, dataset: Mapping[str, Any], prefix: Mapping[str, Any
     if names and not Path(root, names).expanduser().exists():
         raise InputError(f'{path}.ann_file: list of images not found: {Path(root, names)}')
     suffix, images = dataset.get('img_suffix'), folders.get('img_path')
-    if suffix and images and not names and next(images.rglob(f'*{suffix}'), None) is None:
+    if suffix and images and not names and not any(files_in_folder(images, suffix)):
         raise InputError(
             f'{path}: no images (*{suffix}) in {images}: set img_suffix, data_prefix or ann_file'
         )

@@ -3,8 +3,8 @@
 try:
     import mmdet.datasets
     import mmdet.models  # noqa: F401
-except ImportError:
-    pass
+except ImportError as error:
+    import_error = error
 else:
     from .checked_coco import CheckedCocoDataset
     from .detection_exit import DetectionExit

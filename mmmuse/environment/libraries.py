@@ -19,6 +19,7 @@ class Library:
         forks: Least version of each distribution of the maintained fork.
         needed: Whether no command runs without it.
         install: What to install beside OpenMMLab's own releases.
+        undeclared: What the original imports and its metadata do not require.
     """
 
     module: str
@@ -26,6 +27,7 @@ class Library:
     forks: dict[str, str] = field(default_factory=dict)
     needed: bool = True
     install: str = ''
+    undeclared: tuple[str, ...] = ()
 
     def requirement(self, fork: bool) -> str:
         """Return the requirement of the fork or of the original."""
@@ -34,6 +36,11 @@ class Library:
             return f'{name}>={least}'
         name, least = next(iter(self.originals.items()))
         return self.install or f'{name}>={least}'
+
+    def to_install(self, fork: bool) -> str:
+        """Return the requirement, quoted for a shell, and what else the original needs."""
+        needs = (self.requirement(fork), *(() if fork and self.forks else self.undeclared))
+        return ' '.join(f'"{each}"' for each in needs)
 
 
 TORCH = Library('torch', {'torch': '2.1'})
@@ -50,7 +57,14 @@ OPENMMLAB = (
     ),
     Library('mmpretrain', {'mmpretrain': '1.2.0'}, {'onedl-mmpretrain': '1.3.6'}),
     Library('mmdet', {'mmdet': '3.3.0'}, {'onedl-mmdetection': '3.5.1'}, needed=False),
-    Library('mmseg', {'mmsegmentation': '1.2.2'}, {'onedl-mmsegmentation': '1.4.2'}, needed=False),
+    Library(
+        'mmseg',
+        {'mmsegmentation': '1.2.2'},
+        {'onedl-mmsegmentation': '1.4.2'},
+        needed=False,
+        install='mmsegmentation==1.2.2',
+        undeclared=('ftfy', 'regex'),
+    ),
 )
 
 

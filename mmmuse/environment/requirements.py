@@ -6,7 +6,7 @@ from mmmuse.errors import InputError
 
 from .imports import import_alone
 from .install import install_command
-from .libraries import FORK, OPENMMLAB, TORCH, TORCHVISION, Installed, installed
+from .libraries import FORK, OPENMMLAB, ORIGINAL, TORCH, TORCHVISION, Installed, installed
 from .torch_pair import fitting_torchvision, misfit
 
 
@@ -41,7 +41,7 @@ def check_environment() -> None:
 
 
 def check_library(scope: str | None) -> None:
-    """Check that the library that a config is for is installed, if it is one that few need.
+    """Check that mmseg is installed if the config uses it.
 
     Args:
         scope: The config's ``default_scope``.
@@ -52,15 +52,31 @@ def check_library(scope: str | None) -> None:
     if scope == 'mmseg' and find_spec('mmseg') is None:
         raise InputError(
             f"the config is for mmseg (default_scope = 'mmseg'), which is not installed: "
-            f'{install_command("segmentation")}'
+            f'{library_command("mmseg", "segmentation")}'
         )
+
+
+def library_command(module: str, extra: str) -> str:
+    """Return the command that installs a library of the same kind as those that are there.
+
+    The fork in an environment of OpenMMLab's own releases would replace their NumPy.
+
+    Args:
+        module: Name by which the library is imported.
+        extra: Of mmmuse, that has the fork.
+    """
+    kinds = {installed(library).kind for library in OPENMMLAB}
+    if FORK in kinds or ORIGINAL not in kinds:
+        return install_command(extra)
+    (library,) = (each for each in OPENMMLAB if each.module == module)
+    return f'pip install {library.to_install(fork=False)}'
 
 
 def missing_libraries(missing: list[Installed], libraries: list[Installed]) -> str:
     """Return the line for libraries of which only some are installed."""
     fork = any(state.kind == FORK for state in libraries)
     names = ' and '.join(_missing(state) for state in missing)
-    wanted = ' '.join(f'"{state.library.requirement(fork)}"' for state in missing)
+    wanted = ' '.join(state.library.to_install(fork) for state in missing)
     return f'{names}: pip install {"--force-reinstall --no-deps " * _is_damaged(missing)}{wanted}'
 
 

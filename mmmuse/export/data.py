@@ -98,6 +98,12 @@ def training_images(
         yield data['inputs'], None
 
 
+def innermost(dataset: dict) -> list[dict]:
+    """Return the configs of the data sets inside the wrappers of one, which have the pipelines."""
+    inside = [dataset['dataset']] if 'dataset' in dataset else dataset.get('datasets')
+    return [dataset] if inside is None else [each for one in inside for each in innermost(one)]
+
+
 def common_shape(batches: Iterable[dict]) -> tuple[int, ...]:
     """Return the smallest shape ``(C, H, W)`` that images of all batches fit into."""
     return tuple(map(max, zip(*(batch['inputs'].shape[1:] for batch in batches), strict=True)))

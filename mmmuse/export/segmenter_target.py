@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
 
-from .data import NormalizedTestSet, common_shape, padded
+from .data import NormalizedTestSet, common_shape, innermost, padded
 from .exit_network import exit_network, exit_network_config, exits_of, num_exits
 from .formats import Function
 from .onnx_modules import PixelLogits, masks_of
@@ -91,10 +91,9 @@ class SegmenterTarget(ExportTarget):
     def calibration_images(self, shape: tuple | None) -> Iterator[tuple[Tensor, None]]:
         """Return training images as the test pipeline reads them: they have the shape of the file."""
         config = deepcopy(self.config)
-        data, test = config.train_dataloader.dataset, config.test_dataloader.dataset
-        while 'dataset' in data:
-            data = data.dataset
-        data.pipeline = test.pipeline
+        pipeline = innermost(config.test_dataloader.dataset)[0].pipeline
+        for each in innermost(config.train_dataloader.dataset):
+            each.pipeline = deepcopy(pipeline)
         shape = self._file_shape(shape, evaluates=False)
         # One by one, in order, since they may differ in size.
         for each in NormalizedTestSet(config, self.trained, NUM_CALIBRATION, split='train'):

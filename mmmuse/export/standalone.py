@@ -14,6 +14,8 @@ import mmmuse.registry
 from mmmuse.checkpoints.plain_data import per_sample
 from mmmuse.version import __version__
 
+from .data import innermost
+
 CONFIG = 'config.py'
 CHECKPOINT = 'checkpoint.pth'
 
@@ -95,9 +97,7 @@ def write_standalone(
 def _test_pipeline(config: Config) -> list:
     """Return the pipeline of the test data, which ``mmseg.apis.inference_model`` reads by this key."""
     dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    return deepcopy(dataset.get('pipeline', []))
+    return deepcopy(innermost(dataset)[0].get('pipeline', []))
 
 
 def _without_distilling(config: dict) -> dict:

@@ -3,8 +3,8 @@
 try:
     import mmseg.datasets
     import mmseg.models  # noqa: F401
-except ImportError:
-    pass
+except ImportError as error:
+    import_error = error
 else:
     from .checked_masks import CheckedMasksHook, LoadCheckedMask
     from .class_iou_metric import ClassIoUMetric

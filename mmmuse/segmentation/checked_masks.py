@@ -10,8 +10,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
+from PIL import Image
 from torch.utils.data import Dataset
 
+from mmmuse.checkpoints.files_in_folder import files_in_folder
 from mmmuse.datasets.image_header import MAX_PIXELS, why_no_image
 from mmmuse.errors import InputError
 from mmmuse.registry import HOOKS, TRANSFORMS
@@ -28,7 +30,7 @@ class LoadCheckedMask(LoadAnnotations):
 
     Raises:
         InputError: If a mask cannot be read, has another size than its image or more than one
-            channel, or a label is outside the classes.
+            channel, a label is outside the classes, or a local mask has a value outside 0 to 255.
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class LoadCheckedMask(LoadAnnotations):
         why = why_no_image(path, MAX_PIXELS) if is_local else None
         if why is not None:
             raise InputError(f'cannot read mask {path}: {why}')
+        if is_local:
+            self._check_depth(path)
         try:
             super()._load_seg_map(results)
         except OSError as error:
@@ -62,6 +66,20 @@ class LoadCheckedMask(LoadAnnotations):
                 f'has {_size(image)}: they must be equal'
             )
         self._check_labels(path, mask)
+
+    def _check_depth(self, path: str) -> None:
+        """Refuse a value that does not fit into 8 bits, to which mmseg converts a mask."""
+        with Image.open(path) as image:
+            if image.mode not in ('I', 'F') and not image.mode.startswith('I;16'):
+                return
+            values = np.asarray(image)
+        with np.errstate(invalid='ignore'):
+            outside = values[values != values.astype(np.uint8)]
+        if outside.size:
+            raise InputError(
+                f'mask {path} has the value {outside.max()}, and mmseg reads labels as 8-bit '
+                'numbers, 0 to 255: fix the mask'
+            )
 
     def _check_labels(self, path: str, mask: np.ndarray) -> None:
         if self.num_classes is None:
@@ -89,12 +107,26 @@ class CheckedMasksHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Check the training and the validation data."""
         _check('train', runner.train_dataloader.dataset)
+        restart_workers(runner)
         if runner.val_loop is not None:
             _check('val', runner.val_dataloader.dataset)
 
     def before_test(self, runner: Runner) -> None:
         """Check the test data."""
         _check('test', runner.test_dataloader.dataset)
+
+
+def restart_workers(runner: Runner) -> None:
+    """Start the workers of the training data anew if they have the pipeline as it was before.
+
+    The ``IterBasedTrainLoop`` of mmengine 0.10.7 starts them when it is built.
+    """
+    iterator = getattr(runner.train_loop, 'dataloader_iterator', None)
+    loader = runner.train_dataloader
+    if getattr(iterator, '_iterator', None) is None or not loader.num_workers:
+        return
+    loader._iterator = None  # Workers that persist are kept here.
+    runner.train_loop.dataloader_iterator = type(iterator)(loader)
 
 
 def _check(split: str, dataset: Dataset) -> None:
@@ -138,7 +170,7 @@ def check_files_match(split: str, dataset: BaseSegDataset) -> None:
     infos = [dataset.get_data_info(i) for i in range(len(dataset))]
     if masks is None or 'seg_map_path' not in infos[0]:
         return
-    there = {str(path) for path in Path(masks).rglob(f'*{dataset.seg_map_suffix}')}
+    there = set(files_in_folder(masks, dataset.seg_map_suffix))
     missing = [info for info in infos if str(Path(info['seg_map_path'])) not in there]
     if missing:
         raise InputError(

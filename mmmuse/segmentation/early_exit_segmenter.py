@@ -13,11 +13,11 @@ from mmmuse.tapping.path_hooks import PathHooks
 from mmmuse.tapping.taps import select_tensor
 from mmmuse.tapping.token_maps import as_map
 
-from .exit_inference import replaced
+from .exit_inference import with_attributes
 from .segmentation_self_distiller import SegmentationSelfDistiller
 
 
-class _Confident(Exception):  # noqa: N818 - not an error
+class _ExitTaken(Exception):  # noqa: N818 - not an error
     """Ends the student's forward with the logits of an exit."""
 
     def __init__(self, number: int, logits: Tensor) -> None:
@@ -26,8 +26,8 @@ class _Confident(Exception):  # noqa: N818 - not an error
         self.logits = logits
 
 
-class _Pass:
-    """The maps of one image that the forward has reached."""
+class _ImageState:
+    """The outputs of the student for one image so far."""
 
     def __init__(self, size: Sequence[int], metas: list[dict]) -> None:
         self.size = size
@@ -68,13 +68,13 @@ class EarlyExitSegmenter(SegmentationSelfDistiller):
         **kwargs: Any,
     ) -> None:
         super().__init__(student, *args, **kwargs)
-        self._passes: dict[int, _Pass] = {}  # By thread: a server may have several.
+        self._states: dict[int, _ImageState] = {}  # By thread: a server may have several.
         self.set_thresholds(thresholds)
         exits = {self.tap_paths.shallow[number - 1]: number for number in self.exit_modules}
         self._exit_hooks = PathHooks(
             self.student,
             {
-                path: partial(self._reach, path, exits.get(path))
+                path: partial(self._on_forward, path, exits.get(path))
                 for path in dict.fromkeys([*self._outputs, *exits])
             },
         )
@@ -109,15 +109,15 @@ class EarlyExitSegmenter(SegmentationSelfDistiller):
         encode_decode = self.student.encode_decode
 
         def by_image(images: Tensor, metas: list[dict]) -> Tensor:
-            found = [
+            results = [
                 self._segment(image, metas[i : i + 1], encode_decode)
                 for i, image in enumerate(images.split(1))
             ]
-            taken[:] = [max(each) for each in zip(taken, (n for _, n in found), strict=True)]
-            return torch.cat([logits for logits, _ in found])
+            taken[:] = [max(each) for each in zip(taken, (n for _, n in results), strict=True)]
+            return torch.cat([logits for logits, _ in results])
 
-        with replaced(self.student, encode_decode=by_image):
-            predictions = self.student.predict(inputs, data_samples)
+        student = with_attributes(self.student, encode_decode=by_image)
+        predictions = student.predict(inputs, data_samples)
         for sample, number in zip(predictions, taken, strict=True):
             sample.set_field(number, 'exit')
         return predictions
@@ -128,29 +128,29 @@ class EarlyExitSegmenter(SegmentationSelfDistiller):
         """Return the logits of one image or window, and the number of its exit."""
         # Of the windows of a batch, mmseg notes the size in the first image only.
         metas = [{**metas[0], 'img_shape': image.shape[2:]}]
-        self._passes[get_ident()] = _Pass(image.shape[2:], metas)
+        self._states[get_ident()] = _ImageState(image.shape[2:], metas)
         try:
             return encode_decode(image, metas), len(self.tap_paths.shallow) + 1
-        except _Confident as found:
-            return found.logits, found.number
+        except _ExitTaken as taken:
+            return taken.logits, taken.number
         finally:
-            del self._passes[get_ident()]
+            del self._states[get_ident()]
 
-    def _reach(
+    def _on_forward(
         self, path: str, number: int | None, module: nn.Module, args: Any, output: Any
     ) -> None:
-        now = self._passes.get(get_ident())
-        if now is None:
+        state = self._states.get(get_ident())
+        if state is None:
             return
-        now.maps[path] = select_tensor(path, output)
+        state.maps[path] = select_tensor(path, output)
         threshold = self.thresholds.get(number)
         if threshold is None:
             return
         exit = self.exits[self.exit_modules.index(number)]
-        maps = [now.maps[each] for each in (*self.reached_outputs(path), path)]
-        logits = exit.window_logits([as_map(each, now.size) for each in maps], now.metas)
+        maps = [state.maps[each] for each in (*self.reached_outputs(path), path)]
+        logits = exit.window_logits([as_map(each, state.size) for each in maps], state.metas)
         if confidence(logits) >= threshold:
-            raise _Confident(number, logits)
+            raise _ExitTaken(number, logits)
 
 
 def confidence(logits: Tensor) -> float:

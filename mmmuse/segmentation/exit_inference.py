@@ -1,7 +1,6 @@
 """Masks of a segmenter and its exits from one pass, with mmseg's own inference."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import torch
@@ -43,23 +42,20 @@ def predict_with_exits(distiller: Any, inputs: Tensor, data_samples: list | None
                 sample.set_field(mask.seg_logits, f'exit{number}_logits')
         return predictions
 
-    with replaced(
+    changed = with_attributes(
         student,
         encode_decode=joined,
         postprocess_result=separated,
         out_channels=channels * (1 + len(distiller.exits)),
-    ):
-        return student.predict(inputs, data_samples)
+    )
+    return changed.predict(inputs, data_samples)
 
 
-@contextmanager
-def replaced(network: nn.Module, **attributes: Any) -> Iterator[None]:
-    """Give a network other attributes for a while."""
-    own = {name: vars(network)[name] for name in attributes if name in vars(network)}
-    vars(network).update(attributes)
-    try:
-        yield
-    finally:
-        for name in attributes:
-            del vars(network)[name]
-        vars(network).update(own)
+def with_attributes(network: nn.Module, **attributes: Any) -> nn.Module:
+    """Return a shallow copy of a network with other attributes: its modules are the same ones.
+
+    The network itself does not change, so that other threads can use it.
+    """
+    changed = copy(network)
+    vars(changed).update(attributes)
+    return changed

@@ -10,7 +10,7 @@ from mmmuse.distillers import DenseSelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.losses import DistillLoss, build_loss
 from mmmuse.registry import MODELS
-from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
+from mmmuse.tapping.features import DistillFeatures, NetworkSpecs, Step
 from mmmuse.tapping.pixel_logits import with_pixels_as_examples
 
 from .exit_head import check_exit_head, head_on_feature
@@ -46,7 +46,7 @@ class SegmentationSelfDistiller(DenseSelfDistiller):
         **kwargs: Of :class:`mmmuse.distillers.SelfDistiller`.
 
     Raises:
-        InputError: If the student is not a segmenter, its decode head is no exit (a cascade), there is
+        InputError: If the student is not a segmenter, its decode head cannot be an exit (a cascade), there is
             no module of that number, or its logits are not tapped although an exit learns from them.
 
     Source: MUSE (Gong et al., BMVC 2021), section 4.2, for detectors; segmentation is an outlook there.
@@ -77,12 +77,12 @@ class SegmentationSelfDistiller(DenseSelfDistiller):
                 "'decode_head.conv_seg' in most segmenters, or kd_weight=0"
             )
         kind = self.tapped.specs.kind
-        specs = NetworkSpecs(logits=FeatureSpec(logits.channels), kind=kind)
+        specs = NetworkSpecs(logits=logits, kind=kind)
         default = 'mmmuse.BinaryKDLoss' if kind == 'labels' else 'mmmuse.KDLoss'
         return build_loss({'type': default, **kd}, specs, deepcopy(specs))
 
     def check_student(self, student: nn.Module, exit: dict) -> None:
-        """Refuse what is not a segmenter, or has a decode head that is no exit."""
+        """Refuse what is not a segmenter, or has a decode head that cannot be an exit."""
         if not isinstance(student, EncoderDecoder):
             raise InputError(
                 f'an exit needs a segmenter with decode heads, an EncoderDecoder of mmseg; got '
@@ -114,7 +114,10 @@ class SegmentationSelfDistiller(DenseSelfDistiller):
         exit = self.with_maps(exit, path)
         read = read_maps(self.student, [self.tap_specs[name] for name in self._outputs])
         missing = range(exit['num_reached'], len(self._outputs))
-        exit['unread'] = [i for i, number in enumerate(missing) if number not in read]
+        if (
+            exit['neck'] is None
+        ):  # A neck computes also with the maps that its output is not read of.
+            exit['unread'] = [i for i, number in enumerate(missing) if number not in read]
         if set(read) <= set(range(exit['num_reached'])):
             raise InputError(
                 f'no exit at {path!r}: its decode head reads only maps before that module'

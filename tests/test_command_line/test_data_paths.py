@@ -181,3 +181,20 @@ def test_the_keys_of_wrappers_are_those_of_the_libraries(name):
             for kind in filter(None, kinds)
             for parameter in inspect.signature(kind).parameters.values()
         )
+
+
+def test_images_in_a_linked_folder_are_found(tmp_path):
+    for name in ('elsewhere', 'images', 'masks'):
+        (tmp_path / name).mkdir()
+    (tmp_path / 'images' / 'city').symlink_to(tmp_path / 'elsewhere')
+    dataset = dict(
+        type='mmseg.BaseSegDataset',
+        data_root=str(tmp_path),
+        data_prefix=dict(img_path='images', seg_map_path='masks'),
+        img_suffix='.png',
+    )
+    config = dict(train_dataloader=dict(dataset=dataset))
+    with pytest.raises(InputError, match=r'no images \(\*\.png\) in \S+images'):
+        check_data_exists(config, ['train'])
+    (tmp_path / 'elsewhere' / 'a.png').touch()
+    check_data_exists(config, ['train'])

@@ -1,5 +1,8 @@
 """Each image takes the first exit that is confident enough."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 import torch
 
@@ -88,3 +91,30 @@ def test_exits_without_weights_do_not_answer():
     model.added_weights.forget()
     with pytest.raises(InputError, match='never trained or loaded'):
         model(**batch(model, False), mode='predict')
+
+
+def test_two_threads_get_the_same_masks_as_one():
+    distiller = distilled('pspnet')
+    model = early('pspnet', distiller, [None, 0.0, None])
+    before = dict(vars(model.student))
+    data = batch(model, False)
+    images = data['inputs']
+    together = Barrier(2, timeout=30)
+
+    def wait(*_: object) -> None:
+        together.wait()
+
+    model.student.backbone.layer1.register_forward_hook(wait)
+
+    @torch.no_grad()
+    def masks(i: int) -> torch.Tensor:
+        sample = data['data_samples'][i].new()
+        (found,) = model(images[i : i + 1], [sample], mode='predict')
+        return found.pred_sem_seg.data
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(masks, range(2)))
+    expected = predictions_of(distiller)
+    for mask, own in zip(found, expected):
+        assert torch.equal(mask, own.exit2_sem_seg.data)
+    assert vars(model.student) == before

@@ -6,11 +6,14 @@ import torch
 pytest.importorskip('mmseg')
 
 from mmengine.optim import OptimWrapper
+from mmseg.models.decode_heads import FCNHead
 from torch import nn
 
 from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.optim import BFloat16OptimWrapper
+from mmmuse.registry import MODELS
+from mmmuse.segmentation.exit_head import check_exit_head
 from mmmuse.tapping.proposal import propose_taps
 
 from .segmenters import (
@@ -19,6 +22,7 @@ from .segmenters import (
     HEAD,
     SEGMENTERS,
     SIZE,
+    WIDTHS,
     batch,
     distilled,
     losses_of,
@@ -145,13 +149,13 @@ def test_logits_of_a_segmenter_are_a_map_with_its_classes():
     assert 'exit1.loss_kd' not in losses_of(distilled('pspnet', taps=taps, kd_weight=0))[1]
 
 
-def test_a_cascade_is_no_exit_and_is_named():
+def test_a_cascade_cannot_be_an_exit_and_is_named():
     with pytest.raises(
-        InputError, match=r'a cascade of decode heads \(FCNHead, OCRHead\) is no exit'
+        InputError, match=r'a cascade of decode heads \(FCNHead, OCRHead\) cannot be an exit'
     ):
         distilled('ocrnet-hrnet', exit=None)
     ocr = dict(type='OCRHead', ocr_channels=4)
-    with pytest.raises(InputError, match='OCRHead is no exit: it is part of a cascade'):
+    with pytest.raises(InputError, match='OCRHead cannot be an exit: it is part of a cascade'):
         distilled('ocrnet-hrnet', exit=dict(decode_head=ocr))
 
 
@@ -162,3 +166,65 @@ def test_a_classifier_has_no_exits_of_a_segmenter():
 
     with pytest.raises(InputError, match='an EncoderDecoder of mmseg; got ImageClassifier'):
         SegmentationSelfDistiller(small_classifier_config(), TAPS, FCN)
+
+
+@pytest.mark.parametrize(
+    'head',
+    [
+        dict(type='PIDHead', in_channels=4, channels=4, num_classes=CLASSES),
+        dict(type='DDRHead', in_channels=4, channels=4, num_classes=CLASSES),
+    ],
+)
+def test_heads_whose_loss_reads_several_maps_cannot_be_exits(head):
+    built = MODELS.build({**head, 'norm_cfg': dict(type='BN'), '_scope_': 'mmseg'})
+    kind = head['type']
+    with pytest.raises(
+        InputError, match=f'{kind} cannot be an exit: it does not compute its loss from one map of'
+    ):
+        check_exit_head(built)
+
+
+def test_a_head_with_a_loss_of_its_own_on_one_map_can_be_an_exit():
+    head = dict(type='STDCHead', boundary_threshold=0.1, in_channels=4, channels=4)
+    options = dict(num_classes=2, norm_cfg=dict(type='BN'), _scope_='mmseg')
+    check_exit_head(MODELS.build({**head, **options}))
+
+
+def test_a_loss_of_image_labels_is_refused_between_pixels():
+    with pytest.raises(
+        InputError, match='DKDLoss reads one class label for each image, and the logits of a'
+    ):
+        distilled('pspnet', kd=dict(type='mmmuse.DKDLoss'))
+
+
+def test_a_neck_computes_with_the_maps_that_the_head_does_not_read():
+    config = segmenter_config('pspnet')
+    config['neck'] = dict(type='FPN', in_channels=WIDTHS, out_channels=8, num_outs=4)
+    config['decode_head'] = dict(
+        config['decode_head'], type='FCNHead', in_channels=8, in_index=3, num_convs=1
+    )
+    config['decode_head'].pop('pool_scales')
+    config['auxiliary_head'] = None
+    distiller = distilled('pspnet', student=config)
+    loss, values = losses_of(distiller)
+    loss.backward()
+    assert {'exit1.loss_ce', 'exit2.loss_ce', 'exit3.loss_ce'} <= set(values)
+    assert torch.isfinite(loss)
+
+
+def test_an_exit_has_the_classes_of_the_student():
+    head = dict(type='FCNHead', num_classes=5)
+    with pytest.raises(
+        InputError, match=r'exit\.decode_head\.num_classes is 5 and that of the student 3'
+    ):
+        distilled('pspnet', exit=dict(decode_head=head))
+
+
+def test_a_class_in_place_of_its_name_gives_the_same_small_head():
+    by_class = distilled('pspnet', exit=dict(decode_head=dict(type=FCNHead)))
+    by_name = distilled('pspnet', exit=FCN)
+    shapes = [
+        {key: value.shape for key, value in each.exits.state_dict().items()}
+        for each in (by_class, by_name)
+    ]
+    assert shapes[0] == shapes[1]
