@@ -14,7 +14,7 @@ from unittest import mock
 import pytest
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
-from mmpretrain.visualization import UniversalVisualizer
+from mmengine.visualization import Visualizer
 
 from mmmuse.datasets import digits
 from mmmuse.environment.requirements import check_environment
@@ -38,8 +38,15 @@ def _forget_runs() -> None:
         for handler in logger.handlers:
             if isinstance(handler, logging.FileHandler):
                 handler.close()
-    for kind in (MMLogger, MessageHub, UniversalVisualizer, DefaultScope):
+    for kind in (MMLogger, MessageHub, DefaultScope, *_with_subclasses(Visualizer)):
         kind._instance_dict.clear()
+
+
+def _with_subclasses(kind: type) -> Iterator[type]:
+    """Yield a class and all that derive from it: each library has a visualizer of its own."""
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _with_subclasses(each)
 
 
 _check_environment_once = functools.cache(check_environment)
