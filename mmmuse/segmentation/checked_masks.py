@@ -69,10 +69,13 @@ class LoadCheckedMask(LoadAnnotations):
 
     def _check_depth(self, path: str) -> None:
         """Refuse a value that does not fit into 8 bits, to which mmseg converts a mask."""
-        with Image.open(path) as image:
-            if image.mode not in ('I', 'F') and not image.mode.startswith('I;16'):
-                return
-            values = np.asarray(image)
+        try:
+            with Image.open(path) as image:
+                if image.mode not in ('I', 'F') and not image.mode.startswith('I;16'):
+                    return
+                values = np.asarray(image)
+        except OSError as error:
+            raise InputError(f'cannot read mask {path}: {error}') from error
         with np.errstate(invalid='ignore'):
             outside = values[values != values.astype(np.uint8)]
         if outside.size:

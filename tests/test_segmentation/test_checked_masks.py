@@ -1,5 +1,6 @@
 """Masks that mmseg would read wrongly, and data loaders that have started already."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -51,6 +52,13 @@ def test_fractions_are_refused(tmp_path):
 def test_labels_that_8_bits_hold_are_read_from_any_depth(tmp_path, dtype):
     labels = [[0, 255], [1, 49]]
     assert loaded(write(tmp_path, np.array(labels, dtype)), num_classes=50).tolist() == labels
+
+
+def test_a_truncated_mask_of_16_bits_is_named(tmp_path):
+    path = Path(write(tmp_path, np.arange(4096, dtype=np.uint16).reshape(64, 64) % 50))
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(InputError, match=r'^cannot read mask \S+masks/a\.png: '):
+        loaded(str(path))
 
 
 def data_set(folder, **options) -> BaseSegDataset:
