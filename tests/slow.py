@@ -24,19 +24,21 @@ _TESTS = Path(__file__).resolve().parent
 _COMMANDS = {_TESTS / name for name in ('test_tools', 'test_jobs')}
 # The longest files, the longest one first.
 LONGEST = [
-    'test_compositions/test_classifiers.py',
     'test_docs/test_pages.py',
-    'test_compositions/test_detectors.py',
-    'test_jobs/test_table_in_slurm.py',
     'test_export/test_nine_networks.py',
-    'test_every_reader.py',
+    'test_compositions/test_classifiers.py',
+    'test_compositions/test_detectors.py',
     'test_tools/test_export_detector.py',
+    'test_tools/test_segmenters.py',
     'test_tools/test_train.py',
     'test_tools/test_mutated_configs.py',
     'test_tools/test_exits.py',
     'test_tools/test_benchmark.py',
+    'test_every_reader.py',
     'test_jobs/test_slurm.py',
     'test_tools/test_detectors.py',
+    'test_jobs/test_table_in_slurm.py',
+    'test_transfer_configs.py',
 ]
 _running: list[pytest.Item] = []
 
