@@ -1,6 +1,5 @@
 """Figures of images with the boxes of ground truth, detector and exits side by side."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -16,17 +15,13 @@ from mmcv.transforms import Compose
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmmuse.errors import InputError
-from mmmuse.registry import DATASETS
+from .pictured_data import dataset_config, fields_of_exits, first_images, image_reader, innermost
 
-from .pictured_data import dataset_config, image_reader, innermost
-
-_EXIT = re.compile(r'exit(\d+)_instances')
 _PANEL = 5.0  # Inches of its longer side.
 _NARROWEST = 2.5  # Inches that a title needs.
 _TITLES = 0.7  # Inches above the panels.
@@ -77,14 +72,8 @@ def images_of_split(
     Raises:
         InputError: If the config has no such data or no image, or an image cannot be read.
     """
-    dataset: BaseDataset = DATASETS.build(deepcopy(dataset_config(config, split)))
-    if not len(dataset):
-        raise InputError(f'the data set of {split}_dataloader has no images')
-    read = image_reader(dataset_config(config, split))
-    for i in range(min(limit, len(dataset))):
-        info = dataset.get_data_info(i)
-        image = read(info['img_path'])
-        panels = [ground_truth(info['instances']), *_detect(detector, dataset[i], score)]
+    for info, data, image in first_images(config, split, limit):
+        panels = [ground_truth(info['instances']), *_detect(detector, data, score)]
         yield Detections(info['img_path'], image, panels)
 
 
@@ -138,9 +127,7 @@ def predictions(sample: DetDataSample, score: float) -> list[Panel]:
         sample: With ``pred_instances`` and, of each exit, ``exit1_instances``, ...
         score: Boxes of lower scores are left out.
     """
-    exits = sorted(int(match[1]) for match in map(_EXIT.fullmatch, sample.keys()) if match)
-    fields = {'Detector': 'pred_instances'}
-    fields.update({f'Exit {number}': f'exit{number}_instances' for number in exits})
+    fields = {'Detector': 'pred_instances', **fields_of_exits(sample.keys(), 'instances')}
     return [_panel(title, sample.get(field), score) for title, field in fields.items()]
 
 

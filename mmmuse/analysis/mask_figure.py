@@ -1,6 +1,5 @@
 """Figures of images with the masks of ground truth, segmenter and exits side by side."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -12,16 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from mmcv.transforms import Compose
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.dataset import pseudo_collate
 from mmengine.model import BaseModel
 from mmseg.structures import SegDataSample
 
-from mmmuse.errors import InputError
 from mmmuse.registry import DATASETS
 
-from .pictured_data import dataset_config, image_reader, innermost
+from .pictured_data import dataset_config, fields_of_exits, first_images, image_reader, innermost
 
-_EXIT = re.compile(r'exit(\d+)_sem_seg')
 _PANEL = 4.0  # Inches of its longer side.
 _NARROWEST = 2.5  # Inches that a title needs.
 _BELOW = 1.0  # Inches for the titles and the names of the classes.
@@ -68,13 +65,8 @@ def images_of_split(
     Raises:
         InputError: If the config has no such data or no image, or an image cannot be read.
     """
-    dataset: BaseDataset = DATASETS.build(deepcopy(dataset_config(config, split)))
-    if not len(dataset):
-        raise InputError(f'the data set of {split}_dataloader has no images')
-    read = image_reader(dataset_config(config, split))
-    for i in range(min(limit, len(dataset))):
-        path = dataset.get_data_info(i)['img_path']
-        yield Masks(path, read(path), _segment(segmenter, dataset[i]))
+    for info, data, image in first_images(config, split, limit):
+        yield Masks(info['img_path'], image, _segment(segmenter, data))
 
 
 def images_of_files(
@@ -112,10 +104,9 @@ def masks_of_sample(sample: SegDataSample) -> list[Panel]:
     Args:
         sample: With ``pred_sem_seg`` and, of each exit, ``exit1_sem_seg``, ...
     """
-    exits = sorted(int(match[1]) for match in map(_EXIT.fullmatch, sample.keys()) if match)
     fields = {'Ground truth': 'gt_sem_seg'} if 'gt_sem_seg' in sample else {}
     fields['Segmenter'] = 'pred_sem_seg'
-    fields.update({f'Exit {number}': f'exit{number}_sem_seg' for number in exits})
+    fields.update(fields_of_exits(sample.keys(), 'sem_seg'))
     return [
         Panel(title, sample.get(field).data.squeeze(0).cpu().numpy())
         for title, field in fields.items()

@@ -1,11 +1,13 @@
 """The images and class names of a config's data, for pictures."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.model import BaseModel
 
 from mmmuse.datasets import LoadCheckedImage
@@ -42,6 +44,43 @@ def dataset_config(config: Config, split: str) -> dict:
     if not loader:
         raise InputError(f'the config has no {split}_dataloader')
     return loader['dataset']
+
+
+def first_images(config: Config, split: str, limit: int) -> Iterator[tuple[dict, dict, np.ndarray]]:
+    """Iterate over the first images of a config's data.
+
+    Args:
+        config: With ``val_dataloader`` or ``test_dataloader``.
+        split: ``'val'`` or ``'test'``.
+        limit: Maximum number of images.
+
+    Yields:
+        What the data set knows of an image, what its pipeline makes of it, and the image: RGB,
+        ``(H, W, 3)``, as in the file.
+
+    Raises:
+        InputError: If the config has no such data or no image, or an image cannot be read.
+    """
+    dataset: BaseDataset = DATASETS.build(deepcopy(dataset_config(config, split)))
+    if not len(dataset):
+        raise InputError(f'the data set of {split}_dataloader has no images')
+    read = image_reader(dataset_config(config, split))
+    for i in range(min(limit, len(dataset))):
+        info = dataset.get_data_info(i)
+        image = read(info['img_path'])
+        yield info, dataset[i], image
+
+
+def fields_of_exits(names: Iterable[str], kind: str) -> dict[str, str]:
+    """Return the fields of a data sample that hold the predictions of exits, by their titles.
+
+    Example:
+        >>> fields_of_exits(['exit10_sem_seg', 'exit2_sem_seg', 'gt_sem_seg'], 'sem_seg')
+        {'Exit 2': 'exit2_sem_seg', 'Exit 10': 'exit10_sem_seg'}
+    """
+    found = (re.fullmatch(rf'exit(\d+)_{kind}', name) for name in names)
+    numbers = sorted(int(match[1]) for match in found if match)
+    return {f'Exit {number}': f'exit{number}_{kind}' for number in numbers}
 
 
 def innermost(dataset: dict) -> dict:

@@ -1,9 +1,8 @@
-import torch
 from torch import Tensor
 
 from mmmuse.errors import InputError
 
-from .precision import at_least_float32
+from .precision import at_least_float32, root
 
 
 def dist_loss(
@@ -74,4 +73,4 @@ def _correlation(first: Tensor, second: Tensor, dim: int, eps: float) -> Tensor:
 
 def _length(vectors: Tensor, dim: int) -> Tensor:
     # The root of 0 has no gradient: a row of equal probabilities.
-    return vectors.square().sum(dim).clamp(min=torch.finfo(vectors.dtype).tiny).sqrt()
+    return root(vectors.square().sum(dim))

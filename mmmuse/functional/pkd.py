@@ -1,8 +1,7 @@
-import torch
 from torch import Tensor
 
 from .cwd import check_maps
-from .precision import at_least_float32
+from .precision import at_least_float32, root
 
 
 def pkd_loss(feature: Tensor, target: Tensor, eps: float = 1e-6) -> Tensor:
@@ -50,4 +49,4 @@ def _standardised(feature: Tensor, eps: float) -> Tensor:
     centred = channels - channels.mean(1, keepdim=True)
     # Of the mean square: the deviation of a constant channel would have no gradient but NaN.
     variance = centred.square().mean(1, keepdim=True)
-    return centred / (variance.clamp(min=torch.finfo(variance.dtype).tiny).sqrt() + eps)
+    return centred / (root(variance) + eps)

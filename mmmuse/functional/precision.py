@@ -10,3 +10,14 @@ def at_least_float32(tensor: Tensor) -> Tensor:
         torch.float32
     """
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def root(squares: Tensor) -> Tensor:
+    """Return the square root, whose gradient is finite at 0, too.
+
+    Example:
+        >>> zero = torch.zeros((), requires_grad=True)
+        >>> torch.autograd.grad(root(zero), zero)
+        (tensor(0.),)
+    """
+    return squares.clamp(min=torch.finfo(squares.dtype).tiny).sqrt()

@@ -1,7 +1,6 @@
-import torch
 from torch import Tensor
 
-from .precision import at_least_float32
+from .precision import at_least_float32, root
 
 
 def standardized_logits(logits: Tensor, eps: float = 1e-7) -> Tensor:
@@ -32,4 +31,4 @@ def standardized_logits(logits: Tensor, eps: float = 1e-7) -> Tensor:
     centred = logits - logits.mean(-1, keepdim=True)
     variance = centred.square().sum(-1, keepdim=True) / max(logits.shape[-1] - 1, 1)
     # The root of 0 has no gradient: an image whose logits are all equal.
-    return centred / (variance.clamp(min=torch.finfo(variance.dtype).tiny).sqrt() + eps)
+    return centred / (root(variance) + eps)
