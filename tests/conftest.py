@@ -35,6 +35,9 @@ settings.register_profile('mmmuse', derandomize=True, deadline=None, database=No
 settings.load_profile('mmmuse')
 # On tensors this small a second thread only waits, for long where the machine has other work.
 torch.set_num_threads(1)
+# The first backward pass of a process starts a thread for each device, and a process that has started one cannot fork. A fake
+# tensor, as in an export, registers a CUDA device that is not there. So the first pass runs before any test.
+torch.ones(1, requires_grad=True).backward()
 
 
 def needs_torch(version: str, reason: str) -> pytest.MarkDecorator:

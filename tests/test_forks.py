@@ -5,6 +5,8 @@ import sys
 import time
 
 import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from .forks import Fork
 from .test_jobs.fork_server import forked_training_command
@@ -46,6 +48,16 @@ def test_an_error_is_a_traceback_and_code_1(tmp_path):
     assert code == 1
     assert said.startswith('Traceback')
     assert said.endswith('ZeroDivisionError: division by zero\n')
+
+
+def test_a_fork_can_train_after_an_export_in_this_process(tmp_path):
+    def back() -> None:
+        torch.ones(1, requires_grad=True).backward()
+
+    with FakeTensorMode():  # As exports use it; it registers a device.
+        torch.ones(1)
+    back()
+    assert ends(back, tmp_path) == (0, '', '')
 
 
 def test_ctrl_c_raises_also_where_this_process_ignores_it(tmp_path):
