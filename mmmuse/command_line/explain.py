@@ -57,6 +57,11 @@ def explanation(error: BaseException) -> str | None:
         return f'{error.filename}, line {error.lineno}: {error.msg}'
     if isinstance(error, ValueError) and 'Expected more than 1 value per channel' in message:
         return 'a batch of one image cannot be normalised over the batch: set drop_last=True'
+    if isinstance(error, RuntimeError) and 'Expected to have finished reduction' in message:
+        return (
+            'a parameter got no gradient in a step, which several processes have to look for: phases, '
+            'and losses with epochs or iters, need find_unused_parameters=True in the config'
+        )
     if isinstance(error, AssertionError) and 'AmpOptimizerWrapper' in message:
         return (
             'AmpOptimWrapper needs a GPU; pass --amp, or set '

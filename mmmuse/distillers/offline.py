@@ -1,13 +1,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmmuse.arguments import ImageShape, PositiveInt
 from mmmuse.compat.compiling import is_compiling
 from mmmuse.errors import InputError
-from mmmuse.losses import DistillLoss, build_edge
+from mmmuse.losses import DistillLoss, Span, add_terms, build_edge, losses_of_phases
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dense_head import HeadSpec, HeadTaps
 from mmmuse.tapping.features import DistillFeatures, Step
@@ -15,6 +16,7 @@ from mmmuse.tapping.loaded_order import ImageOrder
 
 from .base import task_scale
 from .channel_order import ChannelOrder
+from .gradient_balance import LossBalance, build_balance
 from .input_conversion import InputConversion
 from .self_distiller import SelfDistiller
 from .teacher import Teacher, build_teacher_network, teacher_loaded_order
@@ -47,7 +49,13 @@ class OfflineDistiller(SelfDistiller):
         losses: Configs of the losses between the two: any
             :class:`mmmuse.losses.DistillLoss` that does not read exits (KD, CRD, DKD, MUSE, VID,
             AT, ...). A loss that compares modules takes ``modules=[2, 3, 4]``, tap 1 being
-            the first.
+            the first. ``epochs=(0, 60)`` or ``iters=(0, 40000)`` has it count only in these.
+        phases: In place of ``losses``, what is learnt one after the other, such as features before
+            logits: ``[dict(epochs=60, losses=[...], task_loss=False), dict(losses=[...])]``; see
+            :func:`mmmuse.losses.losses_of_phases`.
+        loss_balance: ``'fixed'``, or ``'gradient'``: ``loss_weight`` of ``losses`` then is the length
+            of the gradient relative to that of the student's own loss; see
+            :class:`GradientBalance`, whose options ``dict(type='gradient', interval=50)`` gives.
         teacher_checkpoint: File of the teacher's weights: saved by a distiller or
             plain; None for a built teacher.
         teacher_taps: Of the teacher; the paths of ``taps`` by default.
@@ -99,13 +107,18 @@ class OfflineDistiller(SelfDistiller):
         input_shape: ImageShape | None = None,
         image_order: ImageOrder | None = None,
         teacher_image_order: ImageOrder | None = None,
+        phases: Sequence[dict] = (),
+        loss_balance: LossBalance = 'fixed',
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        if not losses:
+        if bool(losses) == bool(phases):
             raise InputError(
-                "OfflineDistiller needs losses, a list such as [dict(type='mmmuse.KDLoss')]"
+                "OfflineDistiller needs losses, a list such as [dict(type='mmmuse.KDLoss')], or phases"
             )
+        self._without_task: list[Span] = []
+        if phases:
+            losses, self._without_task = losses_of_phases(phases)
         super().__init__(student, taps, head, neck, input_shape, data_preprocessor, init_cfg)
         student = self.student
         if teacher_cache is not None:
@@ -148,6 +161,7 @@ class OfflineDistiller(SelfDistiller):
                 f'{error} (teacher_cache holds only logits and the last pooled feature)'
             ) from error
         self.losses.to(next(student.parameters()))
+        self.balance = build_balance(loss_balance, len(self.losses))
         self.head_taps = None
         if self.losses.reads_head:
             self.head_taps = HeadTaps(student, self.losses.head_modules)
@@ -191,9 +205,25 @@ class OfflineDistiller(SelfDistiller):
         """Return the losses of N images that have been checked."""
         source = self.teacher(inputs, data_samples)
         losses, features = self.run_student(inputs, data_samples)
+        if any(span.is_now('phases') for span in self._without_task):
+            losses = {name: value for name, value in losses.items() if 'loss' not in name}
         scale = task_scale(self.student, data_samples)
-        own = self.losses(Step(features, source, data_samples, task_scale=scale))
+        own = self.edge_losses(Step(features, source, data_samples, task_scale=scale), losses)
         return self.with_added_losses(losses, features, data_samples, own)
+
+    def edge_losses(self, step: Step, task: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the losses between the two networks, balanced with the student's own ``task``."""
+        if self.balance is None:
+            return self.losses(step)
+        self.balance.set_factors(self.losses)
+        terms = self.losses.by_loss(step)
+        own: dict[str, Tensor] = {}
+        for of_loss in terms:
+            add_terms(own, of_loss)
+        if self.training and torch.is_grad_enabled():
+            parameters = [value for value in self.student.parameters() if value.requires_grad]
+            own.update(self.balance.measure(self.losses, terms, task, step, parameters))
+        return own
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> 'OfflineDistiller':
         self.teacher.convert(fn)

@@ -7,6 +7,7 @@ from .dense_loss import DenseLoss
 from .distill_loss import DistillLoss, Edge, FeatureLoss, add_terms, refuse_mixed_images
 from .logit_loss import LogitLoss
 from .muse_loss import INFORMATION_TERM
+from .phases import Span, losses_of_phases
 
 __all__ = [
     'INFORMATION_TERM',
@@ -15,10 +16,12 @@ __all__ = [
     'Edge',
     'FeatureLoss',
     'LogitLoss',
+    'Span',
     'add_terms',
     'build_edge',
     'build_loss',
     'class_labels',
+    'losses_of_phases',
     'refuse_mixed_images',
     'refuse_mixed_labels',
     'single_labels',

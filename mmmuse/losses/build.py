@@ -5,6 +5,7 @@ from mmmuse.registry import MODELS
 from mmmuse.tapping.features import NetworkSpecs
 
 from .distill_loss import DistillLoss, Edge
+from .phases import span_of
 
 
 def build_edge(configs: Sequence[dict], learner: NetworkSpecs, source: NetworkSpecs) -> Edge:
@@ -16,7 +17,8 @@ def build_loss(config: dict, learner: NetworkSpecs, source: NetworkSpecs) -> Dis
     """Build a loss from its config.
 
     Args:
-        config: With its ``type``, a registered subclass of :class:`DistillLoss`.
+        config: With its ``type``, a registered subclass of :class:`DistillLoss`. ``epochs=(0, 60)`` or
+            ``iters=(...)`` has it count only in these, from 0, ``(60, None)`` to the end.
         learner: Shapes of the network that learns.
         source: Shapes of the network that it learns from; the same object as ``learner``
             within one network.
@@ -27,6 +29,7 @@ def build_loss(config: dict, learner: NetworkSpecs, source: NetworkSpecs) -> Dis
     """
     if not isinstance(config, dict):
         raise InputError(f"a loss is a config, dict(type='...'), got {config!r}")
+    config, span = span_of(config)
     name = config.get('type')
     kind = MODELS.get(name) if isinstance(name, str) else name
     within = source is learner
@@ -42,7 +45,9 @@ def build_loss(config: dict, learner: NetworkSpecs, source: NetworkSpecs) -> Dis
             )
         raise InputError(f'unknown loss {where} {name!r}; available: {", ".join(available)}')
     config = {**config, 'type': kind}  # Also a name without the prefix of mmmuse.
-    return MODELS.build(config, default_args=dict(learner=learner, source=source))
+    loss = MODELS.build(config, default_args=dict(learner=learner, source=source))
+    loss.span = span
+    return loss
 
 
 def _suits(kind: object, within_one_network: bool) -> bool:

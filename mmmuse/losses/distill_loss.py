@@ -17,6 +17,7 @@ from mmmuse.tapping.pixel_logits import with_pixels_as_examples
 from mmmuse.tapping.progress import warmed_up
 
 from .class_labels import refuse_mixed_labels
+from .phases import Span
 from .requirements import check_heads, check_kind, check_map, check_reads, chosen_modules
 
 Reads = Literal['logits', 'vector', 'maps', 'exits', 'ensemble', 'labels', 'head', 'boxes']
@@ -50,6 +51,8 @@ class DistillLoss(nn.Module, ABC):
         min_batch_size: Images that it needs in a batch.
         needs_labels: Whether it has to see the training set first; see :meth:`prepare`.
         head_modules: Paths of the modules in the learner's dense head whose outputs it reads.
+        span: The part of the training in which it counts; None for all of it.
+        balance: Factor beside ``loss_weight`` that a distiller with ``loss_balance`` sets.
 
     Raises:
         InputError: If a network lacks what the loss reads, the two differ in their classes
@@ -62,6 +65,8 @@ class DistillLoss(nn.Module, ABC):
     min_batch_size: ClassVar[int] = 1
     needs_labels: ClassVar[bool] = False
     head_modules: tuple[str, ...] = ()
+    span: Span | None = None
+    balance: float = 1.0
 
     def __init__(
         self,
@@ -96,6 +101,10 @@ class DistillLoss(nn.Module, ABC):
             labels: Class of each of its M images, ``(M, )``.
         """
 
+    def counts_now(self) -> bool:
+        """Whether the training is in the loss's span."""
+        return self.span is None or self.span.is_now(self.name)
+
     @property
     def name(self) -> str:
         """Name of the loss, for messages."""
@@ -103,7 +112,7 @@ class DistillLoss(nn.Module, ABC):
 
     def weight(self, step: Step) -> float:
         """Return ``loss_weight`` in this step: warmed up, in the unit of the learner's own loss."""
-        return warmed_up(self.loss_weight, self.warmup) * step.task_scale
+        return warmed_up(self.loss_weight, self.warmup) * step.task_scale * self.balance
 
     def feature_scale(self, step: Step) -> float:
         """Return the factor on the features' gradient where the loss has ``critic_weight``."""
@@ -187,10 +196,14 @@ class Edge(ModuleList):
         See :func:`refuse_mixed_images` for the batch.
         """
         terms: dict[str, Tensor] = {}
-        step = with_pixels_as_examples(step)
-        for loss in self:
-            add_terms(terms, loss(step))
+        for of_loss in self.by_loss(step):
+            add_terms(terms, of_loss)
         return terms
+
+    def by_loss(self, step: Step) -> list[dict[str, Tensor]]:
+        """Return the terms of each loss, in order; none of one that does not count now."""
+        step = with_pixels_as_examples(step)
+        return [loss(step) if loss.counts_now() else {} for loss in self]
 
     @property
     def min_batch_size(self) -> int:

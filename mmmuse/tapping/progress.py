@@ -53,3 +53,20 @@ def training_epoch(reader: str) -> tuple[int, int]:
             'train_cfg=dict(by_epoch=True, max_epochs=...)'
         )
     return hub.get_info('epoch', 0), max_epochs
+
+
+@not_compiled
+def training_iteration(reader: str) -> tuple[int, int]:
+    """Return the iteration, from 0, and the number of iterations.
+
+    Args:
+        reader: Name of the caller, for the message.
+
+    Raises:
+        InputError: Without MMEngine's runner.
+    """
+    hub = MessageHub.get_current_instance()
+    max_iters = hub.get_info('max_iters', None)
+    if not max_iters:
+        raise InputError(f"{reader} counts iterations: train with MMEngine's runner")
+    return hub.get_info('iter', 0), max_iters

@@ -219,13 +219,6 @@ def run_config(teacher: str) -> dict:
     )
 
 
-@pytest.fixture
-def teacher_file(tmp_path) -> str:
-    path = tmp_path / 'teacher.pth'
-    torch.save(dict(state_dict=MODELS.build(network(6, in_channels=1)).state_dict()), path)
-    return str(path)
-
-
 HOOKS = [dict(type='mmmuse.StudentCheckpointHook'), dict(type='mmmuse.TrainingLabelsHook')]
 
 

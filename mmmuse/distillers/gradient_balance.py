@@ -1,0 +1,185 @@
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from mmengine.dist import all_reduce
+from torch import Tensor, nn
+
+from mmmuse.arguments import Fraction, PositiveFloat, PositiveInt, with_checked_arguments
+from mmmuse.compat.compiling import not_compiled
+from mmmuse.errors import InputError
+from mmmuse.functional.precision import at_least_float32
+from mmmuse.losses import DistillLoss
+from mmmuse.tapping.features import Step
+
+from .own_total import sum_of_losses
+
+LossBalance = Literal['fixed', 'gradient'] | dict
+
+
+@with_checked_arguments
+class GradientBalance(nn.Module):
+    r"""Factors that make the gradients of several losses as long as that of the network's own loss.
+
+    .. math:: b_l = \frac{\lVert g_{own} \rVert}{\lVert g_l \rVert}
+
+    :math:`g_l` is the gradient of loss l, without its ``loss_weight``, in all parameters of the
+    student. ``loss_weight`` then is the length of the loss's gradient relative to that of the
+    network's own loss. Without an own loss the first loss has the factor 1, and is what the
+    others are relative to.
+
+    The gradients are taken in the first step and in every ``interval``-th one, by a backward pass
+    for each loss; what they give holds from the next step on. Over processes, squared lengths are averaged.
+
+    Args:
+        num_losses: Number of losses.
+        interval: Steps between two measurements.
+        momentum: Part of the old factor that a measurement keeps; the first one replaces it.
+        max_factor: Largest factor, and one over the smallest. Assumed: a loss without gradient
+            would have an infinite one.
+
+    Attributes:
+        factors: ``(num_losses, )``; in the checkpoint, as is the number of steps.
+
+    Source: own, after the gradient norms of GradNorm (Chen et al., ICML 2018), without its learnt rates.
+    """
+
+    def __init__(
+        self,
+        num_losses: int,
+        interval: PositiveInt = 50,
+        momentum: Fraction = 0.9,
+        max_factor: PositiveFloat = 1000.0,
+    ) -> None:
+        super().__init__()
+        self.interval = interval
+        self.momentum = momentum
+        self.max_factor = max_factor
+        self.register_buffer('factors', torch.ones(num_losses, dtype=torch.float64))
+        self.register_buffer('measured', torch.zeros(num_losses, dtype=torch.bool))
+        self.register_buffer('step', torch.zeros((), dtype=torch.long))
+        self._known: tuple[int, list[float]] | None = (
+            None  # Step and factors, without a look at the device.
+        )
+        self._register_load_state_dict_pre_hook(self._forget)
+
+    def _forget(self, *args: object) -> None:
+        self._known = None
+
+    @not_compiled
+    def set_factors(self, losses: Sequence[DistillLoss]) -> None:
+        """Give each loss its factor for the next step."""
+        if self._known is None:
+            self._known = int(self.step), self.factors.tolist()
+        for loss, factor in zip(losses, self._known[1], strict=True):
+            loss.balance = factor
+
+    @not_compiled
+    def measure(
+        self,
+        losses: Sequence[DistillLoss],
+        terms: Sequence[Mapping[str, Tensor]],
+        own: Mapping[str, object],
+        step: Step,
+        parameters: Sequence[nn.Parameter],
+    ) -> dict[str, Tensor]:
+        """Count a step, and measure the gradients if it is one of those.
+
+        Args:
+            losses: The losses, with the factors of :meth:`set_factors`.
+            terms: Of each loss; empty for one that does not count now.
+            own: The network's own losses by name; empty where they are left out.
+            step: What the losses saw.
+            parameters: Of the student.
+
+        Returns:
+            The factors of this step for the log, ``balance.KDLoss`` and so on.
+
+        Raises:
+            InputError: If gradients cannot be taken within the step.
+        """
+        now, factors = self._known
+        if now % self.interval == 0:
+            self._measure(losses, terms, own, step, parameters)
+            self._known = now + 1, self.factors.tolist()
+        else:
+            self._known = now + 1, factors
+        self.step += 1
+        logged: dict[str, Tensor] = {}
+        for loss, of_loss in zip(losses, terms, strict=True):
+            if of_loss:
+                name = f'balance.{loss.name}'
+                count = sum(other.split('_')[0] == name for other in logged)
+                logged[f'{name}_{count + 1}' if count else name] = parameters[0].new_tensor(
+                    loss.balance, requires_grad=False
+                )
+        return logged
+
+    def _measure(
+        self,
+        losses: Sequence[DistillLoss],
+        terms: Sequence[Mapping[str, Tensor]],
+        own: Mapping[str, object],
+        step: Step,
+        parameters: Sequence[nn.Parameter],
+    ) -> None:
+        sums = [sum_of_losses(own), *map(sum_of_losses, terms)]
+        squares = torch.stack([_square(loss, parameters) for loss in sums])
+        all_reduce(squares, 'mean')
+        lengths = squares.sqrt().tolist()
+        weights = [loss.weight(step) for loss in losses]
+        units = [
+            length / weight if weight else 0.0
+            for length, weight in zip(lengths[1:], weights, strict=True)
+        ]
+        counting = [i for i, unit in enumerate(units) if unit > 0]
+        if not counting:
+            return
+        first = counting[0]
+        # The own loss, or the first loss at its own weight.
+        target = lengths[0] or units[first] * step.task_scale
+        for i in counting:
+            factor = target / (units[i] * step.task_scale)
+            factor = min(max(factor, 1 / self.max_factor), self.max_factor)
+            if self.measured[i]:
+                factor = self.momentum * float(self.factors[i]) + (1 - self.momentum) * factor
+            self.factors[i] = factor
+            self.measured[i] = True
+
+
+def build_balance(config: LossBalance, num_losses: int) -> GradientBalance | None:
+    """Build what balances losses; None for fixed weights.
+
+    Args:
+        config: ``'fixed'``, ``'gradient'``, or ``dict(type='gradient', interval=50, ...)``.
+        num_losses: Number of losses.
+
+    Raises:
+        InputError: If it is something else.
+    """
+    options = {'type': config} if isinstance(config, str) else dict(config)
+    kind = options.pop('type', None)
+    if kind not in ('fixed', 'gradient') or (kind == 'fixed' and options):
+        raise InputError(
+            "loss_balance is 'fixed', 'gradient' or dict(type='gradient', interval=50, momentum=0.9), "
+            f'got {config!r}'
+        )
+    return GradientBalance(num_losses, **options) if kind == 'gradient' else None
+
+
+def _square(loss: Tensor | float, parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Return the squared length of a loss's gradient, in float64."""
+    zero = parameters[0].new_zeros((), dtype=torch.float64)
+    if not isinstance(loss, Tensor) or not loss.requires_grad:
+        return zero
+    try:
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    except RuntimeError as error:
+        raise InputError(
+            "loss_balance='gradient' takes gradients within a step, which reentrant checkpointing "
+            f"and torch.compile do not allow: set loss_balance='fixed' ({error})"
+        ) from error
+    squares = [
+        at_least_float32(gradient).square().sum() for gradient in gradients if gradient is not None
+    ]
+    return sum((square.double() for square in squares), zero)

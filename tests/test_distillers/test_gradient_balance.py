@@ -1,0 +1,157 @@
+import pytest
+import torch
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from mmmuse.distillers.gradient_balance import GradientBalance
+from mmmuse.errors import InputError
+from mmmuse.tapping.features import Step
+
+from ..conftest import labelled
+from ..two_processes import in_two_processes
+from .transfer import MUSE, batch, offline
+
+LOSSES = [
+    dict(type='mmmuse.KDLoss', loss_weight=0.5),
+    dict(type='mmmuse.FitNetLoss', modules=[3], loss_weight=2.0),
+    dict(type='mmmuse.AttentionTransferLoss', modules=[2, 3, 4], loss_weight=30.0),
+]
+
+
+def gradient_length(loss, student: nn.Module) -> float:
+    """By the backward pass of a step, parameter by parameter."""
+    student.zero_grad()
+    loss.backward(retain_graph=True)
+    squares = 0.0
+    for value in student.parameters():
+        for number in [] if value.grad is None else value.grad.flatten().tolist():
+            squares += number**2
+    return squares**0.5
+
+
+def test_loss_weight_is_the_length_relative_to_the_students_own_gradient():
+    torch.manual_seed(0)
+    distiller = offline(*LOSSES, loss_balance='gradient')
+    images, samples = batch()
+    distiller(images, samples, mode='loss')  # Measures.
+    losses = distiller(images, samples, mode='loss')
+    own, kd, fitnet, at = (
+        gradient_length(losses[name], distiller.student)
+        for name in ('loss_student', 'loss_kd', 'loss_fitnet', 'loss_at')
+    )
+    assert [kd / own, fitnet / own, at / own] == pytest.approx([0.5, 2.0, 30.0], rel=1e-3)
+    factors = distiller.balance.factors.tolist()
+    logged = [
+        losses[f'balance.{name}Loss'].item() for name in ('KD', 'FitNet', 'AttentionTransfer')
+    ]
+    assert logged == pytest.approx(factors)
+
+
+def test_critics_keep_their_own_weight():
+    torch.manual_seed(0)
+    distiller = offline({**MUSE, 'loss_weight': 0.25}, loss_balance='gradient')
+    images, samples = batch()
+    distiller(images, samples, mode='loss')
+    torch.manual_seed(1)
+    losses = distiller(images, samples, mode='loss')
+    lengths = [
+        gradient_length(losses[name], distiller.student) for name in ('loss_muse', 'loss_student')
+    ]
+    assert lengths[0] / lengths[1] == pytest.approx(0.25, rel=0.3)  # Other locations are drawn.
+    of_critics = distiller.losses[0].parameters()
+    distiller.zero_grad()
+    losses['loss_muse'].backward(retain_graph=True)
+    balanced = [value.grad.clone() for value in of_critics]
+    distiller.balance = None
+    distiller.losses[0].balance = 1.0
+    torch.manual_seed(1)
+    distiller.zero_grad()
+    distiller(images, samples, mode='loss')['loss_muse'].backward()
+    for value, expected in zip(distiller.losses[0].parameters(), balanced, strict=True):
+        torch.testing.assert_close(value.grad, expected)
+
+
+class Scaled:
+    """A loss whose gradient has a given length."""
+
+    name, balance, loss_weight = 'ScaledLoss', 1.0, 1.0
+
+    def weight(self, step: Step) -> float:
+        return self.loss_weight * self.balance
+
+
+def measured(
+    balance: GradientBalance, lengths: list[float], own: float | None = None
+) -> list[float]:
+    """Take a step in which losses at factor 1 have gradients of these lengths."""
+    value = nn.Parameter(torch.zeros(()))
+    losses = [Scaled() for _ in lengths]
+    balance.set_factors(losses)
+    terms = [
+        {'loss': loss.balance * length * value} if length else {}
+        for loss, length in zip(losses, lengths, strict=True)
+    ]
+    task = {} if own is None else {'loss_own': own * value}
+    balance.measure(losses, terms, task, Step(None, None), [value])
+    return balance.factors.tolist()
+
+
+def test_the_first_measurement_counts_whole_and_others_by_momentum():
+    balance = GradientBalance(2, interval=2, momentum=0.75)
+    assert measured(balance, [4.0, 0.5], 2.0) == [0.5, 4.0]
+    assert measured(balance, [1.0, 1.0], 2.0) == [0.5, 4.0]  # Is not measured.
+    assert measured(balance, [1.0, 0.5], 2.0) == [0.75 * 0.5 + 0.25 * 2.0, 4.0]
+
+
+def test_without_an_own_loss_the_first_one_that_counts_has_factor_1():
+    balance = GradientBalance(3, interval=1, momentum=0.0)
+    assert measured(balance, [0.0, 3.0, 0.5]) == [1.0, 1.0, 6.0]
+
+
+def test_a_loss_without_gradient_keeps_its_factor_and_factors_are_limited():
+    balance = GradientBalance(3, max_factor=100.0)
+    assert measured(balance, [0.0, 1e-6, 1e6], 1.0) == [1.0, 100.0, 0.01]
+
+
+@pytest.mark.parametrize('config', ['uniform', dict(type='fixed', interval=3), dict(interval=3)])
+def test_another_balance_is_refused(config):
+    with pytest.raises(InputError, match="loss_balance is 'fixed'"):
+        offline(*LOSSES, loss_balance=config)
+
+
+def test_an_interval_of_no_steps_is_refused():
+    with pytest.raises(InputError, match='interval'):
+        offline(*LOSSES, loss_balance=dict(type='gradient', interval=0))
+
+
+def train_each(rank: int, folder: str) -> None:
+    """One of two processes, with images of its own."""
+    torch.manual_seed(0)
+    distiller = offline(*LOSSES, loss_balance='gradient')
+    model = MMDistributedDataParallel(distiller, device_ids=None)
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01))
+    torch.manual_seed(rank)
+    for _ in range(2):
+        data = dict(inputs=torch.randn(2, 3, 16, 16), data_samples=labelled([rank, 3]))
+        model.train_step(data, wrapper)
+    torch.save(dict(distiller.state_dict()), f'{folder}/{rank}.pt')
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_same_factors(tmp_path):
+    in_two_processes(train_each, tmp_path)
+    first, second = (torch.load(tmp_path / f'{rank}.pt') for rank in (0, 1))
+    assert not torch.equal(first['balance.factors'], torch.ones(3, dtype=torch.float64))
+    for name in first:
+        if 'running' not in name:
+            assert torch.equal(first[name], second[name]), name
+
+
+def test_an_evaluation_measures_nothing():
+    distiller = offline(*LOSSES, loss_balance='gradient')
+    with torch.no_grad():
+        distiller(*batch(), mode='loss')
+    distiller.eval()
+    distiller(*batch(), mode='loss')
+    assert distiller.balance.step == 0
