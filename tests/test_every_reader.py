@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mmengine
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -46,6 +47,8 @@ from mmmuse.command_line.wrapping import load_plain_config
 from mmmuse.datasets import BatchedCIFAR100, LoadCheckedImage, PerSampleCIFAR100, TinyImageNet
 from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.detection import CheckedCocoDataset, ZeroCocoMetric
+from mmmuse.distillers.cache_folder import CacheFolder, CacheWriter
+from mmmuse.distillers.cache_index import CacheIndex
 from mmmuse.distillers.teacher import build_teacher_network
 from mmmuse.distillers.teacher_cache import TeacherCache
 from mmmuse.export.classifier_target import ClassifierTarget, exit_target, peer_target
@@ -174,7 +177,19 @@ def _pointer(path: Path) -> None:
 
 def _cache(path: Path) -> None:
     preprocessor = MODELS.build(dict(type='mmmuse.BatchedDataPreprocessor', fixed_views=1))
-    TeacherCache(str(path), preprocessor)
+    TeacherCache(str(path.parent), preprocessor)
+
+
+def _file_of_cache(path: Path) -> None:
+    views = dict(fixed_views=1)
+    index = CacheIndex(2, views, {}, {'logits': (3,)}, {'logits': 'float32'})
+    writer = CacheWriter(path.parent / 'cache', index, np.zeros(2, np.int64))
+    writer.write(0, {'logits': np.zeros((2, 3), np.float32)})
+    place = path.parent / 'cache' / 'shard-00000' / 'logits.npy'
+    place.unlink()
+    if path.is_symlink() or path.exists():
+        path.rename(place)
+    CacheFolder(path.parent / 'cache')
 
 
 def _coco(path: Path) -> None:
@@ -288,7 +303,8 @@ READERS: dict[str, Reader] = {
     'teacher_checkpoint': Reader(
         lambda path: build_teacher_network(small_classifier_config(), str(path))
     ),
-    'teacher_cache': Reader(_cache),
+    'teacher_cache': Reader(_cache, 'index.json'),
+    'a file of a teacher_cache': Reader(_file_of_cache, 'logits.npy'),
     'a list of pickles': Reader(lambda path: mmengine.load(str(path)), 'list.pkl'),
     'a list in YAML': Reader(lambda path: _plain(mmengine.load(str(path))), 'list.yaml'),
     'a config in YAML': Reader(lambda path: read_config(path), 'config.yaml'),
@@ -460,7 +476,16 @@ def test_a_distillers_run_that_no_tool_started_runs_no_text_of_a_checkpoint(trai
 # Calls that read a file, by their last name. A new one has to be in docs/files.md.
 READS = {
     *('load', 'loads', 'safe_load', 'loadtxt', 'genfromtxt', 'read', 'read_text', 'read_bytes'),
-    *('open', 'fromfile', 'memmap', 'imread', 'imfrombytes', 'decode_image', 'read_image'),
+    *(
+        'open',
+        'fromfile',
+        'memmap',
+        'open_memmap',
+        'imread',
+        'imfrombytes',
+        'decode_image',
+        'read_image',
+    ),
     *(
         'load_data_only',
         'load_trusted',

@@ -58,8 +58,10 @@ def check_files_exist(config: Mapping[str, Any]) -> None:
     model = config.get('model')
     if not isinstance(model, Mapping) or 'student' not in model:
         return
-    for key, what in (('teacher_checkpoint', 'checkpoint file'), ('teacher_cache', 'cache')):
-        check_named_file(f'model.{key}', model.get(key), what)
+    check_named_file('model.teacher_checkpoint', model.get('teacher_checkpoint'), 'checkpoint file')
+    cache = model.get('teacher_cache')
+    if isinstance(cache, (str, os.PathLike)):
+        check_named_file('model.teacher_cache', Path(cache) / 'index.json', 'cache')
 
 
 def check_pretrained_exist(config: Mapping[str, Any]) -> None:

@@ -1,12 +1,20 @@
 """The command ``mmmuse cache-teacher``."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
 from mmengine.logging import MMLogger
 
-from mmmuse.analysis.teacher_outputs import build_offline, cache_teacher, save_cache
+from mmmuse.analysis.teacher_outputs import (
+    build_offline,
+    cache_index,
+    cache_teacher,
+    check_space,
+    described,
+    loader_of,
+)
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
@@ -17,11 +25,12 @@ from .early_checks import check_named_in_config, check_output
 
 
 def main(args: argparse.Namespace) -> None:
-    with explained('interrupted; no cache was written'):
+    out = Path(args.out)
+    with explained('interrupted; the same command goes on'):
         refuse_code_in_files(args.trust_checkpoint)
         check_loaded_images()
         MMLogger.get_instance('cache_teacher', log_level='WARNING')
-        check_output('cache-teacher', Path(args.out))
+        check_output('cache-teacher', out)
         config = load_config(args.config, args.cfg_options)
         check_named_in_config('cache-teacher', args, config)
         if args.trust_checkpoint:
@@ -29,12 +38,14 @@ def main(args: argparse.Namespace) -> None:
         device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
         with shown('building the teacher'):
             distiller = build_offline(config, args.views, args.seed).to(device)
-        dtype = torch.float16 if args.half else torch.float32
+            loader = loader_of(config)
+            index = cache_index(config, distiller, loader, args.type, args.features)
+        check_space(index, out)
+        print(f'{out}: {described(index)}', file=sys.stderr)
         with shown('running the teacher') as work:
-            cache = cache_teacher(config, distiller, dtype, work.report)
-        save_cache(cache, Path(args.out))
+            cache_teacher(distiller, loader, index, out, work.report)
         print(
-            f'{args.out}: {args.views} views of {len(cache["labels"])} images; train with\n'
-            f'  --cfg-options model.teacher_cache={args.out} data_preprocessor.fixed_views='
+            f'{out}: {args.views} views of {index.images} images; train with\n'
+            f'  --cfg-options model.teacher_cache={out} data_preprocessor.fixed_views='
             f'{args.views} data_preprocessor.seed={args.seed}'
         )

@@ -71,9 +71,9 @@ def check_new_config(out: Path) -> None:
 
 def check_output(command: str, out: Path) -> None:
     """Check that an output can be created."""
-    if command == 'cache-teacher':  # Which makes the folder.
-        if out.exists():
-            raise InputError(f'{out} already exists; delete it or name another file')
+    if command == 'cache-teacher':  # Which makes the folder, or goes on in it.
+        if out.exists() and not out.is_dir():
+            raise InputError(f'{out} is a file; name a folder')
         return
     check_new_path(out)
 

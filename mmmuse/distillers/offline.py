@@ -59,9 +59,9 @@ class OfflineDistiller(SelfDistiller):
         teacher_checkpoint: File of the teacher's weights: saved by a distiller or
             plain; None for a built teacher.
         teacher_taps: Of the teacher; the paths of ``taps`` by default.
-        teacher_cache: File of ``mmmuse cache-teacher``, in place of
-            ``teacher``: its logits and pooled features of fixed views. A ``teacher`` and
-            ``teacher_checkpoint`` that are given have to be those of the file.
+        teacher_cache: Folder of ``mmmuse cache-teacher``, in place of
+            ``teacher``: what the losses read of it, for fixed views. A ``teacher`` and
+            ``teacher_checkpoint`` that are given have to be those of the cache.
         teacher_input_size: Height and width that the teacher sees; see
             :class:`InputConversion`.
         teacher_channel_order: ``'reversed'`` for a BGR teacher of an RGB student, or
@@ -151,15 +151,10 @@ class OfflineDistiller(SelfDistiller):
                 teacher_input_shape,
             )
             self.teacher.convert(lambda tensor: tensor.to(next(student.parameters()).device))
-        try:
-            specs = replace(self.tapped.specs, head=HeadSpec.of(student))
-            self.losses = build_edge(losses, specs, self.teacher.specs)
-        except InputError as error:
-            if teacher_cache is None:
-                raise
-            raise InputError(
-                f'{error} (teacher_cache holds only logits and the last pooled feature)'
-            ) from error
+        specs = replace(self.tapped.specs, head=HeadSpec.of(student))
+        self.losses = build_edge(losses, specs, self.teacher.specs)
+        if isinstance(self.teacher, TeacherCache):
+            self.teacher.check_holds(self.losses.source_features)
         self.losses.to(next(student.parameters()))
         self.balance = build_balance(loss_balance, len(self.losses))
         self.head_taps = None

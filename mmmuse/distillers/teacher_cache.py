@@ -1,14 +1,12 @@
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
-from mmmuse.checkpoints.files import load_file
 from mmmuse.errors import InputError
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs
 
+from .cache_folder import CacheFolder
 from .teacher_provenance import Provenance, check_provenance
 
 VIEW_SETTINGS = ('fixed_views', 'seed', 'crop_padding', 'flip_prob', 'resize', 'to_rgb')
@@ -18,18 +16,18 @@ class TeacherCache:
     """A teacher's stored outputs for fixed views, used instead of the teacher; not an ``nn.Module``.
 
     Args:
-        path: Written by ``mmmuse cache-teacher``.
+        path: Folder written by ``mmmuse cache-teacher``.
         preprocessor: The student's data preprocessor, a
             ``mmmuse.BatchedDataPreprocessor`` with the same fixed views.
         teacher: What the config says about the teacher; see
             :func:`mmmuse.distillers.teacher_provenance.given_provenance`. Nothing by default.
 
     Raises:
-        InputError: If the file is missing or not a cache, its views differ, or it is of another
-            teacher or does not say of which.
+        InputError: If it is missing, not complete or not a cache, its views differ, or it is of
+            another teacher or does not say of which.
 
     Attributes:
-        specs: Shapes of its outputs: logits and the last feature as a vector.
+        specs: Shapes of the teacher's features, stored or not.
     """
 
     needs_labels = True
@@ -37,14 +35,13 @@ class TeacherCache:
     def __init__(
         self, path: str, preprocessor: nn.Module, teacher: Provenance | None = None
     ) -> None:
-        if not Path(path).is_file():
-            raise InputError(f'no teacher_cache {path}: mmmuse cache-teacher writes it')
-        self.logits, self.vectors, self.labels, views, of = _read(path)
-        check_provenance(path, of, teacher or {}, preprocessor)
+        self._folder = CacheFolder(path)
+        index = self._folder.index
+        check_provenance(path, index.teacher, teacher or {}, preprocessor)
         differ = [
-            f'{name} is {getattr(preprocessor, name, None)!r} and was {views[name]!r}'
+            f'{name} is {getattr(preprocessor, name, None)!r} and was {index.views.get(name)!r}'
             for name in VIEW_SETTINGS
-            if getattr(preprocessor, name, None) != views[name]
+            if getattr(preprocessor, name, None) != index.views.get(name)
         ]
         if differ:
             raise InputError(
@@ -54,18 +51,32 @@ class TeacherCache:
             raise InputError(
                 f'teacher_cache {path} holds single images, and batch_augments mixes them'
             )
-        if len(self.logits) != views['fixed_views']:
-            raise InputError(
-                f'teacher_cache {path} has {len(self.logits)} views and says that it has '
-                f'{views["fixed_views"]}; write it again'
-            )
         self.path = path
+        logits = index.shapes.get('logits')
         self.specs = NetworkSpecs(
-            last=FeatureSpec(self.vectors.shape[2]),
-            logits=FeatureSpec(self.logits.shape[2]),
+            index.modules[:-1],
+            index.modules[-1] if index.modules else None,
+            FeatureSpec(logits[0]) if logits else None,
             taps='teacher_taps',
+            kind=index.kind,
         )
         self._compared = False
+
+    def check_holds(self, features: Iterable[str]) -> None:
+        """Check that features are stored, named as in :attr:`DistillLoss.source_features`.
+
+        Raises:
+            InputError: Naming those that are not.
+        """
+        held = set(self._folder.index.shapes)
+        if f'module{len(self.specs.modules)}' in held:
+            held.add('vector')
+        missing = sorted(set(features) - held)
+        if missing:
+            raise InputError(
+                f'teacher_cache {self.path} holds {", ".join(sorted(self._folder.index.shapes))}, and the losses '
+                f'read {", ".join(missing)} too: write it again with mmmuse cache-teacher and this config'
+            )
 
     def prepare(self, labels: Tensor) -> None:
         """Compare the training set's labels ``(M, )`` with those of the cache.
@@ -73,15 +84,15 @@ class TeacherCache:
         Raises:
             InputError: If they differ.
         """
-        if not torch.equal(labels.cpu().long(), self.labels):
+        if not torch.equal(labels.cpu().long(), self._folder.labels):
             raise InputError(
                 f'teacher_cache {self.path} is of another training set: of '
-                f'{len(self.labels)} images, not these {len(labels)}'
+                f'{self._folder.index.images} images, not these {len(labels)}'
             )
         self._compared = True
 
     def __call__(self, inputs: Tensor, data_samples: list) -> DistillFeatures:
-        """Return the teacher's features of these N images.
+        """Return the teacher's features of these N images; what is not stored is empty.
 
         Raises:
             InputError: If a data sample has no index of its image and view, or the training set
@@ -99,47 +110,23 @@ class TeacherCache:
                 'mmmuse.BatchedDataPreprocessor(fixed_views=...)'
             )
         view, image = torch.tensor(places).T
-        return DistillFeatures(
-            (),
-            self.vectors[view, image].to(inputs.device, torch.float32),
-            self.logits[view, image].to(inputs.device, torch.float32),
-        )
+        outputs = {
+            name: self._folder.rows(name, view, image).to(inputs.device)
+            for name in self._folder.index.shapes
+        }
+        modules = [
+            outputs.get(f'module{i}', inputs.new_empty(0))
+            for i in range(1, len(self.specs.modules) + 1)
+        ]
+        last = outputs.get('vector', modules[-1] if modules else None)
+        if modules and modules[-1].numel():
+            last = modules[-1]
+        if last is not None and not last.numel():
+            last = None
+        return DistillFeatures(tuple(modules[:-1]), last, outputs.get('logits'))
 
     def __deepcopy__(self, memo: dict) -> 'TeacherCache':
-        return self  # It never changes; an EMA's copy of the distiller reads the same file.
+        return self  # It never changes; an EMA's copy of the distiller reads the same folder.
 
     def convert(self, fn: Callable[[Tensor], Tensor]) -> None:
         """Do nothing: outputs are moved to the device of each batch."""
-
-
-def _read(path: str) -> tuple[Tensor, Tensor, Tensor, dict, Any]:
-    """Return logits, vectors and labels of a cache, the settings of its views, and its teacher.
-
-    Raises:
-        InputError: If the file is not a cache, or its tensors do not fit together.
-    """
-    try:
-        content = load_file(path, mmap=True)
-        tensors = [content[key] for key in ('logits', 'vectors', 'labels')]
-        views = {name: content['views'][name] for name in VIEW_SETTINGS}
-        teacher = content.get('teacher')
-        logits, vectors, labels = tensors
-        shapes = [tuple(tensor.shape) for tensor in tensors]
-    except (InputError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(f'teacher_cache {path} is damaged or not a teacher cache') from error
-    if (
-        [len(shape) for shape in shapes] != [3, 3, 1]
-        or shapes[0][:2] != shapes[1][:2]
-        or shapes[0][1:2] != shapes[2]
-        or 0 in (*shapes[0], *shapes[1])
-        or not all(tensor.is_floating_point() for tensor in (logits, vectors))
-        or labels.dtype != torch.int64
-    ):
-        found = ', '.join(
-            f'{tensor.dtype} {shape}' for tensor, shape in zip(tensors, shapes, strict=True)
-        )
-        raise InputError(
-            f'teacher_cache {path} is damaged: its logits (V, M, K), vectors (V, M, C) and int64 '
-            f'labels (M, ) are {found}; write it again'
-        )
-    return logits, vectors, labels, views, teacher

@@ -81,6 +81,8 @@ def given_provenance(
         known['input_size'] = str(preprocessor.get('resize'))
     if isinstance(taps, Mapping) and teacher is not None:
         known.update(last=taps.get('last'), logits=taps.get('logits'))
+        if taps.get('modules') is not None:
+            known['modules'] = str(list(taps['modules']))
     return {name: value for name, value in known.items() if value is not None}
 
 
@@ -100,6 +102,7 @@ def full_provenance(
     own = changes_nothing(teacher.model.data_preprocessor)
     return dict(
         given_provenance(config, checkpoint, None, None, None),
+        modules=str(list(teacher.paths.shallow)),
         last=str(teacher.paths.last),
         logits=str(teacher.paths.logits),
         input_size=str(conversion.input_size),
@@ -108,23 +111,22 @@ def full_provenance(
     )
 
 
-def check_provenance(path: str, stored: Any, given: Provenance, student: nn.Module) -> None:
+def check_provenance(path: str, stored: Provenance, given: Provenance, student: nn.Module) -> None:
     """Refuse a cache of another teacher than the config's.
 
     Args:
         path: Of the cache.
-        stored: Its entry ``teacher``, from :func:`full_provenance`; None in a file of an earlier
-            version.
+        stored: Its entry ``teacher``, from :func:`full_provenance`.
         given: From :func:`given_provenance`.
         student: The student's data preprocessor.
 
     Raises:
-        InputError: If they differ, or the file does not say whose outputs it holds.
+        InputError: If they differ, or the cache does not say whose outputs it holds.
     """
-    if not isinstance(stored, Mapping) or not {'config', 'last', 'normalisation'} <= set(stored):
+    if not {'modules', 'last', 'normalisation'} <= set(stored):
         raise InputError(
-            f'teacher_cache {path} does not record its teacher: it was written by an earlier version; '
-            'write it again with mmmuse cache-teacher'
+            f'teacher_cache {path} does not say whose outputs it holds; write it again with mmmuse '
+            'cache-teacher'
         )
     seen = dict(given)
     if stored['normalisation'] != 'its own':
@@ -132,6 +134,7 @@ def check_provenance(path: str, stored: Any, given: Provenance, student: nn.Modu
     names = dict(
         config="the teacher's config",
         checkpoint="the content of the teacher's checkpoint",
+        modules='teacher_taps.modules',
         last='teacher_taps.last',
         logits='teacher_taps.logits',
         input_size='teacher_input_size',

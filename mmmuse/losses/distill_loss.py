@@ -110,6 +110,11 @@ class DistillLoss(nn.Module, ABC):
         """Name of the loss, for messages."""
         return type(self).__name__
 
+    @property
+    def source_features(self) -> frozenset[str]:
+        """What it reads of the source: ``'logits'``, the pooled last feature ``'vector'``, ``'module3'``."""
+        return self.reads & {'logits', 'vector'}
+
     def weight(self, step: Step) -> float:
         """Return ``loss_weight`` in this step: warmed up, in the unit of the learner's own loss."""
         return warmed_up(self.loss_weight, self.warmup) * step.task_scale * self.balance
@@ -169,12 +174,19 @@ class FeatureLoss(DistillLoss):
         self._paired = paired
         self.local_specs = [learner.modules[i - 1] for i in self.modules]
         self.target_specs = [self._target(source, i) for i in self.modules]
+        self._target_modules = [i if paired else len(source.modules) for i in self.modules]
         if 'maps' in self.reads:
-            for i, local, target in zip(
-                self.modules, self.local_specs, self.target_specs, strict=True
+            for i, local, j, target in zip(
+                self.modules, self.local_specs, self._target_modules, self.target_specs, strict=True
             ):
                 check_map(self.name, i, local)
-                check_map(self.name, i if paired else len(source.modules), target)
+                check_map(self.name, j, target)
+
+    @property
+    def source_features(self) -> frozenset[str]:
+        """As that of :class:`DistillLoss`, with the modules whose maps it reads."""
+        modules = self._target_modules if 'maps' in self.reads else ()
+        return super().source_features | {f'module{i}' for i in modules}
 
     def _target(self, network: object, module: int) -> object:
         return network.modules[module - 1] if self._paired else network.last
@@ -209,6 +221,11 @@ class Edge(ModuleList):
     def min_batch_size(self) -> int:
         """Images that the losses need in a batch."""
         return max((loss.min_batch_size for loss in self), default=1)
+
+    @property
+    def source_features(self) -> frozenset[str]:
+        """What the losses read of the source."""
+        return frozenset().union(*(loss.source_features for loss in self))
 
     @property
     def reads_exits(self) -> bool:

@@ -116,6 +116,11 @@ class ReviewKDLoss(FeatureLoss):
             for i, (own, other) in enumerate(pairs)
         )
 
+    @property
+    def source_features(self) -> frozenset[str]:
+        """The modules' maps, and the pooled last feature."""
+        return super().source_features | ({'vector'} if self.pooled_last else set())
+
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_review_kd``."""
         pairs = [tuple(map(map_view, pair)) for pair in self.pairs(step)]

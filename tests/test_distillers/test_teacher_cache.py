@@ -1,11 +1,23 @@
 import copy
+import json
+import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from mmmuse.analysis.teacher_outputs import build_offline, cache_teacher, save_cache
+from mmmuse.analysis.teacher_outputs import (
+    build_offline,
+    cache_index,
+    cache_teacher,
+    check_space,
+    described,
+    loader_of,
+)
+from mmmuse.distillers import cache_index as of_index
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 
@@ -49,16 +61,27 @@ def config(tmp_path):
     )
 
 
-@pytest.fixture
-def cache(config, tmp_path) -> str:
-    path = tmp_path / 'cache.pt'
-    save_cache(cache_teacher(config, build_offline(config, 3, seed=3)), path)
+def write_cache(config, path: Path, views: int = 3, kind: str = 'auto', rows: int = 0) -> str:
+    distiller, loader = build_offline(config, views, seed=3), loader_of(config)
+    index = cache_index(config, distiller, loader, kind)
+    if rows:
+        index = of_index.CacheIndex(**{**vars(index), 'rows': rows})
+    cache_teacher(distiller, loader, index, path)
     return str(path)
 
 
+@pytest.fixture
+def cache(config, tmp_path) -> str:
+    return write_cache(config, tmp_path / 'cache')
+
+
 def changed(cache: str, **parts) -> str:
-    content = torch.load(cache)
-    torch.save({**content, **parts}, cache)
+    """Change entries of a cache's index; None removes one."""
+    path = Path(cache) / 'index.json'
+    content = {**json.loads(path.read_text()), **parts}
+    path.write_text(
+        json.dumps({name: value for name, value in content.items() if value is not None})
+    )
     return cache
 
 
@@ -116,11 +139,10 @@ def test_a_cache_of_other_weights_is_refused(config, cache, tmp_path):
 
 def test_a_cache_of_images_of_another_size_is_refused(config, tmp_path):
     config.model.teacher_input_size = 16
-    path = tmp_path / 'cache.pt'
-    save_cache(cache_teacher(config, build_offline(config, 3, seed=3)), path)
-    named(config, str(path))
+    path = write_cache(config, tmp_path / 'cache')
+    named(config, path)
     with pytest.raises(InputError, match='another teacher: teacher_input_size differs'):
-        named(config, str(path), teacher_input_size=None)
+        named(config, path, teacher_input_size=None)
 
 
 def test_a_teacher_without_preprocessor_saw_images_that_the_students_prepared(config, cache):
@@ -129,46 +151,79 @@ def test_a_teacher_without_preprocessor_saw_images_that_the_students_prepared(co
 
 
 def test_a_cache_that_does_not_say_whose_it_is_is_refused(config, cache):
-    content = torch.load(cache)
-    del content['teacher']
-    torch.save(content, cache)
+    changed(cache, teacher={})
     for build in (cached, named):
-        with pytest.raises(InputError, match=r'earlier version; write it again with mmmuse cache-'):
+        with pytest.raises(
+            InputError, match=r'does not say whose outputs it holds; write it again'
+        ):
             build(config, cache)
+
+
+@pytest.mark.parametrize(
+    ('file', 'content'),
+    [
+        ('shard-00000/logits', np.zeros((60, 9), np.float32)),
+        ('shard-00000/logits', np.zeros((59, 10), np.float32)),
+        ('shard-00000/logits', np.zeros((60, 10), np.float64)),
+        ('shard-00000/vector', np.zeros((60, 24, 1), np.float32)),
+        ('labels', np.zeros(21, np.int64)),
+        ('labels', np.zeros(20, np.float32)),
+        ('labels', np.array(['a'] * 20)),
+        ('labels', np.array([None] * 20)),
+    ],
+    ids=lambda value: getattr(value, 'dtype', value) and str(getattr(value, 'shape', value)),
+)
+def test_a_file_of_another_shape_or_type_is_refused(config, cache, file, content):
+    np.save(Path(cache) / f'{file}.npy', content)
+    with pytest.raises(InputError, match=rf'teacher_cache: .*{file}\.npy is damaged'):
+        cached(config, cache)
+
+
+@pytest.mark.parametrize('content', [b'', b'\x93NUMPY', b'text', b'PK\x03\x04'])
+def test_a_file_of_something_else_is_refused(config, cache, content):
+    (Path(cache) / 'shard-00000' / 'vector.npy').write_bytes(content)
+    with pytest.raises(InputError, match=r'vector\.npy is damaged; write the cache again'):
+        cached(config, cache)
 
 
 @pytest.mark.parametrize(
     'parts',
     [
-        dict(logits=torch.zeros(3, 20)),
-        dict(logits=torch.zeros(3, 19, 10)),
-        dict(logits=torch.zeros(2, 20, 10)),
-        dict(logits=torch.zeros(3, 20, 0)),
-        dict(logits=torch.zeros(3, 20, 10, dtype=torch.int64)),
-        dict(vectors=torch.zeros(3, 20, 16, 1)),
-        dict(vectors=torch.zeros(3, 20, 16, dtype=torch.complex64)),
-        dict(labels=torch.zeros(21, dtype=torch.int64)),
-        dict(labels=torch.zeros(20, 1, dtype=torch.int64)),
-        dict(labels=torch.zeros(20)),
+        dict(images=0),
+        dict(images='20'),
+        dict(views=3),
+        dict(shapes={}),
+        dict(shapes=None),
+        dict(shapes={'logits': [10]}),
+        dict(types={'logits': 'object', 'vector': 'float32'}),
+        dict(shapes={'../x': [3]}, types={'../x': 'float32'}),
+        dict(rows=-1),
+        dict(modules=[3]),
+        dict(format=1),
+        dict(more=1),
     ],
-    ids=lambda parts: ' '.join(f'{key} {tuple(t.shape)} {t.dtype}' for key, t in parts.items()),
+    ids=str,
 )
-def test_a_cache_whose_tensors_do_not_fit_is_refused(config, cache, parts):
-    with pytest.raises(InputError, match=r'cache\.pt is damaged: its logits \(V, M, K\), vectors'):
+def test_an_index_of_something_else_is_refused(config, cache, parts):
+    with pytest.raises(InputError, match=r'index\.json is damaged or of another version'):
         cached(config, changed(cache, **parts))
 
 
-def test_a_cache_of_fewer_views_than_it_says_is_refused(config, cache):
-    content = torch.load(cache)
-    short = {name: content[name][:2].clone() for name in ('logits', 'vectors')}
-    with pytest.raises(InputError, match='has 2 views and says that it has 3'):
-        cached(config, changed(cache, **short))
+def test_a_single_file_is_no_cache(config, tmp_path):
+    torch.save(dict(logits=torch.zeros(3, 20, 10)), tmp_path / 'cache.pt')
+    with pytest.raises(InputError, match=r'cache\.pt is a file, and a cache is a folder'):
+        cached(config, str(tmp_path / 'cache.pt'))
 
 
-@pytest.mark.parametrize('parts', [dict(logits=None), dict(views=3), dict(labels='abc')])
-def test_a_cache_of_other_parts_is_refused(config, cache, parts):
-    with pytest.raises(InputError, match=r'cache\.pt is damaged or not a teacher cache'):
-        cached(config, changed(cache, **parts))
+@pytest.mark.parametrize('removed', ['shard-00001', 'labels.npy', 'shard-00002/logits.npy'])
+def test_a_cache_that_is_not_complete_is_refused(config, tmp_path, removed):
+    path = Path(write_cache(config, tmp_path / 'cache', rows=7))
+    if removed.endswith('.npy'):
+        (path / removed).unlink()
+    else:
+        shutil.rmtree(path / removed)
+    with pytest.raises(InputError, match='is not complete: the same mmmuse cache-teacher goes on'):
+        cached(config, str(path))
 
 
 def cached(config, cache: str, losses=None, **preprocessor):
@@ -231,10 +286,147 @@ def test_another_training_set_is_refused(config, cache):
         cached(config, cache).prepare(torch.as_tensor(training_set(config).labels[:19]))
 
 
-def test_losses_of_maps_are_refused(config, cache):
-    for kind in ('VIDLoss', 'FitNetLoss', 'ReviewKDLoss', 'AFDLoss'):
-        with pytest.raises(InputError, match='holds only logits and the last pooled feature'):
-            cached(config, cache, [dict(type=f'mmmuse.{kind}')])
+MAPS = [
+    KD,
+    MUSE,
+    CRD,
+    dict(type='mmmuse.FitNetLoss', modules=[3]),
+    dict(type='mmmuse.AttentionTransferLoss', modules=[2, 4]),
+    dict(type='mmmuse.ReviewKDLoss', modules=[2, 3]),
+]
+
+
+def test_maps_are_stored_and_are_those_of_the_teacher(config, hub, tmp_path):
+    config.model.losses = MAPS
+    path = write_cache(config, tmp_path / 'cache', kind='float32', rows=7)
+    assert sorted(folder.name for folder in (tmp_path / 'cache').glob('shard-*/*.npy'))[:4] == [
+        *('logits.npy', 'logits.npy', 'logits.npy', 'logits.npy')
+    ]
+    index = of_index.CacheIndex.of_folder(Path(path), 'cache')
+    assert set(index.shapes) == {'logits', 'module2', 'module3', 'module4'}
+    taught = cached(config, path, MAPS)
+    dataset = training_set(config)
+    taught.prepare(torch.as_tensor(dataset.labels))
+    live = build_offline(config, 3, seed=3).train()
+    live.prepare(torch.as_tensor(dataset.labels))
+    live.load_state_dict(taught.state_dict())
+    hub.update_info('epoch', 1)
+    batch = taught.data_preprocessor(dataset.__getitems__([19, 0, 5, 7]), training=True)
+    losses = []
+    for distiller in (taught, live):
+        torch.manual_seed(0)
+        losses.append(distiller(**batch, mode='loss'))
+    assert losses[0].keys() == losses[1].keys()
+    for name, value in losses[0].items():
+        torch.testing.assert_close(
+            value, losses[1][name], msg=lambda said, name=name: f'{name}: {said}'
+        )
+
+
+def test_tokens_and_maps_are_float16_by_default(config, tmp_path):
+    config.model.losses = MAPS
+    index = cache_index(config, build_offline(config, 2, seed=3), loader_of(config))
+    assert index.types == {
+        'logits': 'float32',
+        'module2': 'float16',
+        'module3': 'float16',
+        'module4': 'float16',
+    }
+    channels = {2: 6, 3: 12, 4: 24}
+    grids = {2: 8, 3: 4, 4: 2}
+    row = 40 + sum(2 * channels[i] * grids[i] ** 2 for i in channels)
+    assert index.num_bytes == 2 * 20 * row
+    assert described(index) == (
+        f'2 views of 20 images, {2 * 20 * row / 1024:.3g} KiB: logits 10 float32, module2 6 x 8 x 8 float16, '
+        'module3 12 x 4 x 4 float16, module4 24 x 2 x 2 float16'
+    )
+
+
+def test_what_other_runs_read_is_stored_too(config):
+    distiller, loader = build_offline(config, 2, seed=3), loader_of(config)
+    index = cache_index(config, distiller, loader, more=['module1'])
+    assert index.shapes == {'logits': (10,), 'module1': (6, 8, 8), 'vector': (24,)}
+    with pytest.raises(
+        InputError, match='has no module5; available: module1, module2, module3, module4, v'
+    ):
+        cache_index(config, distiller, loader, more=['module5'])
+
+
+def test_a_loss_of_what_is_not_stored_is_refused(config, cache):
+    for kind, module in (('VIDLoss', 1), ('FitNetLoss', 4), ('ReviewKDLoss', 2)):
+        with pytest.raises(InputError) as error:
+            cached(config, cache, [KD, dict(type=f'mmmuse.{kind}', modules=[module])])
+        assert f'holds logits, vector, and the losses read module{module} too' in str(error.value)
+
+
+def test_other_modules_are_refused(config, tmp_path):
+    config.model.losses = MAPS
+    path = write_cache(config, tmp_path / 'cache')
+    other = {**TAPS, 'modules': ['backbone.conv1', 'backbone.layer1', 'backbone.layer2']}
+    with pytest.raises(InputError, match=r'another teacher: teacher_taps\.modules differs'):
+        named(config, path, teacher_taps=other, losses=MAPS)
+
+
+class StopError(Exception):
+    pass
+
+
+def test_an_interrupted_cache_goes_on_and_ends_in_the_same_bytes(config, tmp_path):
+    def stop(done: int, total: int) -> None:
+        if done >= 22:
+            raise StopError
+
+    whole = Path(write_cache(config, tmp_path / 'whole', rows=7))
+    distiller, loader = build_offline(config, 3, seed=3), loader_of(config)
+    index = of_index.CacheIndex(**{**vars(cache_index(config, distiller, loader)), 'rows': 7})
+    part = tmp_path / 'part'
+    with pytest.raises(StopError):
+        cache_teacher(distiller, loader, index, part, stop)
+    assert sorted(folder.name for folder in part.glob('shard-*')) == [
+        *('shard-00000', 'shard-00001', 'shard-00002', 'shard-00003')
+    ]
+    seen = []
+    cache_teacher(distiller, loader, index, part, lambda done, total: seen.append((done, total)))
+    assert seen[0] == (35, 60)
+    assert seen[-1] == (60, 60)
+    files = sorted(file.relative_to(whole) for file in whole.rglob('*') if file.is_file())
+    assert len(files) == 2 + 2 * 9
+    for file in files:
+        assert (whole / file).read_bytes() == (part / file).read_bytes()
+    seen.clear()
+    cache_teacher(distiller, loader, index, part, lambda *places: seen.append(places))
+    assert seen == []
+
+
+def test_a_folder_of_something_else_is_not_written_to(config, cache, tmp_path):
+    with pytest.raises(
+        InputError, match='holds a cache of another teacher, other data or other settings'
+    ):
+        write_cache(config, Path(cache), views=2)
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other' / 'file').touch()
+    with pytest.raises(InputError, match='already exists'):
+        write_cache(config, tmp_path / 'other')
+    assert [file.name for file in (tmp_path / 'other').iterdir()] == ['file']
+
+
+def test_a_cache_that_does_not_fit_onto_its_disk_is_refused(config, tmp_path, monkeypatch):
+    index = cache_index(config, build_offline(config, 3, seed=3), loader_of(config))
+    check_space(index, tmp_path / 'a' / 'b')
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: shutil._ntuple_diskusage(100, 0, 5000))
+    with pytest.raises(
+        InputError, match=r'needs 7\.97 KiB, and .* has 4\.88 KiB left: fewer --views'
+    ):
+        check_space(index, tmp_path / 'a' / 'b')
+
+
+def test_a_number_too_large_for_float16_is_refused(config, tmp_path):
+    weights = torch.load(config.model.teacher_checkpoint)
+    weights['head.fc.bias'][3] = 1e6
+    torch.save(weights, config.model.teacher_checkpoint)
+    with pytest.raises(InputError, match='logits, is not finite in float16: pass --type float32'):
+        write_cache(config, tmp_path / 'cache', kind='float16')
+    write_cache(config, tmp_path / 'other', kind='float32')
 
 
 def test_a_training_set_that_was_not_compared_is_refused(config, cache, hub):
@@ -244,12 +436,9 @@ def test_a_training_set_that_was_not_compared_is_refused(config, cache, hub):
         distiller(**batch, mode='loss')
 
 
-def test_a_missing_or_damaged_file_is_named(config, tmp_path):
-    with pytest.raises(InputError, match=r'no teacher_cache none\.pt: mmmuse cache-teacher'):
-        cached(config, 'none.pt')
-    torch.save(dict(logits=torch.zeros(1)), tmp_path / 'other.pt')
-    with pytest.raises(InputError, match=r'other\.pt is damaged or not a teacher cache'):
-        cached(config, str(tmp_path / 'other.pt'))
+def test_a_missing_cache_is_named(config):
+    with pytest.raises(InputError, match=r'no teacher_cache, or not one: none/index\.json'):
+        cached(config, 'none')
 
 
 @pytest.mark.parametrize(

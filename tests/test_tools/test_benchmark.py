@@ -107,6 +107,18 @@ def test_a_runners_step_is_held_against_a_plain_loop(tool, tmp_path):
         assert times['ratio'] == pytest.approx(times['runner'] / times['plain'])
 
 
+def test_a_stored_teacher_costs_no_arithmetic_and_a_teacher_its_forward(tool, tmp_path):
+    figures = tmp_path / 'figures.json'
+    options = ['--batch-size', 4, '--images', 8, '--steps', 1, '--warmup', 0, '--json', figures]
+    finished = tool('benchmark/teacher_step.py', *options)
+    assert finished.code == 0, finished.err
+    flops = json.loads(figures.read_text())['flops']
+    student, forward = flops['student alone'], flops["teacher's forward alone"]
+    for losses in ('logits (KD)', 'logits and maps (KD, AT)'):
+        assert flops[f'{losses}, stored'] == student
+        assert flops[f'{losses}, teacher'] == student + forward
+
+
 def test_a_detectors_step_counts_the_arithmetic_of_exit_and_critics(tool, tmp_path):
     figures = tmp_path / 'figures.json'
     options = ['--image-size', 128, '--batch-size', 2, '--steps', 1, '--warmup', 0]

@@ -37,6 +37,12 @@ def _of_teacher(path: Path, folder: Path) -> Path:
     )
 
 
+def _as_index(path: Path, folder: Path) -> Path:
+    (folder / 'cache').mkdir()
+    (folder / 'cache' / 'index.json').symlink_to(path)
+    return folder / 'cache'
+
+
 def _detector(folder: Path) -> Path:
     write_squares(folder)  # Missing data is found before a checkpoint is read.
     return write_detector_config(folder / 'config.py', 'yolov5_s_coco.py', SMALL)
@@ -62,7 +68,7 @@ COMMANDS: dict[str, Arguments] = {
     ],
     'train.py, teacher_cache': lambda path, folder: [
         *('train.py', _of_teacher(path, folder), '--work-dir', folder / 'run'),
-        *('--cfg-options', f'model.teacher_cache={path}'),
+        *('--cfg-options', f'model.teacher_cache={_as_index(path, folder)}'),
     ],
     'test.py': lambda path, folder: ['test.py', BASELINE, path, *_run(folder)],
     'test.py of a distiller': lambda path, folder: ['test.py', DISTILLED, path, *_run(folder)],

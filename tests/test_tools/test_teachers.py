@@ -92,14 +92,19 @@ def test_a_student_is_trained_resumed_and_tested_by_its_plain_config(offline, to
 def test_a_run_takes_a_cache_in_place_of_the_teacher(
     offline, tool, only_error, tmp_path, lines_of_progress
 ):
-    cache = tmp_path / 'cache.pt'
+    cache = tmp_path / 'cache'
     command = ['analysis/cache_teacher.py', offline, '--out', cache, '--views', 2]
     finished = tool(*command, '--cfg-options', SHORT[0])
     assert finished.code == 0
     assert '2 views of 128 images' in finished.out
-    assert 'running the teacher: 2 of 4, about ' in finished.err
+    (size,) = [line for line in finished.err.splitlines() if 'KiB' in line]
+    assert size.endswith('2 views of 128 images, 34 KiB: logits 10 float32, vector 24 float32'), (
+        size
+    )
+    assert 'running the teacher: 128 of 256, about ' in finished.err
     assert 'running the teacher: ' not in finished.out
-    assert 'already exists' in only_error(tool(*command))
+    assert tool(*command, '--cfg-options', SHORT[0]).code == 0  # It is complete.
+    assert 'other data or other settings' in only_error(tool(*command))
     views = ['data_preprocessor.fixed_views=2', 'data_preprocessor.seed=0']
     options = [*SHORT, f'model.teacher_cache={cache}', 'model.teacher_checkpoint=None', *views]
     flags = ['--work-dir', tmp_path / 'run', '--cfg-options']
