@@ -9,7 +9,7 @@ from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from mmmuse.distillers import OfflineDistiller
+from mmmuse.distillers import FeatureDistiller, OfflineDistiller
 from mmmuse.distillers.teacher import Teacher
 from mmmuse.distillers.teacher_cache import VIEW_SETTINGS
 from mmmuse.distillers.teacher_provenance import full_provenance
@@ -27,7 +27,8 @@ def build_offline(config: Config, num_views: int, seed: int) -> OfflineDistiller
     init_default_scope(config.get('default_scope') or 'mmpretrain')
     model = dict(config.model)
     kind = MODELS.get(str(model.get('type')))
-    if not (isinstance(kind, type) and issubclass(kind, OfflineDistiller)):
+    offline = isinstance(kind, type) and issubclass(kind, OfflineDistiller)
+    if not offline or issubclass(kind, FeatureDistiller):
         raise InputError(f'the model is a {model.get("type")}, not an mmmuse.OfflineDistiller')
     preprocessor = dict(
         config.get('data_preprocessor') or model['student'].get('data_preprocessor') or {}
