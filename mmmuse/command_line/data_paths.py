@@ -27,7 +27,7 @@ _ANNOTATED = {
 # Data sets that read folders of images, and no annotation file if none is given.
 _FOLDERS = {'CustomDataset', 'ImageNet', 'ImageNet21k', 'TinyImageNet'}
 # Endings of the images that mmpretrain's CustomDataset reads, unless ``extensions`` has others.
-_IMAGES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
+IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 _HOW = 'put the data there, or set {key} (--cfg-options {key}=FOLDER)'
 
 
@@ -148,7 +148,7 @@ def _check_has_images(path: str, dataset: Mapping[str, Any]) -> None:
     """Check that a folder of images without labels has one."""
     prefix = dataset.get('data_prefix', '')
     prefix = prefix.get('img_path', '') if isinstance(prefix, Mapping) else prefix
-    endings = dataset.get('extensions', _IMAGES)
+    endings = dataset.get('extensions', IMAGE_ENDINGS)
     if not isinstance(prefix, str) or not isinstance(endings, (list, tuple)):
         return
     folder = Path(dataset.get('data_root') or '', prefix).expanduser()
