@@ -159,6 +159,9 @@ def read_taps(
 
 
 def _last(network: nn.Module, input_shape: Sequence[int] | None) -> str:
+    named = getattr(network, 'default_taps', None)  # A network of another library says it itself.
+    if isinstance(named, dict) and 'last' in named:
+        return named['last']
     if isinstance(getattr(network, 'backbone', None), nn.Module):
         return last_output(network, input_shape)
     return propose_taps(network, 2, input_shape).last
