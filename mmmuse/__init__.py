@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .distillers import (
         BaseDistiller,
         EarlyExitClassifier,
+        FeatureDistiller,
         OfflineDistiller,
         OnlineDistiller,
         SelfDistiller,
@@ -37,6 +38,7 @@ __all__ = [
     'DistillLoss',
     'EarlyExitClassifier',
     'Edge',
+    'FeatureDistiller',
     'FeatureLoss',
     'FeatureTaps',
     'GlobalLocalCritic',
@@ -61,6 +63,7 @@ _LAZY = {
     'DistillLoss': 'losses',
     'EarlyExitClassifier': 'distillers',
     'Edge': 'losses',
+    'FeatureDistiller': 'distillers',
     'FeatureLoss': 'losses',
     'FeatureTaps': 'tapping.taps',
     'GlobalLocalCritic': 'critics',

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from mmmuse.distillers import OfflineDistiller
+from mmmuse.distillers import FeatureDistiller, OfflineDistiller
 from mmmuse.distillers.cache_folder import CacheWriter
 from mmmuse.distillers.cache_index import CacheIndex
 from mmmuse.distillers.teacher import Teacher
@@ -28,13 +28,14 @@ def build_offline(config: Config, num_views: int, seed: int) -> OfflineDistiller
     """Build an offline distiller whose data preprocessor makes fixed views.
 
     Raises:
-        InputError: If the config's model is not an ``mmmuse.OfflineDistiller`` with a teacher
-            with losses that read a teacher's features, or its data has no fixed views.
+        InputError: If the config's model is not an ``mmmuse.OfflineDistiller``, its losses read no
+            feature that can be stored, or its data has no fixed views.
     """
     init_default_scope(config.get('default_scope') or 'mmpretrain')
     model = dict(config.model)
     kind = MODELS.get(str(model.get('type')))
-    if not (isinstance(kind, type) and issubclass(kind, OfflineDistiller)):
+    offline = isinstance(kind, type) and issubclass(kind, OfflineDistiller)
+    if not offline or issubclass(kind, FeatureDistiller):
         raise InputError(f'the model is a {model.get("type")}, not an mmmuse.OfflineDistiller')
     preprocessor = dict(
         config.get('data_preprocessor') or model['student'].get('data_preprocessor') or {}

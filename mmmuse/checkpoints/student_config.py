@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from .backbone_config import backbone_model
 from .network_config import network_config
 from .plain_data import per_sample
 from .runner_keys import runner_keys
@@ -27,6 +28,11 @@ _METRICS_OF_EXITS = ('mmmuse.ExitAccuracy', 'mmmuse.ExitMetric', 'mmmuse.ExitDet
 _HEADER = """# The {what} as a plain config, written with the checkpoints of a distilled run: no exits and no losses of
 # mmmuse. The other parts of mmmuse that are left (a backbone, a data set) need "import mmmuse".
 """
+# The names of a backbone's weights are those in any model that has it.
+_BACKBONE_HEADER = """# The backbone of a run of mmmuse.FeatureDistiller as a plain model of mmpretrain, without a head. Another config reads
+# its weights by backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='epoch_1.pth', prefix='backbone.')), or
+# without a prefix from epoch_1.backbone.pth.
+"""
 
 
 def student_configs(config: Config) -> dict[str, str]:
@@ -42,10 +48,33 @@ def student_configs(config: Config) -> dict[str, str]:
         Text by file name: ``student.py``; in online distillation that is the first peer, and each
         peer has a ``student.NAME.py``. A network that is given as a built model has none.
     """
+    model = config.get('model') or {}
+    if str(model.get('type')).split('.')[-1] == 'FeatureDistiller':
+        return _backbone_config(config.to_dict())
     return {
         name: _HEADER.format(what=what) + Config(_plain(config.to_dict(), network)).pretty_text
         for name, what, network in _networks(config.get('model') or {})
     }
+
+
+def _backbone_config(config: dict) -> dict[str, str]:
+    model = config['model']
+    if not isinstance(model.get('student'), (Mapping, str)):
+        return {}
+    network = backbone_model(model['student'])
+    preprocessor = next(
+        (
+            part['data_preprocessor']
+            for part in (network, model, config)
+            if part.get('data_preprocessor')
+        ),
+        {},
+    )
+    plain = {key: preprocessor[key] for key in ('mean', 'std') if preprocessor.get(key)}
+    swaps = any(preprocessor.get(key) for key in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
+    network['data_preprocessor'] = dict(type='ClsDataPreprocessor', to_rgb=swaps, **plain)
+    content = dict(default_scope='mmpretrain', model=_replaced(network))
+    return {'student.py': _BACKBONE_HEADER + Config(content).pretty_text}
 
 
 def _networks(model: Mapping) -> Iterator[tuple[str, str, dict]]:

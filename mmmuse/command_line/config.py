@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
+from mmmuse.checkpoints.backbone_config import backbone_model
 from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.network_config import network_config, whole_config
 from mmmuse.checkpoints.packaged_config import packaged_file
@@ -81,6 +82,9 @@ def _inline_networks(config: Config, path: str, options: dict) -> None:
             if key == 'teacher' and _is_offline(model):
                 _note_order(part, 'teacher_image_order', whole_config(file))
             part[key] = network_config(file)
+    name = model.get('student')
+    if isinstance(name, str) and _kind(model) == 'FeatureDistiller':
+        model['student'] = backbone_model(name if '::' in name else _from_its_file(name, path))
 
 
 def _note_image_order(config: Config) -> None:
@@ -91,9 +95,13 @@ def _note_image_order(config: Config) -> None:
 
 
 def _is_offline(model: Mapping) -> bool:
-    """Return whether a model is an ``OfflineDistiller``; a distiller of a user's own may lack the option."""
+    """Return whether a model is one of our offline distillers; a user's own may lack the option."""
+    return _kind(model) in ('FeatureDistiller', 'OfflineDistiller')
+
+
+def _kind(model: Mapping) -> str:
     kind = model.get('type')
-    return str(getattr(kind, '__name__', kind)).split('.')[-1] == 'OfflineDistiller'
+    return str(getattr(kind, '__name__', kind)).split('.')[-1]
 
 
 def _note_order(model: dict, key: str, config: Mapping | None) -> None:

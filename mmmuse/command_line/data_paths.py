@@ -26,6 +26,8 @@ _ANNOTATED = {
 }
 # Data sets that read folders of images, and no annotation file if none is given.
 _FOLDERS = {'CustomDataset', 'ImageNet', 'ImageNet21k', 'TinyImageNet'}
+# Endings of the images that mmpretrain's CustomDataset reads, unless ``extensions`` has others.
+IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 _HOW = 'put the data there, or set {key} (--cfg-options {key}=FOLDER)'
 
 
@@ -132,12 +134,31 @@ def _check(path: str, dataset: Mapping[str, Any]) -> None:
         annotations = os.path.join(root or '', annotations)
     reads_root = name in _FOLDERS and not annotations and not _has_absolute_prefix(dataset)
     needs = annotations or (root if reads_root else '')
-    if not needs or not _is_local(needs) or Path(needs).expanduser().exists():
+    if not needs or not _is_local(needs):
+        return
+    if Path(needs).expanduser().exists():
+        if reads_root and name == 'CustomDataset' and dataset.get('with_label') is False:
+            _check_has_images(path, dataset)
         return
     key = f'{path}.data_root'
     if root and not Path(root).expanduser().is_dir():
         raise InputError(f'{key}: no folder {root}; {_HOW.format(key=key)}')
     raise InputError(f'{path}.ann_file: annotation file not found: {needs}')
+
+
+def _check_has_images(path: str, dataset: Mapping[str, Any]) -> None:
+    """Check that a folder of images without labels has one."""
+    prefix = dataset.get('data_prefix', '')
+    prefix = prefix.get('img_path', '') if isinstance(prefix, Mapping) else prefix
+    endings = dataset.get('extensions', IMAGE_ENDINGS)
+    if not isinstance(prefix, str) or not isinstance(endings, (list, tuple)):
+        return
+    folder = Path(dataset.get('data_root') or '', prefix).expanduser()
+    if not folder.is_dir():
+        raise InputError(f'{path}.data_prefix: no folder {folder}')
+    endings = tuple(str(ending).lower() for ending in endings)
+    if not any(file.lower().endswith(endings) for file in files_in_folder(folder)):
+        raise InputError(f'{path}: no images ({", ".join(endings)}) in {folder}')
 
 
 def _check_masks(path: str, dataset: Mapping[str, Any], prefix: Mapping[str, Any]) -> None:

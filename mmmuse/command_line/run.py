@@ -18,6 +18,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmmuse.errors import ArgumentError, InputError
 from mmmuse.hooks import (
     AccumulatedGradientsHook,
+    BackboneCheckpointHook,
     CheckedCheckpointHook,
     ClassCountHook,
     KeptMemoryHook,
@@ -152,7 +153,8 @@ def add_missing_hooks(runner: Runner) -> None:
             runner.optim_wrapper = for_student(runner.optim_wrapper, distiller)
     needed = [StepSeedHook, AccumulatedGradientsHook, PendingEvaluationHook, KeptMemoryHook]
     if distiller:
-        needed += [StudentCheckpointHook, PeerCheckpointHook, TrainingLabelsHook]
+        needed += [StudentCheckpointHook, PeerCheckpointHook, BackboneCheckpointHook]
+        needed += [TrainingLabelsHook]
     else:
         needed.append(CheckedCheckpointHook)
     network = distiller.student if distiller else unwrapped(runner.model)

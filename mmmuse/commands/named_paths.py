@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmmuse.checkpoints.files_in_folder import files_in_folder
 from mmmuse.checkpoints.packaged_config import packaged_file
 from mmmuse.checkpoints.regular_file import check_regular_file
-from mmmuse.command_line.data_paths import check_named_file
+from mmmuse.command_line.data_paths import IMAGE_ENDINGS, check_named_file
 from mmmuse.command_line.report import check_new_path
 from mmmuse.errors import InputError
 
@@ -96,6 +97,23 @@ def _check_detections(args: argparse.Namespace) -> None:
         check_named_file('--image-files', file, 'image')
 
 
+def _check_wrap(args: argparse.Namespace) -> None:
+    check_named_file('--teacher-checkpoint', args.teacher_checkpoint, 'checkpoint file')
+    if args.unlabelled is None:
+        return
+    if args.teacher is None:
+        raise InputError('--unlabelled needs --teacher, the network whose features are learned')
+    if args.variant is not None:
+        raise InputError('--variant is for exits, and --unlabelled trains a backbone without any')
+    if '::' not in args.teacher:
+        config_file(args.teacher, 'config file of the teacher')
+    if not Path(args.unlabelled).expanduser().is_dir():
+        raise InputError(f'--unlabelled: no folder {args.unlabelled}')
+    if not any(file.lower().endswith(IMAGE_ENDINGS) for file in files_in_folder(args.unlabelled)):
+        endings = ', '.join(IMAGE_ENDINGS)
+        raise InputError(f'--unlabelled: no images ({endings}) in {args.unlabelled}')
+
+
 _CHECKS = {
     'anchors': _check_anchors,
     'convert-teacher': _check_convert_teacher,
@@ -103,4 +121,5 @@ _CHECKS = {
     'information': _check_information,
     'report': _check_report,
     'table': _check_table,
+    'wrap': _check_wrap,
 }

@@ -5,7 +5,7 @@ import fcntl
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -46,6 +46,8 @@ def main(args: argparse.Namespace) -> None:
             for run in runs
             if read_record(run) is None and (args.rows is None or run.row.name in args.rows)
         }
+        if not args.report:
+            check_before(runs, waiting)
         note_other_commits(runs)
         failed = {}
         if waiting and not args.report:
@@ -71,6 +73,16 @@ def check_rows(table: Table, names: list[str] | None) -> None:
     missing = sorted(set(names or ()) - set(known))
     if missing:
         raise InputError(f'unknown row {", ".join(missing)}; available: {", ".join(known)}')
+
+
+def check_before(runs: list[Run], waiting: Mapping[Path, Run]) -> None:
+    """Check that the runs that others go on from are finished, or are trained by this command."""
+    by_folder = {run.work_dir: run for run in runs}
+    for run in waiting.values():
+        if run.after is not None and run.after not in waiting:
+            before = by_folder[run.after]
+            if read_record(before) is None:
+                raise InputError(f'{run.name} needs {before.name}: add its row to --rows')
 
 
 def note_other_commits(runs: list[Run]) -> None:

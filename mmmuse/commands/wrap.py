@@ -4,11 +4,14 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mmengine.registry import init_default_scope
+
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.progress import shown
 from mmmuse.command_line.report import print_table
+from mmmuse.command_line.unlabelled_config import unlabelled_config
 from mmmuse.command_line.wrapping import distilled_config, load_plain_config, propose_for_config
 from mmmuse.registry import MODELS
 from mmmuse.tapping.forward_trace import TappableModule
@@ -73,10 +76,23 @@ def check_trains(out: Path) -> None:
         InputError: If it does not.
     """
     config = load_config(str(out), {})
+    init_default_scope(config.get('default_scope') or 'mmpretrain')
     model = dict(config.model)
     if config.get('data_preprocessor') is not None:
         model.setdefault('data_preprocessor', config.data_preprocessor)
     MODELS.build(model)
+
+
+def write(text: str, out: Path) -> None:
+    """Write a config, and remove it if ``mmmuse train`` would not accept it."""
+    out.write_text(text, encoding='utf-8')
+    try:
+        with shown('checking the config'):
+            check_trains(out)
+    except BaseException:
+        out.unlink()
+        raise
+    print(f'{text}\nwritten to {out}; train it with: mmmuse train {out}')
 
 
 def main(args: argparse.Namespace) -> None:
@@ -84,16 +100,21 @@ def main(args: argparse.Namespace) -> None:
         refuse_code_in_files()
         check_new_config(args.out)
         config = load_plain_config(args.config)
+        if args.unlabelled is not None:
+            text = unlabelled_config(
+                args.config,
+                config,
+                args.teacher,
+                args.teacher_checkpoint,
+                args.unlabelled,
+                args.out,
+                args.input_shape,
+            )
+            write(text, args.out)
+            return
         with shown('running the model on a blank image'):
             proposal = propose_for_config(config, args.modules, args.input_shape)
         variant = args.variant or ('mi_x_si' if proposal.logits else 'mi_x_si_alone')
         text = distilled_config(args.config, config, proposal, variant, args.out)
         show(proposal, args.all)
-        args.out.write_text(text, encoding='utf-8')
-        try:
-            with shown('checking the config'):
-                check_trains(args.out)
-        except BaseException:
-            args.out.unlink()
-            raise
-        print(f'{text}\nwritten to {args.out}; train it with: mmmuse train {args.out}')
+        write(text, args.out)

@@ -12,6 +12,7 @@ import numpy as np
 from mmpretrain.datasets import CIFAR10, CIFAR100
 from mmpretrain.datasets.utils import download_and_extract_archive
 
+from mmmuse.arguments import NonNegativeInt
 from mmmuse.checkpoints.regular_file import NOT_FOUND, why_no_file
 from mmmuse.errors import InputError
 from mmmuse.registry import DATASETS
@@ -97,6 +98,7 @@ class BatchedCIFAR(BatchedImages):
         split: ``'train'`` or ``'test'``.
         download: Whether to download the archive where files are missing.
         indices: Keep only the first ``indices`` images, or those of a list.
+        start: Leave out as many images at the beginning; ``indices`` counts from there.
 
     Raises:
         InputError: If a file is missing and cannot be downloaded, or is damaged.
@@ -113,6 +115,7 @@ class BatchedCIFAR(BatchedImages):
         split: Literal['train', 'test'] = 'train',
         download: bool = True,
         indices: int | Sequence[int] | None = None,
+        start: NonNegativeInt = 0,
     ) -> None:
         files = CIFARFiles(self.source, data_root)
         if download:
@@ -127,7 +130,10 @@ class BatchedCIFAR(BatchedImages):
             [entry.get(b'labels') or entry[b'fine_labels'] for entry in entries]
         )
         super().__init__(
-            images.reshape(-1, 3, 32, 32), labels, self.source.METAINFO['classes'], indices
+            images.reshape(-1, 3, 32, 32)[start:],
+            labels[start:],
+            self.source.METAINFO['classes'],
+            indices,
         )
 
 

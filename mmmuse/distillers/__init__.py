@@ -4,6 +4,7 @@ from .cs_kd import CSKDDistiller
 from .ddgsd import DDGSDDistiller
 from .dense_self_distiller import DenseSelfDistiller
 from .early_exit import EarlyExitClassifier
+from .feature_distiller import FeatureDistiller
 from .frozen_network import FrozenNetwork
 from .frskd import FRSKDDistiller
 from .input_conversion import InputConversion
@@ -24,6 +25,7 @@ __all__ = [
     'DenseSelfDistiller',
     'EarlyExitClassifier',
     'FRSKDDistiller',
+    'FeatureDistiller',
     'FrozenNetwork',
     'InputConversion',
     'LogitsDistiller',

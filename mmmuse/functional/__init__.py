@@ -1,6 +1,7 @@
 """Pure functions, one formula each: tensors in, tensor out."""
 
 from .adversarial import discriminator_loss
+from .alignment import alignment_loss
 from .anchor_decoding import decode_anchor_boxes
 from .anchor_matching import match_anchors
 from .attention_transfer import attention_transfer_loss
@@ -32,6 +33,7 @@ from .vid import vid_loss
 from .views import global_view, local_view, map_view, same_grid
 
 __all__ = [
+    'alignment_loss',
     'attention_transfer_loss',
     'binary_kd_loss',
     'crd_loss',

@@ -1,4 +1,5 @@
 from .accumulated_gradients import AccumulatedGradientsHook
+from .backbone_checkpoint import BackboneCheckpointHook
 from .channels_last import ChannelsLastHook
 from .checked_checkpoint import CheckedCheckpointHook
 from .class_count import ClassCountHook
@@ -16,6 +17,7 @@ from .training_labels import TrainingLabelsHook
 
 __all__ = [
     'AccumulatedGradientsHook',
+    'BackboneCheckpointHook',
     'ChannelsLastHook',
     'CheckedCheckpointHook',
     'ClassCountHook',

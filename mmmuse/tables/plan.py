@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
@@ -18,7 +18,8 @@ from .schedule import scaled_schedule
 
 _SHIPPED = 'mmmuse::'  # The folder "configs" of a clone.
 _KEYS = {'title', 'rows', 'options', 'metric', 'caption'}
-_ROW_KEYS = {'name', 'config', 'paper', 'options', 'metric'}
+_ROW_KEYS = {'name', 'config', 'paper', 'options', 'metric', 'after'}
+_AFTER = '{after}'  # In an option: the last checkpoint of the run that this one goes on from.
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Row:
         options: Overrides of config keys, those of the table included.
         metric: Of the full network, as MMEngine logs it; of several networks their
             mean, ``'average/accuracy/top1'``.
+        after: Name of a row before it whose run with the same seed is finished first. ``{after}`` in an
+            option is the checkpoint of its last epoch.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Row:
     paper: dict[str, str] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     metric: str = 'accuracy/top1'
+    after: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Run:
         work_dir: Its folder.
         epochs: How many it trains.
         options: Every override, the seed included.
+        after: Folder of the run that is finished first, if there is one.
     """
 
     row: Row
@@ -74,6 +79,7 @@ class Run:
     work_dir: Path
     epochs: int
     options: dict[str, Any]
+    after: Path | None = None
 
     @property
     def name(self) -> str:
@@ -110,6 +116,11 @@ def read_table(path: str) -> Table:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f'{path}: two rows are named {name!r}')
+    for i, row in enumerate(rows):
+        if row.after is not None and row.after not in names[:i]:
+            raise InputError(
+                f'{path}: row {row.name!r} is after {row.after!r}, which is no row before it'
+            )
     return Table(config.title, rows, config.get('caption', '').strip())
 
 
@@ -117,7 +128,7 @@ def _read_row(path: str, number: int, row: dict, options: dict, metric: str) -> 
     if not isinstance(row, dict) or not {'name', 'config'} <= row.keys() <= _ROW_KEYS:
         raise InputError(
             f'{path}, row {number}: a row is dict(name=..., config=...) and may have paper, '
-            f'options and metric, got {dict(row) if isinstance(row, dict) else row!r}'
+            f'after, options and metric, got {dict(row) if isinstance(row, dict) else row!r}'
         )
     paper = row.get('paper', {})
     paper = {'top1': paper} if isinstance(paper, str) else dict(paper)
@@ -125,7 +136,7 @@ def _read_row(path: str, number: int, row: dict, options: dict, metric: str) -> 
     config = row['config']
     if path.startswith(_SHIPPED):
         config = config.replace('configs/', _SHIPPED, 1)
-    return Row(row['name'], config, paper, options, row.get('metric', metric))
+    return Row(row['name'], config, paper, options, row.get('metric', metric), row.get('after'))
 
 
 def plan_runs(
@@ -153,28 +164,65 @@ def plan_runs(
         raise InputError(f'a table needs different seeds, at least one, got {list(seeds)}')
     if epochs is not None and epochs < 1:
         raise InputError(f'--epochs is at least 1, got {epochs}')
-    planned = [(row, *_resolved(row, epochs, options or {})) for row in table.rows]
+    planned: dict[str, _Planned] = {}
+    for row in table.rows:
+        before = None if row.after is None else planned[row.after]
+        planned[row.name] = _resolved(row, epochs, options or {}, before)
     return [
-        Run(row, seed, work_dir / folder / f'seed{seed}', total, {**own, 'randomness.seed': seed})
+        _run(planned[row.name], seed, work_dir, planned.get(row.after))
         for seed in seeds
-        for row, folder, total, own in planned
+        for row in table.rows
     ]
 
 
-def _resolved(row: Row, epochs: int | None, options: dict) -> tuple[Path, int, dict]:
-    """Return the folder of a row's runs, their epochs, and all overrides but the seed."""
+class _Planned(NamedTuple):
+    """The runs of a row: their folder, their epochs, and all overrides but the seed."""
+
+    row: Row
+    folder: Path
+    epochs: int
+    options: dict[str, Any]
+
+    @property
+    def checkpoint(self) -> str:
+        """The file of the last epoch, in the folder of a run."""
+        return f'epoch_{self.epochs}.pth'
+
+
+def _run(planned: _Planned, seed: int, work_dir: Path, before: _Planned | None) -> Run:
+    row, folder, total, options = planned
+    after = None
+    if before is not None:
+        after = work_dir / before.folder / f'seed{seed}'
+        options = _with_file(options, after / before.checkpoint)
+    options = {**options, 'randomness.seed': seed}
+    return Run(row, seed, work_dir / folder / f'seed{seed}', total, options, after)
+
+
+def _with_file(options: dict[str, Any], file: Path) -> dict[str, Any]:
+    return {
+        key: value.replace(_AFTER, str(file)) if isinstance(value, str) else value
+        for key, value in options.items()
+    }
+
+
+def _resolved(row: Row, epochs: int | None, options: dict, before: _Planned | None) -> _Planned:
+    """Return the runs of a row, which go on from those of another one, if there is one."""
     resolved = {**row.options, **options}
     try:
         if epochs is not None:
             schedule = scaled_schedule(load_config(row.config, row.options), epochs)
             resolved = {**row.options, **schedule, **options, 'train_cfg.max_epochs': epochs}
-        config = load_config(row.config, resolved)
+        known = resolved
+        if before is not None:  # The folder's name has a hash, which is then part of this one.
+            known = _with_file(resolved, before.folder / before.checkpoint)
+        config = load_config(row.config, known)
     except InputError as error:
         raise InputError(f'row {row.name!r}: {error}') from error
     total = (config.get('train_cfg') or {}).get('max_epochs')
     if not isinstance(total, int):
         raise InputError(f'row {row.name!r}: {row.config} has no train_cfg.max_epochs')
-    return _folder(row.config, config), total, resolved
+    return _Planned(row, _folder(row.config, config), total, resolved)
 
 
 def _folder(path: str, config: Config) -> Path:

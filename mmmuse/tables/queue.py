@@ -113,10 +113,11 @@ class _Work:
                 self._ended(run, training, None)
 
     def submit(self) -> None:
-        """Submit waiting runs."""
-        trainings = [training for _, training in self._trainings(self.waiting)]
-        by_folder = {training.work_dir: run for run, training in self._trainings(self.waiting)}
-        for training in self.jobs.submit(trainings):
+        """Submit the waiting runs that go on from no unfinished one."""
+        unfinished = {run.work_dir for run in (*self.waiting, *self.submitted.values())}
+        ready = [run for run in self.waiting if run.after not in unfinished]
+        by_folder = {training.work_dir: run for run, training in self._trainings(ready)}
+        for training in self.jobs.submit([training for _, training in self._trainings(ready)]):
             self._take(by_folder[training.work_dir])
 
     def collect(self) -> None:
@@ -131,6 +132,8 @@ class _Work:
             self._ended(run, training, error)
             if error is not None and code is not None and code not in STOPPED:
                 self._skip_other_seeds(run)
+            if error is not None:
+                self._skip_later(run)
         status = self.jobs.status()
         self.progress.update(self.bar, description=f'runs: {status}' if status else 'runs')
 
@@ -199,8 +202,19 @@ class _Work:
             self.waiting.remove(run)
             skipped.append(run)
         for run in skipped:
-            self.progress.advance(self.bar)
-            self.failed[run.name] = f'skipped: {failed.name} failed'
+            self._skip(run, failed)
+            self._skip_later(run)
+
+    def _skip_later(self, failed: Run) -> None:
+        """Drop the runs that would go on from one that failed."""
+        for run in [run for run in self.waiting if run.after == failed.work_dir]:
+            self.waiting.remove(run)
+            self._skip(run, failed)
+            self._skip_later(run)
+
+    def _skip(self, run: Run, failed: Run) -> None:
+        self.progress.advance(self.bar)
+        self.failed[run.name] = f'skipped: {failed.name} failed'
 
 
 def last_line(log: Path) -> str:

@@ -38,6 +38,17 @@ def output_paths(
     )
 
 
+def last_output(network: nn.Module, input_shape: Sequence[int] | None = None) -> str:
+    """Return the tap path of the last output of a network's backbone, ``'backbone'`` or ``'backbone[3]'``.
+
+    Args:
+        network: A model with a ``backbone``.
+        input_shape: ``(C, H, W)`` of the dry run.
+    """
+    outputs = dry_run(network.backbone, lambda forward, shape: forward(), input_shape, of=network)
+    return 'backbone' if isinstance(outputs, Tensor) else f'backbone[{len(outputs) - 1}]'
+
+
 def _output_paths(backbone: nn.Module, forward: Callable[[], Any]) -> list[str]:
     module_outputs: dict[str, Tensor] = {}
 

@@ -97,7 +97,18 @@ def _transforms(dataset: Any) -> Iterator[Mapping]:
         dataset = dataset[0] if dataset else None
     if isinstance(dataset, Mapping):
         yield from _transforms(dataset.get('dataset') or dataset.get('datasets'))
-        yield from (item for item in dataset.get('pipeline') or () if isinstance(item, Mapping))
+        yield from flat_transforms(dataset.get('pipeline'))
+
+
+def flat_transforms(pipeline: Any) -> Iterator[Mapping]:
+    """Yield the transforms of a pipeline; of several views (``MultiView``), those of the first."""
+    for transform in pipeline if isinstance(pipeline, (list, tuple)) else ():
+        if not isinstance(transform, Mapping):
+            continue
+        yield transform
+        inner = transform.get('transforms')
+        if str(transform.get('type')).split('.')[-1] == 'MultiView' and inner:
+            yield from flat_transforms(inner[0])
 
 
 def _pipeline_size(transforms: Iterator[Mapping]) -> Size | None:

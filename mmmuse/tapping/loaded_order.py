@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from .image_size import flat_transforms
+
 ImageOrder = Literal['rgb', 'bgr']
 
 _OTHER: dict[str | None, ImageOrder | None] = {'rgb': 'bgr', 'bgr': 'rgb', None: None}
@@ -45,9 +47,8 @@ def _order(dataset: Any) -> ImageOrder | None:
     for part in _innermost_first(dataset):
         if _kind(part) in _RGB_DATASETS:
             order = 'rgb'
-        for transform in part.get('pipeline') or ():
-            if isinstance(transform, Mapping):
-                order = _after(order, transform)
+        for transform in flat_transforms(part.get('pipeline')):
+            order = _after(order, transform)
     return order
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mmmuse.arguments import Paths, Range, check_keys
 from mmmuse.errors import InputError
+from mmmuse.tapping.backbone_outputs import last_output
 from mmmuse.tapping.dry_run import dry_run, is_segmenter
 from mmmuse.tapping.features import FeatureSpec, NetworkSpecs
 from mmmuse.tapping.proposal import propose_taps
@@ -119,7 +120,8 @@ def read_taps(
 
     Args:
         taps: ``dict(modules=[...], last=..., logits=...)``, ``'auto'``, or
-            ``dict(num_modules=T)`` for the proposal of ``mmmuse wrap``.
+            ``dict(num_modules=T)`` for the proposal of ``mmmuse wrap``; ``'last'`` for the last
+            output of the backbone, and nothing else.
         network: The network, for the proposal.
         input_shape: ``(C, H, W)`` of the dry run, likewise.
         needs_features: Whether shallow modules and the last one are needed.
@@ -128,9 +130,12 @@ def read_taps(
     Raises:
         InputError: If a key is unknown or missing.
     """
+    if taps == 'last' and not needs_features:
+        return TapPaths([], _last(network, input_shape), None)
     if isinstance(taps, str):
         if taps != 'auto':
-            raise InputError(f"{name} is a dict or 'auto', got {taps!r}")
+            choices = "'auto'" if needs_features else "'auto' or 'last'"
+            raise InputError(f'{name} is a dict or {choices}, got {taps!r}')
         taps = dict(num_modules=4)
     unknown = set(taps) - {'modules', 'last', 'logits', 'num_modules'}
     if unknown:
@@ -151,3 +156,12 @@ def read_taps(
     if not taps.get('last'):
         raise InputError(f'{name} needs last, the module whose output is the last feature')
     return TapPaths(list(taps['modules']), taps['last'], taps.get('logits'))
+
+
+def _last(network: nn.Module, input_shape: Sequence[int] | None) -> str:
+    named = getattr(network, 'default_taps', None)  # A network of another library says it itself.
+    if isinstance(named, dict) and 'last' in named:
+        return named['last']
+    if isinstance(getattr(network, 'backbone', None), nn.Module):
+        return last_output(network, input_shape)
+    return propose_taps(network, 2, input_shape).last

@@ -203,3 +203,25 @@ def test_images_in_a_linked_folder_are_found(tmp_path):
         check_data_exists(config, ['train'])
     (tmp_path / 'elsewhere' / 'a.png').touch()
     check_data_exists(config, ['train'])
+
+
+def test_a_folder_of_images_without_labels_has_an_image(folder):
+    (folder / 'images' / 'more').mkdir(parents=True)
+    (folder / 'images' / 'notes.txt').touch()
+    unlabelled = dict(type='mmpretrain.CustomDataset', with_label=False)
+
+    def said(**dataset: object) -> str:
+        with pytest.raises(InputError) as error:
+            check_data_exists(loader(**unlabelled, **dataset), ['train'])
+        return str(error.value)
+
+    assert said(data_root='nowhere').startswith('train_dataloader.dataset.data_root: no folder')
+    assert said(data_root='images').startswith('train_dataloader.dataset: no images (.jpg, ')
+    assert said(data_root='.', data_prefix='imges') == (
+        'train_dataloader.dataset.data_prefix: no folder imges'
+    )
+    assert said(data_root='images', extensions=['.txt2']).endswith('no images (.txt2) in images')
+    check_data_exists(loader(**unlabelled, data_root='images', extensions=['.TXT']), ['train'])
+    (folder / 'images' / 'more' / 'a.PNG').touch()
+    check_data_exists(loader(**unlabelled, data_root='images'), ['train'])
+    check_data_exists(loader(**unlabelled, data_root='.', data_prefix='images'), ['train'])

@@ -274,3 +274,13 @@ def test_the_config_reads_every_real_image_once(cifar100_root):
             [batch['sample_idx'] for batch in Runner.build_dataloader(loader, seed=0)]
         )
         assert np.array_equal(np.sort(seen), np.arange(size))
+
+
+def test_a_start_leaves_out_images_at_the_beginning(cifar100, tmp_path):
+    cifar100.write(tmp_path)
+    every = cifar100.dataset(str(tmp_path))
+    part = cifar100.dataset(str(tmp_path), start=1, indices=1)
+    assert part.labels.tolist() == every.labels[1:2].tolist()
+    assert (part.images == every.images[1:2]).all()
+    with pytest.raises(InputError, match='the dataset has no images'):
+        cifar100.dataset(str(tmp_path), start=len(every))

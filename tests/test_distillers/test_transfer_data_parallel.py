@@ -7,11 +7,11 @@ from mmengine.optim import OptimWrapper
 
 from ..conftest import labelled
 from ..two_processes import in_two_processes
-from .transfer import LABELS, offline, online
+from .transfer import LABELS, features, offline, online
 
 pytestmark = pytest.mark.slow
 
-BUILD = {'offline': offline, 'online': online}
+BUILD = {'offline': offline, 'online': online, 'features': features}
 
 
 def train_each(rank: int, folder: str) -> None:
@@ -23,7 +23,7 @@ def train_each(rank: int, folder: str) -> None:
 def train_two_steps(rank: int, name: str, folder: str) -> None:
     torch.manual_seed(rank)  # DDP has to bring the weights of rank 0 to rank 1.
     distiller = BUILD[name]()
-    taught = dict(distiller.teacher.model.named_parameters()) if name == 'offline' else {}
+    taught = dict(distiller.teacher.model.named_parameters()) if name != 'online' else {}
     model = MMDistributedDataParallel(distiller, device_ids=None)
     in_buckets = {id(value) for value in model.parameters()}
     assert not in_buckets & {id(value) for value in taught.values()}
@@ -43,7 +43,7 @@ def test_two_processes_stay_equal_without_searching_for_unused_parameters(tmp_pa
     in_two_processes(train_each, tmp_path)
     for name in BUILD:
         first, second = (torch.load(tmp_path / f'{name}{rank}.pt') for rank in (0, 1))
-        assert any('memory_teacher' in key for key in first)
+        assert any('memory_teacher' in key for key in first) == (name != 'features')
         assert first.keys() == second.keys()
         for key, value in first.items():
             assert torch.equal(value, second[key]), f'{name}: {key}'

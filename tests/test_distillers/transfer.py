@@ -2,7 +2,7 @@
 
 import torch
 
-from mmmuse.distillers import OfflineDistiller, OnlineDistiller
+from mmmuse.distillers import FeatureDistiller, OfflineDistiller, OnlineDistiller
 from mmmuse.registry import MODELS
 
 from ..conftest import labelled
@@ -77,6 +77,26 @@ def online(*losses: dict, peers: tuple[str, ...] = ('a', 'b'), **options) -> Onl
     distiller = MODELS.build({**config, **options}).train()
     distiller.prepare(LABELS)
     return distiller
+
+
+def features(**options) -> FeatureDistiller:
+    """A transformer, of which the second of two outputs is read, that learns from a ResNet-20."""
+    swin = dict(
+        type='SwinTransformer',
+        arch=dict(embed_dims=8, depths=[1, 1], num_heads=[1, 2]),
+        img_size=16,
+        patch_size=2,
+        window_size=4,
+        out_indices=(0, 1),
+    )
+    losses = [dict(type='mmmuse.MapAlignmentLoss'), dict(type='mmmuse.VectorAlignmentLoss')]
+    config = dict(
+        type='mmmuse.FeatureDistiller',
+        student=swin,
+        teacher=MODELS.build(network(6)),
+        losses=losses,
+    )
+    return MODELS.build({**config, **options}).train()
 
 
 def batch() -> tuple[torch.Tensor, list]:

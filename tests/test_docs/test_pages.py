@@ -13,7 +13,8 @@ pytestmark = [
 ]
 
 PAGES = (
-    *('quickstart', 'your_model', 'deploy', 'early_exit', 'teachers', 'detectors', 'compare'),
+    *('quickstart', 'your_model', 'deploy', 'early_exit', 'teachers', 'unlabelled', 'detectors'),
+    'compare',
     'segmenters',
     *('install', 'adding_a_loss', 'options', 'faq'),
 )

@@ -194,3 +194,51 @@ def test_of_two_networks_table_7_has_the_average_or_both_as_the_paper_has():
     assert of_one_kind.metric == of_two.metric == 'average/accuracy/top1'
     assert of_one_kind.paper == {'top1': '70.84'}
     assert of_two.paper == {'a': '71.13', 'b': '74.97'}
+
+
+def after(folder: Path, **first) -> str:
+    rows = [
+        dict(name='first', config=BASELINE, options=first),
+        dict(
+            name='second',
+            config=MUSE,
+            after='first',
+            options={'load_from': '{after}', 'train_cfg.max_epochs': 9},
+        ),
+    ]
+    return write_table(folder, title='After', rows=rows)
+
+
+def test_a_row_goes_on_from_the_last_checkpoint_of_another_with_the_same_seed(tmp_path):
+    runs = plan_runs(read_table(after(tmp_path)), [3, 5], tmp_path)
+    assert [(run.row.name, run.seed) for run in runs] == [
+        ('first', 3),
+        ('second', 3),
+        ('first', 5),
+        ('second', 5),
+    ]
+    for first, second in (runs[:2], runs[2:]):
+        assert (first.after, second.after) == (None, first.work_dir)
+        assert second.options['load_from'] == str(first.work_dir / 'epoch_200.pth')
+        assert f'load_from={first.work_dir}/epoch_200.pth' in second.arguments()
+    shorter = plan_runs(read_table(after(tmp_path)), [3], tmp_path, epochs=6)
+    assert shorter[1].options['load_from'] == str(shorter[0].work_dir / 'epoch_6.pth')
+
+
+def test_a_row_that_goes_on_from_a_changed_one_is_trained_again(tmp_path):
+    first, second = plan_runs(read_table(after(tmp_path)), [0], tmp_path)
+    path = after(tmp_path, **{'optim_wrapper.optimizer.lr': 0.5})
+    changed = plan_runs(read_table(path), [0], tmp_path)
+    assert changed[0].work_dir != first.work_dir
+    assert changed[1].work_dir != second.work_dir
+    # Its folder does not depend on where the runs are.
+    elsewhere = plan_runs(read_table(path), [0], tmp_path / 'elsewhere')
+    assert elsewhere[1].work_dir.relative_to(tmp_path / 'elsewhere') == changed[
+        1
+    ].work_dir.relative_to(tmp_path)
+
+
+def test_a_row_goes_on_from_one_before_it(tmp_path):
+    rows = [dict(name='a', config=BASELINE, after='b'), dict(name='b', config=BASELINE)]
+    with pytest.raises(InputError, match="row 'a' is after 'b', which is no row before it"):
+        read_table(write_table(tmp_path, title='T', rows=rows))

@@ -2,6 +2,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,22 @@ def test_ctrl_c_interrupts_every_run_and_waits_for_all_even_if_it_comes_twice(tm
     with pytest.raises(KeyboardInterrupt):
         run_all(runs, LocalJobs(['cpu', 'cpu']), train, lambda run: None)
     assert all((run.work_dir / 'interrupted').exists() for run in runs)
+
+
+def test_a_run_waits_for_the_one_that_it_goes_on_from(tmp_path, train):
+    first, other, second = runs_of(tmp_path, 'good', 'good', 'good')
+    runs, done = [replace(second, after=first.work_dir), first, other], []
+    assert run_all(runs, LocalJobs(['cpu', 'cpu']), train, done.append) == {}
+    assert len(done) == 3
+    assert times(second)[0] > times(first)[1]
+    assert times(other)[0] < times(first)[1]
+
+
+def test_what_goes_on_from_a_failed_run_is_not_tried(tmp_path, train):
+    bad, second, third, good = runs_of(tmp_path, 'bad', 'good', 'good', 'good')
+    runs, done = [bad, replace(second, after=bad.work_dir)], []
+    runs += [replace(third, after=second.work_dir), good]
+    failed = run_all(runs, LocalJobs(['cpu']), train, done.append)
+    assert [run.name for run in done] == [good.name]
+    assert failed[second.name] == f'skipped: {bad.name} failed'
+    assert failed[third.name] == f'skipped: {second.name} failed'

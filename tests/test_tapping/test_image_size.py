@@ -44,6 +44,13 @@ def test_the_last_transform_of_the_pipeline_counts():
     assert config_size(trained_on(dict(type='ResizeEdge', scale=64), crop)) == (48, 48)
 
 
+def test_of_several_views_the_first_counts():
+    views = [[dict(type='RandomResizedCrop', scale=64)], [dict(type='RandomResizedCrop', scale=32)]]
+    views = dict(type='MultiView', transforms=views, num_views=[2, 6])
+    load = dict(type='LoadImageFromFile')
+    assert config_size(trained_on(load, views, dict(type='PackInputs'))) == (64, 64)
+
+
 def test_the_pipeline_of_a_wrapped_data_set_is_read():
     inner = dict(type='CIFAR10', pipeline=[dict(type='Resize', scale=40)])
     outer = dict(

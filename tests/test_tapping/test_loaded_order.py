@@ -24,6 +24,12 @@ def config(*pipeline: dict, dataset: str = 'CustomDataset') -> dict:
         (config(LOAD, dict(type='NumpyToPIL')), 'bgr'),
         (
             config(
+                LOAD, dict(type='MultiView', transforms=[[dict(type='NumpyToPIL', to_rgb=True)]])
+            ),
+            'rgb',
+        ),
+        (
+            config(
                 LOAD,
                 dict(type='mmpretrain.NumpyToPIL', to_rgb=True),
                 dict(type='mmpretrain.PILToNumpy', to_bgr=True),

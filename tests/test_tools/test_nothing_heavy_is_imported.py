@@ -30,6 +30,14 @@ MISSING = {
     'cache-teacher none.py --out x': 'no config file none.py',
     'table none.py': 'no table none.py',
     'table mmmuse::tables/none.py': 'no config mmmuse::tables/none.py',
+    # A backbone without labels.
+    'wrap coco.py --unlabelled run --out x.py': '--unlabelled needs --teacher',
+    'wrap coco.py --unlabelled none --teacher coco.py --out x.py': '--unlabelled: no folder none',
+    'wrap coco.py --unlabelled run --teacher coco.py --out x.py': '--unlabelled: no images (.jpg, ',
+    'wrap coco.py --unlabelled run --teacher none.py --out x.py': 'no config file of the teacher none.py',
+    'wrap coco.py --teacher coco.py --teacher-checkpoint none.pth --out x.py': (
+        '--teacher-checkpoint none.pth: no checkpoint file none.pth'
+    ),
     # Missing data.
     'train coco.py': 'train_dataloader.dataset.data_root: no folder nowhere/',
     'train coco.py --cfg-options train_cfg.max_epochs=3': 'no folder nowhere/',

@@ -3,7 +3,10 @@
 import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from mmpretrain import get_model
 
@@ -138,3 +141,27 @@ def test_an_existing_file_is_not_overwritten(tool, only_error, tmp_path):
     out.write_text('mine')
     assert 'exists' in only_error(tool('wrap.py', RESNET, '--out', out))
     assert out.read_text() == 'mine'
+
+
+def test_a_backbone_is_wrapped_for_images_without_labels_and_a_broken_file_is_counted(
+    tool, tmp_path
+):
+    config, teacher = 'configs/demo/resnet18_digits.py', tmp_path / 'teacher.pth'
+    torch.save(dict(state_dict=get_model(Config.fromfile(config)).state_dict()), teacher)
+    (tmp_path / 'images').mkdir()
+    for i in range(30):  # Too few to hold some out.
+        cv2.imwrite(str(tmp_path / 'images' / f'{i}.png'), np.random.randint(0, 256, (9, 8)))
+    (tmp_path / 'images' / 'broken.png').write_bytes(b'no image')
+    out = tmp_path / 'out.py'
+    flags = ['--teacher', config, '--teacher-checkpoint', teacher]
+    finished = tool('wrap.py', config, *flags, '--unlabelled', tmp_path / 'images', '--out', out)
+    assert finished.code == 0, finished.err
+    assert 'train it with: mmmuse train' in finished.out
+    options = ['train_cfg.max_epochs=1', 'train_dataloader.num_workers=0']
+    options += ['train_dataloader.drop_last=False']
+    flags = ['--work-dir', tmp_path / 'run', '--cfg-options', *options]
+    finished = tool('train.py', out, *flags)
+    assert finished.code == 0, finished.err
+    assert 'broken.png: not an image; skipped, 1 so far' in finished.out + finished.err
+    files = {path.name for path in (tmp_path / 'run').glob('*.p*')}
+    assert files == {'epoch_1.pth', 'epoch_1.backbone.pth', 'student.py', 'out.py'}

@@ -33,5 +33,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=('C', 'H', 'W'),
         help="shape of the blank image; by default the size of the config's images",
     )
+    parser.add_argument(
+        '--teacher',
+        metavar='NAME_OR_CONFIG',
+        help='teacher: a config file, or mmpretrain::folder/file.py',
+    )
+    parser.add_argument(
+        '--teacher-checkpoint', metavar='FILE', help="file of the teacher's weights"
+    )
+    parser.add_argument(
+        '--unlabelled',
+        metavar='FOLDER',
+        help="write a config with which the backbone learns the teacher's features from the images in "
+        'this folder, without labels (mmmuse.FeatureDistiller)',
+    )
     parser.add_argument('--all', action='store_true', help='list every module that can be tapped')
     parser.add_argument('--out', required=True, type=Path, help='the config to write')
