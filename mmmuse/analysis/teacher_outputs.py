@@ -1,7 +1,7 @@
 """A teacher's outputs for fixed views of a training set, for ``teacher_cache``."""
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,11 +34,14 @@ def build_offline(config: Config, num_views: int, seed: int) -> OfflineDistiller
     init_default_scope(config.get('default_scope') or 'mmpretrain')
     model = dict(config.model)
     kind = MODELS.get(str(model.get('type')))
-    offline = isinstance(kind, type) and issubclass(kind, OfflineDistiller)
-    if not offline or issubclass(kind, FeatureDistiller):
+    if not (isinstance(kind, type) and issubclass(kind, OfflineDistiller)):
         raise InputError(f'the model is a {model.get("type")}, not an mmmuse.OfflineDistiller')
+    student = model['student'] if isinstance(model['student'], Mapping) else {}
     preprocessor = dict(
-        config.get('data_preprocessor') or model['student'].get('data_preprocessor') or {}
+        config.get('data_preprocessor')
+        or model.get('data_preprocessor')
+        or student.get('data_preprocessor')
+        or {}
     )
     if preprocessor.get('type') != 'mmmuse.BatchedDataPreprocessor':
         raise InputError(
@@ -47,8 +50,11 @@ def build_offline(config: Config, num_views: int, seed: int) -> OfflineDistiller
         )
     if preprocessor.get('batch_augments'):
         raise InputError('a cache has the outputs of single images, and batch_augments mixes them')
-    preprocessor.update(fixed_views=num_views, seed=seed)
-    model['student'] = {**model['student'], 'data_preprocessor': preprocessor}
+    preprocessor.update(fixed_views=num_views, seed=seed, num_views=1)
+    if issubclass(kind, FeatureDistiller):
+        model['data_preprocessor'] = preprocessor
+    else:
+        model['student'] = {**model['student'], 'data_preprocessor': preprocessor}
     model['teacher_cache'] = None
     distiller = MODELS.build(model)
     if not distiller.losses.source_features or distiller.losses.reads_head:

@@ -17,8 +17,10 @@ from mmmuse.tapping.unused_parameters import unused_parameters
 
 from .backbone_student import build_backbone
 from .channel_order import ChannelOrder
+from .gradient_balance import LossBalance
 from .offline import OfflineDistiller
 from .own_total import sum_of_losses
+from .teacher_cache import TeacherCache
 
 _LOSSES = (dict(type='mmmuse.MapAlignmentLoss'), dict(type='mmmuse.VectorAlignmentLoss'))
 
@@ -53,6 +55,8 @@ class FeatureDistiller(OfflineDistiller):
             :class:`OfflineDistiller` takes.
         teacher_checkpoint: File of the teacher's weights; None for a built teacher.
         teacher_taps: Of the teacher: ``'last'``, or ``dict(last='neck')``, ...
+        teacher_cache: In place of the teacher, its stored outputs; one view in a step
+            (``num_views=1``), since those of a cache are fixed.
         teacher_input_size: Height and width that the teacher sees.
         teacher_channel_order: ``'reversed'`` or ``'same'``; derived by default.
         teacher_input_shape: ``(C, H, W)`` of the teacher's dry run.
@@ -60,6 +64,9 @@ class FeatureDistiller(OfflineDistiller):
         input_shape: ``(C, H, W)`` of the student's dry run.
         image_order: As for :class:`OfflineDistiller`.
         teacher_image_order: As for :class:`OfflineDistiller`.
+        phases: As for :class:`OfflineDistiller`; there is no loss of the student's own.
+        loss_balance: As for :class:`OfflineDistiller`; the first loss is what the others are
+            relative to.
         data_preprocessor: ``mmpretrain.SelfSupDataPreprocessor`` by default, or
             ``mmmuse.BatchedDataPreprocessor(num_views=2)`` for batched images.
         init_cfg: MMEngine's.
@@ -71,11 +78,12 @@ class FeatureDistiller(OfflineDistiller):
     def __init__(
         self,
         student: dict | str | nn.Module,
-        teacher: dict | str | BaseModel,
-        losses: Sequence[dict] = _LOSSES,
+        teacher: dict | str | BaseModel | None = None,
+        losses: Sequence[dict] | None = None,
         taps: dict | str = 'last',
         teacher_checkpoint: str | None = None,
         teacher_taps: dict | str = 'last',
+        teacher_cache: str | None = None,
         teacher_input_size: PositiveInt | None = None,
         teacher_channel_order: ChannelOrder | None = None,
         teacher_input_shape: ImageShape | None = None,
@@ -83,6 +91,8 @@ class FeatureDistiller(OfflineDistiller):
         input_shape: ImageShape | None = None,
         image_order: ImageOrder | None = None,
         teacher_image_order: ImageOrder | None = None,
+        phases: Sequence[dict] = (),
+        loss_balance: LossBalance = 'fixed',
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -93,9 +103,10 @@ class FeatureDistiller(OfflineDistiller):
             network,
             teacher,
             taps,
-            losses,
+            (() if phases else _LOSSES) if losses is None else losses,
             teacher_checkpoint=teacher_checkpoint,
             teacher_taps=teacher_taps,
+            teacher_cache=teacher_cache,
             teacher_input_size=teacher_input_size,
             teacher_channel_order=teacher_channel_order,
             teacher_input_shape=teacher_input_shape,
@@ -103,6 +114,8 @@ class FeatureDistiller(OfflineDistiller):
             input_shape=input_shape,
             image_order=image_order,
             teacher_image_order=teacher_image_order,
+            phases=phases,
+            loss_balance=loss_balance,
             init_cfg=init_cfg,
         )
         for loss in self.losses:
@@ -154,18 +167,24 @@ class FeatureDistiller(OfflineDistiller):
     def predict(
         self, inputs: Tensor | Sequence[Tensor], data_samples: list | None = None
     ) -> list[DataSample]:
-        """Return N samples with ``feature_loss`` and ``feature`` ``(C, )``, of the first view."""
+        """Return N samples with ``feature_loss`` and ``feature`` ``(C, )``, of the first view.
+
+        With ``teacher_cache`` there is no ``feature_loss``: the cache is of the training set.
+        """
         inputs = inputs if isinstance(inputs, Tensor) else inputs[0]
         samples = data_samples or [DataSample() for _ in inputs]
         _, features = self.run_student(inputs, samples)
+        for sample, vector in zip(samples, features.last_vector.float(), strict=True):
+            sample.set_field(vector, 'feature', dtype=Tensor)
+        if isinstance(self.teacher, TeacherCache):
+            return samples
         step = Step(features, self.teacher(inputs, samples), samples)
         terms: dict[str, Tensor] = {}
         for loss in self.losses:
             if loss.min_batch_size == 1:
                 add_terms(terms, loss(step))
         total = torch.as_tensor(sum_of_losses(terms))
-        for sample, vector in zip(samples, features.last_vector.float(), strict=True):
-            sample.set_field(vector, 'feature', dtype=Tensor)
+        for sample in samples:
             sample.set_field(total, 'feature_loss', dtype=Tensor)
         return samples
 

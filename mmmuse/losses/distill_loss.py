@@ -81,6 +81,7 @@ class DistillLoss(nn.Module, ABC):
         self.critic_weight = critic_weight
         self.warmup = warmup
         self.within_one_network = source is learner
+        self._num_source_modules = len(source.modules)
         check_reads(self.name, self.reads, learner, source)
         check_kind(self.name, self.reads, self.reads_multi_label, learner, source)
         if 'head' in self.reads:
@@ -112,8 +113,12 @@ class DistillLoss(nn.Module, ABC):
 
     @property
     def source_features(self) -> frozenset[str]:
-        """What it reads of the source: ``'logits'``, the pooled last feature ``'vector'``, ``'module3'``."""
-        return self.reads & {'logits', 'vector'}
+        """What it reads of the source: ``'logits'``, the pooled last feature ``'vector'``, ``'module3'``.
+
+        All modules where it reads ``'maps'``; a subclass that knows which ones says so.
+        """
+        modules = range(1, self._num_source_modules + 1) if 'maps' in self.reads else ()
+        return (self.reads & {'logits', 'vector'}) | {f'module{i}' for i in modules}
 
     def weight(self, step: Step) -> float:
         """Return ``loss_weight`` in this step: warmed up, in the unit of the learner's own loss."""
@@ -184,9 +189,9 @@ class FeatureLoss(DistillLoss):
 
     @property
     def source_features(self) -> frozenset[str]:
-        """As that of :class:`DistillLoss`, with the modules whose maps it reads."""
+        """As that of :class:`DistillLoss`; of the modules, those that it compares."""
         modules = self._target_modules if 'maps' in self.reads else ()
-        return super().source_features | {f'module{i}' for i in modules}
+        return (self.reads & {'logits', 'vector'}) | {f'module{i}' for i in modules}
 
     def _target(self, network: object, module: int) -> object:
         return network.modules[module - 1] if self._paired else network.last

@@ -34,6 +34,11 @@ class MapAlignmentLoss(AlignmentLoss):
             check_map(self.name, len(specs.modules), specs.last)
         return source.last
 
+    @property
+    def source_features(self) -> frozenset[str]:
+        """The last map."""
+        return frozenset({f'module{self._num_source_modules}'})
+
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_align_maps``."""
         maps = same_grid(step.learner.last, step.source.last.detach())

@@ -32,7 +32,8 @@ class FeatureLossMetric(BaseMetric):
         """Store the loss of each sample."""
         if any('feature_loss' not in sample for sample in data_samples):
             raise InputError(
-                'FeatureLossMetric evaluates an mmmuse.FeatureDistiller, and no other model'
+                'FeatureLossMetric evaluates an mmmuse.FeatureDistiller with its teacher, not with a '
+                'teacher_cache, which is of the training set, and no other model'
             )
         self.results += [float(sample['feature_loss']) for sample in data_samples]
 

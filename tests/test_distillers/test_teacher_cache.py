@@ -367,6 +367,30 @@ def test_other_modules_are_refused(config, tmp_path):
         named(config, path, teacher_taps=other, losses=MAPS)
 
 
+def test_features_are_learned_from_a_cache_as_from_the_teacher(config, hub, tmp_path):
+    features = {**config.model, 'type': 'mmmuse.FeatureDistiller', 'losses': None, 'taps': 'last'}
+    config.model = {**features, 'student': features['student']['backbone']}
+    config.data_preprocessor = {**PREPROCESSOR, 'num_views': 2}
+    path = write_cache(config, tmp_path / 'cache', kind='float32')
+    index = of_index.CacheIndex.of_folder(Path(path), 'cache')
+    assert index.shapes == {'module1': (24, 2, 2)}
+    once = {**PREPROCESSOR, 'fixed_views': 3}
+    learner = MODELS.build(
+        {**config.model, 'teacher_cache': path, 'data_preprocessor': once}
+    ).train()
+    dataset = training_set(config)
+    learner.prepare(torch.as_tensor(dataset.labels))
+    live = build_offline(config, 3, seed=3).train()
+    live.load_state_dict(learner.state_dict())
+    hub.update_info('epoch', 2)
+    batch = learner.data_preprocessor(dataset.__getitems__([19, 0, 5]), training=True)
+    losses = [distiller(**batch, mode='loss') for distiller in (learner, live)]
+    assert set(losses[0]) == {'loss_align_maps', 'loss_align_vector'}
+    torch.testing.assert_close(*losses)
+    assert 'feature_loss' not in learner.eval()(**batch, mode='predict')[0]
+    assert 'feature_loss' in live.eval()(**batch, mode='predict')[0]
+
+
 class StopError(Exception):
     pass
 
