@@ -166,7 +166,8 @@ class FeatureDistiller(OfflineDistiller):
         total = torch.as_tensor(sum_of_losses(terms))
         for sample, vector in zip(samples, features.last_vector.float(), strict=True):
             sample.set_field(vector, 'feature', dtype=Tensor)
-            sample.set_field(total, 'feature_loss', dtype=Tensor)
+            if terms:
+                sample.set_field(total, 'feature_loss', dtype=Tensor)
         return samples
 
 
