@@ -100,6 +100,8 @@ def _check_detections(args: argparse.Namespace) -> None:
 def _check_wrap(args: argparse.Namespace) -> None:
     check_named_file('--teacher-checkpoint', args.teacher_checkpoint, 'checkpoint file')
     if args.unlabelled is None:
+        if args.teacher is not None or args.teacher_checkpoint is not None:
+            raise InputError('--teacher goes with --unlabelled, the folder that is learned from')
         return
     if args.teacher is None:
         raise InputError('--unlabelled needs --teacher, the network whose features are learned')

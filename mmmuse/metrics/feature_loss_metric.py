@@ -18,7 +18,7 @@ class FeatureLossMetric(BaseMetric):
         prefix: Of the name; none by default.
 
     Raises:
-        InputError: In an evaluation of another model.
+        InputError: In an evaluation of another model, or with MUSE as the only loss.
     """
 
     default_prefix = ''
@@ -32,8 +32,8 @@ class FeatureLossMetric(BaseMetric):
         """Store the loss of each sample."""
         if any('feature_loss' not in sample for sample in data_samples):
             raise InputError(
-                'FeatureLossMetric evaluates an mmmuse.FeatureDistiller with its teacher, not with a '
-                'teacher_cache, which is of the training set, and no other model'
+                'FeatureLossMetric evaluates an mmmuse.FeatureDistiller with a loss that a single image '
+                'has, such as mmmuse.VectorAlignmentLoss, and with its teacher, not a teacher_cache'
             )
         self.results += [float(sample['feature_loss']) for sample in data_samples]
 

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from mmmuse.analysis.teacher_outputs import build_offline
 from mmmuse.checkpoints.student_config import student_configs
 from mmmuse.distillers import FeatureDistiller
 from mmmuse.errors import InputError
@@ -154,6 +155,8 @@ def test_a_prediction_has_the_loss_and_the_pooled_feature():
     torch.testing.assert_close(torch.stack([sample.feature for sample in found]), vector)
     torch.testing.assert_close(found[0].feature_loss, sum(losses))
     assert len(model(images[:1], mode='predict')) == 1  # MUSE needs two images.
+    only_muse = distiller(taps=dict(modules=MODULES), losses=[MUSE]).eval()
+    assert 'feature_loss' not in only_muse(images, mode='predict')[0]
 
 
 @pytest.mark.parametrize(
@@ -381,3 +384,9 @@ class ThreeChannels(torch.utils.data.Dataset):
         generator = torch.Generator().manual_seed(index)
         images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=generator)
         return dict(inputs=list(images), data_samples=labelled([0])[0])
+
+
+def test_its_teacher_is_not_cached():
+    config = Config(dict(model=dict(type='mmmuse.FeatureDistiller')))
+    with pytest.raises(InputError, match=r'is a mmmuse\.FeatureDistiller, not an mmmuse\.Offline'):
+        build_offline(config, 1, 0)

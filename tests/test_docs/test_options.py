@@ -5,8 +5,10 @@ import inspect
 import re
 
 from mmmuse.critics import GlobalLocalCritic
+from mmmuse.datasets import BatchedDataPreprocessor
+from mmmuse.distillers import FeatureDistiller
 from mmmuse.heads import MUSEHead
-from mmmuse.losses import MUSELoss
+from mmmuse.losses import MapAlignmentLoss, MUSELoss
 
 from .blocks import DOCS
 
@@ -16,6 +18,9 @@ OF_PART = {
     'head.discrepancy.critic': GlobalLocalCritic,
     'head.discrepancy': MUSELoss,
     'head': MUSEHead,
+    'losses.0': MapAlignmentLoss,
+    'data_preprocessor': BatchedDataPreprocessor,
+    '': FeatureDistiller,
 }
 SAID = {
     'head': 'MUSEHead',
@@ -44,4 +49,4 @@ def test_a_documented_default_is_that_of_the_class():
         actual = inspect.signature(OF_PART[part].__init__).parameters[name].default
         assert actual == ast.literal_eval(default), key
         compared += 1
-    assert compared >= 7
+    assert compared >= 12

@@ -32,6 +32,7 @@ MISSING = {
     'table mmmuse::tables/none.py': 'no config mmmuse::tables/none.py',
     # A backbone without labels.
     'wrap coco.py --unlabelled run --out x.py': '--unlabelled needs --teacher',
+    'wrap coco.py --teacher coco.py --out x.py': '--teacher goes with --unlabelled',
     'wrap coco.py --unlabelled none --teacher coco.py --out x.py': '--unlabelled: no folder none',
     'wrap coco.py --unlabelled run --teacher coco.py --out x.py': '--unlabelled: no images (.jpg, ',
     'wrap coco.py --unlabelled run --teacher none.py --out x.py': 'no config file of the teacher none.py',

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from mmmuse.commands.table import train_command
+from mmmuse.commands.table import check_before, train_command
+from mmmuse.errors import InputError
+from mmmuse.tables import Row, Run
 
 from ..test_jobs.fake_slurm import calls, fake_slurm
 from ..test_jobs.fork_server import forked_training_command
@@ -182,3 +184,18 @@ def test_a_run_on_several_gpus_is_started_by_torchrun():
     for cluster, gpus in (('slurm', 1), ('slurm', 0), ('local', None)):
         args = Namespace(cluster=cluster, gpus_per_run=gpus)
         assert train_command(args)[1:] == ['-m', 'mmmuse', 'train']
+
+
+def test_a_row_without_the_one_that_it_goes_on_from_is_refused(tmp_path):
+    first = Run(Row('first', 'a.py'), 0, tmp_path / 'first' / 'seed0', 2, {})
+    second = Run(Row('second', 'b.py'), 0, tmp_path / 'second' / 'seed0', 2, {}, first.work_dir)
+    runs = [first, second]
+    check_before(runs, {run.work_dir: run for run in runs})
+    with pytest.raises(
+        InputError, match=r'^second, seed 0 needs first, seed 0: add its row to --rows'
+    ):
+        check_before(runs, {second.work_dir: second})
+    first.work_dir.mkdir(parents=True)
+    record = dict(epochs={2: dict(top1=50.0)}, command='', commit='', hardware='')
+    (first.work_dir / 'record.json').write_text(json.dumps(record), encoding='utf-8')
+    check_before(runs, {second.work_dir: second})
