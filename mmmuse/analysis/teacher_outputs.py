@@ -11,9 +11,10 @@ from mmengine.runner import Runner
 
 from mmmuse.distillers import OfflineDistiller
 from mmmuse.distillers.teacher import Teacher
-from mmmuse.distillers.teacher_cache import VIEW_SETTINGS
+from mmmuse.distillers.teacher_cache import VIEW_SETTINGS, check_kind_for_cache
 from mmmuse.distillers.teacher_provenance import full_provenance
 from mmmuse.errors import InputError
+from mmmuse.export.trained import trained_kind
 from mmmuse.registry import MODELS
 
 
@@ -22,13 +23,15 @@ def build_offline(config: Config, num_views: int, seed: int) -> OfflineDistiller
 
     Raises:
         InputError: If the config's model is not an ``mmmuse.OfflineDistiller`` with a teacher
-            whose logits and last feature are tapped, or its data has no fixed views.
+            whose logits and last feature are tapped, its student is no classifier, or its data has no
+            fixed views.
     """
     init_default_scope(config.get('default_scope') or 'mmpretrain')
     model = dict(config.model)
     kind = MODELS.get(str(model.get('type')))
     if not (isinstance(kind, type) and issubclass(kind, OfflineDistiller)):
         raise InputError(f'the model is a {model.get("type")}, not an mmmuse.OfflineDistiller')
+    check_kind_for_cache(trained_kind(config))
     preprocessor = dict(
         config.get('data_preprocessor') or model['student'].get('data_preprocessor') or {}
     )

@@ -10,6 +10,7 @@ from mmmuse.errors import InputError
 from mmmuse.losses import DistillLoss, build_edge
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dense_head import HeadSpec, HeadTaps
+from mmmuse.tapping.dry_run import network_kind
 from mmmuse.tapping.features import DistillFeatures, Step
 from mmmuse.tapping.loaded_order import ImageOrder
 
@@ -18,7 +19,7 @@ from .channel_order import ChannelOrder
 from .input_conversion import InputConversion
 from .self_distiller import SelfDistiller
 from .teacher import Teacher, build_teacher_network, teacher_loaded_order
-from .teacher_cache import TeacherCache
+from .teacher_cache import TeacherCache, check_kind_for_cache
 from .teacher_provenance import given_provenance
 
 
@@ -109,6 +110,7 @@ class OfflineDistiller(SelfDistiller):
         super().__init__(student, taps, head, neck, input_shape, data_preprocessor, init_cfg)
         student = self.student
         if teacher_cache is not None:
+            check_kind_for_cache(network_kind(student))
             given = given_provenance(
                 teacher,
                 teacher_checkpoint,
