@@ -1,5 +1,8 @@
 # mmseg's PSPNet with an exit behind the third stage of its ResNet: a second PSP head on a bottleneck.
-_base_ = 'mmseg::pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024.py'
+_base_ = [
+    'mmseg::pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024.py',
+    '../_base_/distill/mmseg_exits.py',
+]
 
 model = dict(
     _delete_=True,
@@ -14,12 +17,6 @@ model = dict(
     head='mi_x_si_alone',
 )
 
-default_hooks = dict(
-    student_checkpoint=dict(type='mmmuse.StudentCheckpointHook'),
-    information=dict(type='mmmuse.InformationLoggerHook'),
-)
-val_evaluator = [
-    _base_.val_evaluator,
-    dict(type='mmmuse.ExitSegmentationMetric', metric=_base_.val_evaluator),
-]
+default_hooks = _base_.exit_hooks
+val_evaluator = [_base_.val_evaluator, _base_.exit_evaluator]
 test_evaluator = val_evaluator

@@ -1,6 +1,9 @@
 # mmseg's SegFormer with an exit behind the third stage of its transformer: a second head, on the maps of three stages and a
 # bottleneck. Taps of tokens are the norms at the ends of the stages.
-_base_ = 'mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py'
+_base_ = [
+    'mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py',
+    '../_base_/distill/mmseg_exits.py',
+]
 
 model = dict(
     _delete_=True,
@@ -15,12 +18,6 @@ model = dict(
     head='mi_x_si_alone',
 )
 
-default_hooks = dict(
-    student_checkpoint=dict(type='mmmuse.StudentCheckpointHook'),
-    information=dict(type='mmmuse.InformationLoggerHook'),
-)
-val_evaluator = [
-    _base_.val_evaluator,
-    dict(type='mmmuse.ExitSegmentationMetric', metric=_base_.val_evaluator),
-]
+default_hooks = _base_.exit_hooks
+val_evaluator = [_base_.val_evaluator, _base_.exit_evaluator]
 test_evaluator = val_evaluator

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +19,10 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from .panel_figure import panel_figure
 from .pictured_data import dataset_config, fields_of_exits, first_images, image_reader, innermost
 
 _PANEL = 5.0  # Inches of its longer side.
-_NARROWEST = 2.5  # Inches that a title needs.
 _TITLES = 0.7  # Inches above the panels.
 
 
@@ -148,12 +147,8 @@ def draw_detections(
         chosen: Number of the exit that is marked as chosen in its panel's title.
     """
     height, width = detections.image.shape[:2]
-    inch = _PANEL / max(height, width)
-    figure = Figure(
-        (max(inch * width, _NARROWEST) * len(detections.panels), inch * height + _TITLES),
-        layout='constrained',
-    )
-    axes = figure.subplots(1, len(detections.panels), squeeze=False)[0]
+    count = len(detections.panels)
+    figure, axes = panel_figure((height, width), count, detections.path, _PANEL, _TITLES, note)
     for axis, panel in zip(axes, detections.panels, strict=True):
         # A box at 0 begins at the left edge of the first pixel, not at its centre.
         axis.imshow(detections.image, extent=(0, width, height, 0))
@@ -162,8 +157,6 @@ def draw_detections(
         axis.set_title(f'{panel.title}{mark}: {count} {"box" if count == 1 else "boxes"}')
         axis.set(xlim=(0, width), ylim=(height, 0))
         _draw_boxes(axis, panel, classes)
-        axis.set_axis_off()
-    figure.suptitle(f'{Path(detections.path).name}{note}', parse_math=False)
     return figure
 
 

@@ -12,6 +12,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+TOP1 = 'top-1 accuracy (%)'
+
 
 class Point(NamedTuple):
     """One network, or one choice of thresholds.
@@ -42,7 +44,7 @@ def exit_figure(
     title: str,
     line: Line | None = None,
     chosen: int | None = None,
-    metric: str = 'top-1 accuracy (%)',
+    metric: str = TOP1,
 ) -> Figure:
     """Return a figure of accuracy against cost, a panel for each kind of cost.
 
@@ -80,9 +82,10 @@ def draw_accuracy(
     title: str,
     line: Line | None = None,
     chosen: int | None = None,
+    metric: str = TOP1,
 ) -> None:
     """Write the PNG of :func:`exit_figure`."""
-    figure = exit_figure(panels, title, line, chosen)
+    figure = exit_figure(panels, title, line, chosen, metric)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 

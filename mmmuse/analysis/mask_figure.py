@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +16,10 @@ from mmseg.structures import SegDataSample
 
 from mmmuse.registry import DATASETS
 
+from .panel_figure import panel_figure
 from .pictured_data import dataset_config, fields_of_exits, first_images, image_reader, innermost
 
 _PANEL = 4.0  # Inches of its longer side.
-_NARROWEST = 2.5  # Inches that a title needs.
 _BELOW = 1.0  # Inches for the titles and the names of the classes.
 _IGNORED = (128, 128, 128)
 
@@ -121,20 +120,13 @@ def draw_masks(masks: Masks, classes: Sequence[str], palette: Sequence[Sequence[
         classes: Names, by label.
         palette: Colours by label, 0 to 255. A pixel of no class is grey.
     """
-    height, width = masks.image.shape[:2]
-    inch = _PANEL / max(height, width)
     count = 1 + len(masks.panels)
-    figure = Figure(
-        (max(inch * width, _NARROWEST) * count, inch * height + _BELOW), layout='constrained'
-    )
-    axes = figure.subplots(1, count, squeeze=False)[0]
+    figure, axes = panel_figure(masks.image.shape, count, masks.path, _PANEL, _BELOW)
     axes[0].imshow(masks.image)
     axes[0].set_title('Image')
     for axis, panel in zip(axes[1:], masks.panels, strict=True):
         axis.imshow(coloured(panel.mask, palette), interpolation='nearest')
         axis.set_title(panel.title)
-    for axis in axes:
-        axis.set_axis_off()
     shown = sorted({int(label) for panel in masks.panels for label in np.unique(panel.mask)})
     handles = [
         Patch(facecolor=np.array(palette[label]) / 255, edgecolor='grey', label=classes[label])
@@ -144,7 +136,6 @@ def draw_masks(masks: Masks, classes: Sequence[str], palette: Sequence[Sequence[
     legend = figure.legend(handles=handles, loc='outside lower center', ncols=6, fontsize=7)
     for text in legend.get_texts():
         text.set_parse_math(False)
-    figure.suptitle(Path(masks.path).name, parse_math=False)
     return figure
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from .early_exit_table import early_exit_panels
+from .early_exit_table import accuracy_key, accuracy_label, early_exit_panels
 from .epochs_figure import AccuracyCurve, epochs_figure
 from .exit_figure import Point, exit_figure
 from .html_page import Content, element, embedded_figure, embedded_png, table
@@ -157,27 +157,34 @@ def early_exit_section(report: Report) -> Content:
         return element('p', f'Early exit: {NOT_MEASURED}. mmmuse early-exit measures it.')
     rows = report.early_exit
     early = [row for row in rows if row['network'] == 'early exit']
-    listed = ', '.join(f'{row["top1"]:.2f} % at {row["macs"] / 1e6:.2f} M' for row in early)
+    key, label = accuracy_key(rows), accuracy_label(rows)
+    listed = ', '.join(f'{row[key]:.2f} % at {row["macs"] / 1e6:.2f} M' for row in early)
     panels = early_exit_panels(rows)
     chart = embedded_figure(
         lambda: exit_figure(
             dict(list(panels.items())[:1]),
             'Early exit, and each exit as a network of its own',
             chosen=report.chosen_number,
+            metric=label,
         ),
-        f'Top-1 accuracy of early exit against average multiply-adds: {listed}.',
+        f'Early exit, {label.removesuffix(" (%)")} against average multiply-adds: {listed}.',
     )
     cells = [
         [
             row['network'],
-            number(row['top1'], 2),
+            number(row[key], 2),
             number(row['macs'] / 1e6, 2),
             number(row['milliseconds'], 3),
             row.get('shares') or '-',
         ]
         for row in rows
     ]
-    titles = ['network', 'top-1 (%)', 'average multiply-adds (M)', 'latency (ms per image)']
+    titles = [
+        'network',
+        label.replace(' accuracy', ''),
+        'average multiply-adds (M)',
+        'latency (ms per image)',
+    ]
     values = table([*titles, 'share of images per exit'], cells)
     return element('div', chart, values, class_='pair even')
 

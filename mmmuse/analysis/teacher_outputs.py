@@ -17,9 +17,10 @@ from mmmuse.distillers import FeatureDistiller, OfflineDistiller
 from mmmuse.distillers.cache_folder import CacheWriter
 from mmmuse.distillers.cache_index import CacheIndex
 from mmmuse.distillers.teacher import Teacher
-from mmmuse.distillers.teacher_cache import VIEW_SETTINGS
+from mmmuse.distillers.teacher_cache import VIEW_SETTINGS, check_kind_for_cache
 from mmmuse.distillers.teacher_provenance import full_provenance
 from mmmuse.errors import InputError
+from mmmuse.export.trained import trained_kind
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, NetworkSpecs
 
@@ -28,14 +29,16 @@ def build_offline(config: Config, num_views: int, seed: int) -> OfflineDistiller
     """Build an offline distiller whose data preprocessor makes fixed views.
 
     Raises:
-        InputError: If the config's model is not an ``mmmuse.OfflineDistiller``, its losses read no
-            feature that can be stored, or its data has no fixed views.
+        InputError: If the config's model is not an ``mmmuse.OfflineDistiller``, its student is a detector or a
+            segmenter, its losses read no feature that can be stored, or its data has no fixed views.
     """
     init_default_scope(config.get('default_scope') or 'mmpretrain')
     model = dict(config.model)
     kind = MODELS.get(str(model.get('type')))
     if not (isinstance(kind, type) and issubclass(kind, OfflineDistiller)):
         raise InputError(f'the model is a {model.get("type")}, not an mmmuse.OfflineDistiller')
+    if not issubclass(kind, FeatureDistiller):
+        check_kind_for_cache(trained_kind(config))
     student = model['student'] if isinstance(model['student'], Mapping) else {}
     preprocessor = dict(
         config.get('data_preprocessor')

@@ -12,6 +12,7 @@ from mmmuse.compat.compiling import is_compiling
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dry_run import dry_run
+from mmmuse.tapping.features import FeatureSpec
 from mmmuse.tapping.path_hooks import PathHooks, resolve_tap
 from mmmuse.tapping.taps import FeatureTaps, select_tensor
 from mmmuse.tapping.token_maps import as_map
@@ -32,7 +33,8 @@ class TruncatedBackbone(BaseModule):
         outs: Paths of earlier modules whose outputs are returned before that of the last.
         input_shape: ``(C, H, W)`` of the blank image; by default chosen by
             :func:`mmmuse.tapping.dry_run.blank_image_shapes`.
-        as_maps: Return tokens ``(N, L, C)`` as maps with the image's aspect ratio.
+        as_maps: Return tokens ``(N, L, C)`` as maps with the image's aspect ratio, without prefix (class)
+            tokens.
         init_cfg: MMEngine's.
 
     Raises:
@@ -81,6 +83,12 @@ class TruncatedBackbone(BaseModule):
         found = self._features(forward)
         hooks.remove()
         expected = [features[path] for path in (*self.outs, self.end)]
+        self._num_prefix_tokens = [
+            FeatureSpec.of(feature.shape, self.end, shape[1:]).num_prefix_tokens
+            if feature.ndim == 3
+            else 0
+            for feature in expected
+        ]
         if not all(torch.equal(*pair) for pair in zip(found, expected, strict=True)):
             raise InputError(
                 f'{type(self.body).__name__} cannot end at {self.end!r}: a later module changes '
@@ -102,7 +110,10 @@ class TruncatedBackbone(BaseModule):
         features = self._features(lambda: self.body.forward(x))
         if not self.as_maps:
             return features
-        return tuple(as_map(feature, x.shape[2:]) for feature in features)
+        return tuple(
+            as_map(feature, x.shape[2:], number)
+            for feature, number in zip(features, self._num_prefix_tokens, strict=True)
+        )
 
     def _keep_features(self) -> PathHooks:
         paths = (*self.outs, self.end)

@@ -4,48 +4,41 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from torch import Tensor
 
+from mmmuse.analysis.classifier_early_exit import ClassifierExits
 from mmmuse.analysis.early_exit import (
     cumulative_costs,
-    evaluate_thresholds,
     gain_over_fixed_exits,
     thresholds_for_cost,
 )
-from mmmuse.analysis.early_exit_table import early_exit_panels
+from mmmuse.analysis.early_exit_table import accuracy_label, early_exit_panels
 from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
-from mmmuse.analysis.exit_record import record_exits
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import check_at_least, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.progress import shown, tracker
 from mmmuse.command_line.report import check_new_path, new_folder, print_table
 from mmmuse.datasets.load_checked_image import check_loaded_images
-from mmmuse.distillers import EarlyExitClassifier, SelfDistiller
 from mmmuse.errors import InputError
-from mmmuse.export.data import first_images, image_shape, normalized_batches
-from mmmuse.export.exit_network import check_exit, num_exits
+from mmmuse.export.exit_network import check_exit, exits_of, num_exits
 from mmmuse.export.exit_table import exit_costs
 from mmmuse.export.latency import latencies
-from mmmuse.export.trained import load_trained, model_config
-from mmmuse.registry import MODELS
+from mmmuse.export.trained import trains_segmenter
 
 from .early_checks import check_named_in_config
 
+if TYPE_CHECKING:
+    from mmmuse.analysis.segmenter_early_exit import SegmenterExits
+
+    Exits = ClassifierExits | SegmenterExits
+
 GAINS = ('gain_at_macs', 'gain_at_latency')
-
-
-def early_exit_classifier(config: Config, distiller: SelfDistiller) -> EarlyExitClassifier:
-    """Return the same network, weights included, as an ``EarlyExitClassifier``."""
-    thresholds = [None] * len(distiller.tap_paths.shallow)
-    model = {**model_config(config), 'type': 'mmmuse.EarlyExitClassifier'}
-    classifier = MODELS.build({**model, 'thresholds': thresholds})
-    classifier.load_state_dict(distiller.state_dict())
-    return classifier.eval()
 
 
 def in_batches(run: Callable[[Tensor], object], size: int) -> Callable[[Tensor], None]:
@@ -58,11 +51,13 @@ def in_batches(run: Callable[[Tensor], object], size: int) -> Callable[[Tensor],
     return run_all
 
 
-def row(network: str, top1: float, macs: float, milliseconds: float, **early: object) -> dict:
+def row(
+    key: str, network: str, accuracy: float, macs: float, milliseconds: float, **early: object
+) -> dict:
     """Return a row of the table; the columns for early exit are empty by default."""
     return {
         'network': network,
-        'top1': round(float(top1), 4),
+        key: round(float(accuracy), 4),
         'macs': round(macs),
         'milliseconds': round(milliseconds, 4),
         **dict.fromkeys((*GAINS, 'thresholds', 'shares'), ''),
@@ -70,7 +65,7 @@ def row(network: str, top1: float, macs: float, milliseconds: float, **early: ob
     }
 
 
-def rounded_gain(cost: float, accuracy: float, costs: list, accuracies: np.ndarray) -> float | str:
+def rounded_gain(cost: float, accuracy: float, costs: list, accuracies: list) -> float | str:
     gain = gain_over_fixed_exits(cost, accuracy, costs, accuracies)
     return '' if gain is None else round(gain, 4)
 
@@ -79,14 +74,15 @@ def measure(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.cfg_options)
     check_named_in_config('early-exit', args, config)
     with shown('building the network'):
-        distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
-    for number in args.exits or [1]:
+        exits = read_exits(config, args)
+    distiller = exits.distiller
+    for number in args.exits or exits_of(distiller):
         check_exit(distiller, number)
         if number == num_exits(distiller):
             raise InputError(f'exit {number} is the full network, which has no threshold')
-    shape = tuple(args.input_shape or image_shape(config))
+    shape = tuple(args.input_shape or exits.image_shape())
     with shown('counting multiply-adds'):
-        costs = exit_costs(config.model, distiller, shape)
+        costs = exit_costs(exits.model, distiller, shape)
     enabled = [cost.number in args.exits if args.exits else True for cost in costs[:-1]]
     cumulative = cumulative_costs(
         [*(cost.trunk_macs for cost in costs[:-1]), costs[-1].real.flops],
@@ -96,37 +92,41 @@ def measure(args: argparse.Namespace) -> None:
     full = costs[-1].real.flops
     first = cumulative[enabled.index(True)] / full
     wanted = args.costs or np.linspace(first, cumulative[-1] / full, 11)[1:-1].tolist()
-
-    evaluating = tracker('evaluating the exits')
-    record = record_exits(
-        distiller, normalized_batches(config, 'test', distiller, args.data, evaluating)
-    )
-    if len(record.correct) < 2:
-        raise InputError('early exit needs at least 2 images: half choose the thresholds')
-    chosen_on, measured_on = record.take(slice(0, None, 2)), record.take(slice(1, None, 2))
-    points = [
-        evaluate_thresholds(
-            measured_on,
-            cumulative,
-            thresholds_for_cost(chosen_on.confidence, cumulative, enabled, share * full),
-        )
-        for share in wanted
+    exits.run(tracker('evaluating the exits'))
+    thresholds = [
+        thresholds_for_cost(exits.confidence, cumulative, enabled, share * full) for share in wanted
     ]
-    batches = normalized_batches(config, 'test', distiller, args.data)
-    images = torch.cat(list(first_images(batches, 2 * args.latency_images)))[1::2]
-    timed = time_all(
-        early_exit_classifier(config, distiller), costs, points, images, args.batch_size
-    )
+    accuracy, points = exits.measure(cumulative, thresholds, tracker('evaluating the thresholds'))
+    timed = time_all(exits, costs, points, exits.images(args.latency_images), args.batch_size)
+    rows = rows_of(exits, costs, accuracy, points, timed)
+    with new_folder(args.out) as folder:
+        write_csv(folder / 'early_exit.csv', rows)
+        draw(rows, folder / 'early_exit.png')
+    show(args, exits, rows)
 
-    accuracy = 100 * measured_on.correct.mean(0)
+
+def read_exits(config: Config, args: argparse.Namespace) -> 'Exits':
+    """Return the trained exits of a classifier or a segmenter."""
+    kind: type[Exits] = ClassifierExits
+    if trains_segmenter(config):
+        from mmmuse.analysis.segmenter_early_exit import SegmenterExits
+
+        kind = SegmenterExits
+    return kind(config, args.checkpoint, args.data, args.trust_checkpoint)
+
+
+def rows_of(exits: 'Exits', costs: list, accuracy: list, points: list, timed: dict) -> list[dict]:
+    """Return the rows of the table: each exit as a network of its own, then choices of thresholds."""
+    key = exits.accuracy[0]
     macs = [cost.real.flops for cost in costs]
     names = [f'exit {cost.number}' for cost in costs]
     times = [timed[name] for name in names]
-    rows = [row(*figures) for figures in zip(names, accuracy, macs, times, strict=True)]
+    rows = [row(key, *figures) for figures in zip(names, accuracy, macs, times, strict=True)]
     for i, point in enumerate(points):
         time = timed[f'early {i}']
         rows.append(
             row(
+                key,
                 'early exit',
                 point.accuracy,
                 point.cost,
@@ -137,45 +137,45 @@ def measure(args: argparse.Namespace) -> None:
                 shares=' '.join(f'{share:.3f}' for share in point.shares),
             )
         )
-    with new_folder(args.out) as folder:
-        write_csv(folder / 'early_exit.csv', rows)
-        draw(rows, folder / 'early_exit.png')
-    show(args, rows, len(measured_on.correct))
+    return rows
 
 
-def time_all(
-    classifier: EarlyExitClassifier, costs: list, points: list, images: Tensor, size: int
-) -> dict:
+def time_all(exits: 'Exits', costs: list, points: list, images: Tensor, size: int) -> dict:
     """Return milliseconds per image of every exit's network and of every choice of thresholds."""
-    functions = {f'exit {cost.number}': in_batches(cost.network, size) for cost in costs}
-
-    def run_early(thresholds: list, images: Tensor) -> None:
-        classifier.set_thresholds(thresholds)
-        in_batches(classifier, size)(images)
-
-    functions |= {f'early {i}': partial(run_early, at.thresholds) for i, at in enumerate(points)}
+    early = exits.early_exit()
+    functions = {
+        f'exit {cost.number}': in_batches(exits.alone(cost.network), size) for cost in costs
+    }
+    functions |= {
+        f'early {i}': in_batches(partial(early, point.thresholds), size)
+        for i, point in enumerate(points)
+    }
     timed = latencies(functions, images, repeats=3, warmup=1, track=tracker('timing'))
     return {name: time / len(images) for name, time in timed.items()}
 
 
 def draw(rows: list[dict], path: Path) -> None:
     draw_accuracy(
-        early_exit_panels(rows), path, 'Early exit, and each exit as a network of its own'
+        early_exit_panels(rows),
+        path,
+        'Early exit, and each exit as a network of its own',
+        metric=accuracy_label(rows),
     )
 
 
-def show(args: argparse.Namespace, rows: list[dict], num_images: int) -> None:
+def show(args: argparse.Namespace, exits: 'Exits', rows: list[dict]) -> None:
+    key, title = exits.accuracy
     print_table(
-        f'{num_images} images, thresholds chosen on as many other images; latency in batches of {args.batch_size}, '
-        f'{torch.get_num_threads()} threads; gain over the line between fixed exits',
-        ['network', 'top-1 %', 'MACs M', 'ms', 'gain at MACs', 'at ms', 'shares of the exits'],
+        f'{exits.num_images} images, thresholds chosen on as many other images; latency in batches of {args.batch_size}, '
+        f'{torch.get_num_threads()} threads; gain over the line between fixed exits; shares are of the {exits.counted}',
+        ['network', title, 'MACs M', 'ms', 'gain at MACs', 'at ms', 'shares of the exits'],
         [
             [
                 row['network'],
-                f'{row["top1"]:.2f}',
+                f'{row[key]:.2f}',
                 f'{row["macs"] / 1e6:.1f}',
                 f'{row["milliseconds"]:.3f}',
-                *('' if row[key] == '' else f'{row[key]:+.2f}' for key in GAINS),
+                *('' if row[gain] == '' else f'{row[gain]:+.2f}' for gain in GAINS),
                 row['shares'],
             ]
             for row in rows
@@ -185,7 +185,7 @@ def show(args: argparse.Namespace, rows: list[dict], num_images: int) -> None:
     for row in rows:
         if row['thresholds']:
             print(
-                f'  {row["macs"] / 1e6:.1f} M: model.type=mmmuse.EarlyExitClassifier '
+                f'  {row["macs"] / 1e6:.1f} M: model.type={exits.kind} '
                 f'"model.thresholds=[{row["thresholds"].replace(" ", ",")}]"'
             )
     print(f'written to {args.out}: early_exit.csv, early_exit.png')

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.checkpoints.runner_keys import runner_keys
@@ -24,21 +24,14 @@ from mmmuse.export.int8_accuracy import check_int8_accuracy, share_of_same_class
 from mmmuse.export.latency import latencies
 from mmmuse.export.standalone import CHECKPOINT, CONFIG, write_standalone
 from mmmuse.export.target import ORIGINAL, ExportTarget, Form, evaluate
-from mmmuse.export.trained import trains_detector, trains_segmenter
+from mmmuse.export.trained import trained_kind
 
 INT8 = 'ONNX int8'
-UNSUPPORTED = {
+UNSUPPORTED = {  # By :func:`trained_kind`.
     'classifier': ['--nms', '--argmax'],
     'detector': ['--peer', '--torch-export', '--int8', '--data ROOT', '--argmax'],
     'segmenter': ['--peer', '--nms', '--torch-export', '--data ROOT'],
 }
-
-
-def kind_of(config: Config) -> str:
-    """Return what the model of a config is, as in :data:`UNSUPPORTED`."""
-    if trains_segmenter(config):
-        return 'segmenter'
-    return 'detector' if trains_detector(config) else 'classifier'
 
 
 def read_target(config: Config, args: argparse.Namespace, kind: str) -> ExportTarget:
@@ -68,7 +61,7 @@ def read_target(config: Config, args: argparse.Namespace, kind: str) -> ExportTa
 def write_forms(
     folder: Path,
     target: ExportTarget,
-    module: nn.Module | None,
+    program: formats.Program | None,
     images: Tensor,
     calibration: list,
     args: argparse.Namespace,
@@ -95,16 +88,14 @@ def write_forms(
     def add(name: str, run: formats.Function, path: Path) -> None:
         forms[name] = Form(run, target.predict(run, args.nms or args.argmax), path.stat().st_size)
 
-    if module is not None:
-        with shown('exporting with torch.export'):
-            program = formats.Program(module, images)
     if args.torch_export:
         path = folder / 'network.pt2'
         add('torch.export', formats.save_program(program, path), path)
     if args.onnx:
         path = folder / target.onnx_file
         with shown('writing ONNX'):
-            run = formats.save_onnx(program, path, target.metadata(), module.outputs, module.nms)
+            outputs, nms = program.module.outputs, program.module.nms
+            run = formats.save_onnx(program, path, target.metadata(), outputs, nms)
         add('ONNX', run, path)
     if args.int8:
         path = folder / 'network_int8.onnx'
@@ -126,8 +117,13 @@ def export(target: ExportTarget, args: argparse.Namespace) -> None:
         batches = target.batches_to_check(args.input_shape, args.evaluate, calibration)
     images = batches[0]['inputs']
     shape = tuple(images.shape[1:])
+    program = None
+    if module is not None:
+        with shown('exporting with torch.export'):
+            program = formats.Program(module, images)
+            program.check()
     with new_folder(args.out) as folder:
-        forms = write_forms(folder, target, module, images, calibration, args)
+        forms = write_forms(folder, target, program, images, calibration, args)
         compared = [name for name in forms if name != ORIGINAL]
         checked = {
             name: target.compare(name, forms[name], batches, exact=name != INT8)
@@ -240,5 +236,5 @@ def main(args: argparse.Namespace) -> None:
             formats.import_onnx()
         config = load_config(args.config, args.cfg_options)
         with shown('building the network'):
-            target = read_target(config, args, kind_of(config))
+            target = read_target(config, args, trained_kind(config))
         export(target, args)

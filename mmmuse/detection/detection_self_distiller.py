@@ -82,7 +82,7 @@ class DetectionSelfDistiller(DenseSelfDistiller):
             )
         with self.tapped:
             predictions = self.student(inputs, data_samples, mode='predict')
-            features = self.collect()
+            features = self.collect(inputs.shape[2:])
         for number, exit in zip(self.exit_modules, self.exits, strict=True):
             maps = self.maps_of(features, number, inputs.shape[2:])
             for sample, of_image in zip(predictions, exit.predict(maps, predictions), strict=True):

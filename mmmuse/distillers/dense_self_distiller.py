@@ -158,5 +158,11 @@ class DenseSelfDistiller(SelfDistiller):
             size: ``(H, W)`` of the images, with their padding.
         """
         path = self.tap_paths.shallow[number - 1]
-        maps = [features.extra[output] for output in self.reached_outputs(path)]
-        return [as_map(feature, size) for feature in (*maps, features.shallow[number - 1])]
+        reached = self.reached_outputs(path)
+        maps = [features.extra[output] for output in reached]
+        return [
+            as_map(feature, size, self.tap_specs[name].num_prefix_tokens)
+            for name, feature in zip(
+                (*reached, path), (*maps, features.shallow[number - 1]), strict=True
+            )
+        ]

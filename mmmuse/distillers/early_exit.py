@@ -14,6 +14,7 @@ from mmmuse.registry import MODELS
 from mmmuse.tapping.dry_run import dry_run, frozen_in_eval
 from mmmuse.tapping.path_hooks import PathHooks
 from mmmuse.tapping.taps import select_tensor
+from mmmuse.tapping.token_maps import with_grids
 
 from .self_distiller import SelfDistiller
 
@@ -138,7 +139,7 @@ class EarlyExitClassifier(SelfDistiller):
         self, images: Tensor, enabled: set[int], decide: Callable[[int, Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
         self._exit_hooks.follow(self.student)
-        with self._active(_ExitState(len(images), images.device, enabled, decide)) as state:
+        with self._active(_ExitState(images, enabled, decide)) as state:
             with suppress(_BatchDone):
                 state.take(len(self.muse.exits), self.student(images, mode='tensor'))
             return state.result()
@@ -156,6 +157,8 @@ class EarlyExitClassifier(SelfDistiller):
         if state is None or i not in state.enabled:
             return None
         feature = select_tensor(path, output)
+        prefix = {path: self.tap_specs[path].num_prefix_tokens}
+        feature = with_grids({path: feature}, prefix, state.size)[path]
         logits = self.muse.one_exit(i, self.adapters.one(i, feature))
         rows = state.take(i, logits, state.decide(i, logits))
         if rows is None:
@@ -188,14 +191,14 @@ class _ExitState:
 
     def __init__(
         self,
-        num_images: int,
-        device: torch.device,
+        images: Tensor,
         enabled: set[int],
         decide: Callable[[int, Tensor], Tensor],
     ) -> None:
         self.enabled = enabled
         self.decide = decide
-        self.remaining = torch.arange(num_images, device=device)
+        self.size = images.shape[2:]
+        self.remaining = torch.arange(len(images), device=images.device)
         self.results: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def take(self, i: int, logits: Tensor, confident: Tensor | None = None) -> Tensor | None:

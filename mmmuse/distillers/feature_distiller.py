@@ -184,15 +184,9 @@ class FeatureDistiller(OfflineDistiller):
             if loss.min_batch_size == 1:
                 add_terms(terms, loss(step))
         total = torch.as_tensor(sum_of_losses(terms))
-<<<<<<< HEAD
-        for sample in samples:
-            sample.set_field(total, 'feature_loss', dtype=Tensor)
-=======
-        for sample, vector in zip(samples, features.last_vector.float(), strict=True):
-            sample.set_field(vector, 'feature', dtype=Tensor)
-            if terms:
+        if terms:
+            for sample in samples:
                 sample.set_field(total, 'feature_loss', dtype=Tensor)
->>>>>>> unlabelled
         return samples
 
 

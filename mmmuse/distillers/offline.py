@@ -11,6 +11,7 @@ from mmmuse.errors import InputError
 from mmmuse.losses import DistillLoss, Span, add_terms, build_edge, losses_of_phases
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dense_head import HeadSpec, HeadTaps
+from mmmuse.tapping.dry_run import network_kind
 from mmmuse.tapping.features import DistillFeatures, Step
 from mmmuse.tapping.loaded_order import ImageOrder
 
@@ -20,7 +21,7 @@ from .gradient_balance import LossBalance, build_balance
 from .input_conversion import InputConversion
 from .self_distiller import SelfDistiller
 from .teacher import Teacher, build_teacher_network, teacher_loaded_order
-from .teacher_cache import TeacherCache
+from .teacher_cache import TeacherCache, check_kind_for_cache
 from .teacher_provenance import given_provenance
 
 
@@ -122,6 +123,7 @@ class OfflineDistiller(SelfDistiller):
         super().__init__(student, taps, head, neck, input_shape, data_preprocessor, init_cfg)
         student = self.student
         if teacher_cache is not None:
+            check_kind_for_cache(network_kind(student))
             given = given_provenance(
                 teacher,
                 teacher_checkpoint,

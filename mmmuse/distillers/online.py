@@ -203,7 +203,7 @@ class OnlineDistiller(BaseDistiller):
             images, samples = batches[name]
             with tapped:
                 losses = networks[name](self.conversions[name](images), samples, mode='loss')
-                features[name] = tapped.collect()
+                features[name] = tapped.collect(images.shape[2:])
             own[name] = with_own_total(
                 {
                     term: self._weighed(value) if 'loss' in term else value

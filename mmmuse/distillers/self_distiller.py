@@ -208,7 +208,7 @@ class SelfDistiller(BaseDistiller):
     ) -> tuple[dict[str, Tensor], DistillFeatures]:
         """Return the student's losses of N images, and the features of that forward."""
         with self.tapped:
-            return super().loss(inputs, data_samples), self.collect()
+            return super().loss(inputs, data_samples), self.collect(inputs.shape[2:])
 
     def own_losses(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
         """Return what a subclass adds beside the head's losses: named scalars."""
@@ -261,12 +261,16 @@ class SelfDistiller(BaseDistiller):
             return self.added_weights.leave_out(why, super().predict(inputs, data_samples))
         with self.tapped:
             predictions = super().predict(inputs, data_samples)
-            features = self.collect()
+            features = self.collect(inputs.shape[2:])
         return self.muse.predict(features, predictions)
 
-    def collect(self) -> DistillFeatures:
-        """Return the features of the forward just run inside ``with self.tapped:``."""
-        features = self.tapped.collect()
+    def collect(self, size: Sequence[int] = (1, 1)) -> DistillFeatures:
+        """Return the features of the forward just run inside ``with self.tapped:``.
+
+        Args:
+            size: ``(H, W)`` of the images. If they are not square, tokens become maps.
+        """
+        features = self.tapped.collect(size)
         if self.adapters is not None:
             features.exits = self.adapters(features.shallow)
         return features

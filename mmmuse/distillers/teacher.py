@@ -16,6 +16,7 @@ from mmmuse.tapping.dry_run import is_detector
 from mmmuse.tapping.features import DistillFeatures
 from mmmuse.tapping.loaded_order import ImageOrder, loaded_order
 from mmmuse.tapping.taps import TappedNetwork, features_of
+from mmmuse.tapping.token_maps import with_grids
 
 from .frozen_network import FrozenNetwork
 from .input_conversion import InputConversion
@@ -54,6 +55,7 @@ class Teacher(FrozenNetwork):
         tapped = TappedNetwork(network, taps, input_shape, name='teacher_taps')
         super().__init__(network, taps=tapped.taps)
         self.paths = tapped.paths
+        self._num_prefix_tokens = tapped.num_prefix_tokens
         # A frozen margin head gets no targets, and its logits are those of a test.
         kind = 'classes' if tapped.specs.kind == 'margin' else tapped.specs.kind
         self.specs = replace(tapped.specs, kind=kind, head=HeadSpec.of(network))
@@ -86,7 +88,8 @@ class Teacher(FrozenNetwork):
                 self.model(inputs, samples, mode='tensor')
             else:
                 self.model(inputs, mode='tensor')
-            features = features_of(self.paths, self.taps.pop())
+            tapped = with_grids(self.taps.pop(), self._num_prefix_tokens, inputs.shape[2:])
+            features = features_of(self.paths, tapped)
         features.head = head
         return features
 

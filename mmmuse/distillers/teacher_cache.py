@@ -12,6 +12,22 @@ from .teacher_provenance import Provenance, check_provenance
 VIEW_SETTINGS = ('fixed_views', 'seed', 'crop_padding', 'flip_prob', 'resize', 'to_rgb')
 
 
+def check_kind_for_cache(kind: str) -> None:
+    """Check that a teacher's outputs are stored for networks of this kind.
+
+    Args:
+        kind: ``'classifier'``, ``'detector'`` or ``'segmenter'``.
+
+    Raises:
+        InputError: If the network predicts boxes or masks.
+    """
+    if kind != 'classifier':
+        raise InputError(
+            f'a teacher cache is of classifiers and backbones, and the student is a {kind}: train '
+            'with the teacher itself, without teacher_cache'
+        )
+
+
 class TeacherCache:
     """A teacher's stored outputs for fixed views, used instead of the teacher; not an ``nn.Module``.
 

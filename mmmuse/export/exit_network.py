@@ -78,11 +78,13 @@ def exit_network_config(model: dict, distiller: SelfDistiller, number: int) -> d
         end=path.removeprefix(_BACKBONE),
         input_shape=model.get('input_shape'),
     )
+    # Tokens of images that are not square have no grid without the image.
+    height, width = distiller.tap_specs[path].grid or (1, 1)
+    backbone['as_maps'] = is_segmenter(distiller.student) or height != width
     if dense:
         reached = distiller.reached_outputs(path)
         backbone['outs'] = [name.removeprefix(_BACKBONE) for name in reached]
     if is_segmenter(distiller.student):
-        backbone['as_maps'] = True
         student.pop('num_stages', None)  # Of a cascade; the exit is not one.
         parts = _segmenter_parts(distiller, number)
     elif dense:
@@ -151,5 +153,5 @@ def exit_logits(distiller: SelfDistiller, images: Tensor) -> list[Tensor]:
     """
     with distiller.tapped:
         distiller.student(images, mode='tensor')
-        features = distiller.collect()
+        features = distiller.collect(images.shape[2:])
     return [*distiller.muse.exit_logits(features), features.logits]

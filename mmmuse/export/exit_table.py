@@ -7,7 +7,7 @@ from mmengine.model import BaseModel
 from mmmuse.distillers import SelfDistiller
 
 from .complexity import Complexity, paper_complexity, real_complexity
-from .exit_network import exit_network, num_exits
+from .exit_network import exit_network, exits_of, num_exits
 
 
 class ExitCost(NamedTuple):
@@ -42,7 +42,7 @@ def exit_costs(
     """
     modules = [*distiller.tap_paths.shallow, distiller.tap_paths.last]
     costs = []
-    for number in range(1, num_exits(distiller) + 1):
+    for number in (*exits_of(distiller), num_exits(distiller)):
         network = exit_network(model, distiller, number)
         costs.append(
             ExitCost(

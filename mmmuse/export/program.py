@@ -12,6 +12,7 @@ from mmmuse.environment.install import install_command
 from mmmuse.errors import InputError
 
 from .onnx_modules import DecodedBoxes, Logits, PixelLogits
+from .shifted_windows import with_whole_numbers
 
 OPSET = 18  # Of the nodes that add_suppression adds.
 INPUT = 'images'
@@ -35,6 +36,17 @@ class Program:
         # torch.export would treat a batch size of 1 as a constant.
         self.images = images.repeat(2, 1, 1, 1)
 
+    def check(self) -> None:
+        """Export the module now, so that a network that cannot be exported is refused before files are written.
+
+        Before PyTorch 2.5 the ONNX form is another one, which is refused when it is written.
+
+        Raises:
+            InputError: If the network's code is specific to one batch size.
+        """
+        if _ONNX_TAKES_PROGRAMS:
+            _ = self.exported
+
     @cached_property
     def exported(self) -> Any:
         """The program of ``torch.export``.
@@ -45,9 +57,10 @@ class Program:
         batch = torch.export.Dim('batch', min=1)
         try:
             # Strict tracing is the default before 2.7, and refuses the hooks of a truncated network.
-            return torch.export.export(
-                self.module, (self.images,), dynamic_shapes=({0: batch},), strict=False
-            )
+            with with_whole_numbers(self.module):
+                return torch.export.export(
+                    self.module, (self.images,), dynamic_shapes=({0: batch},), strict=False
+                )
         except torch._dynamo.exc.UserError as error:
             raise self._unsupported('torch.export, which the ONNX export uses,', error) from error
 
@@ -70,7 +83,7 @@ class Program:
         options = dict(input_names=[INPUT], output_names=list(outputs), dynamic_axes=axes)
         exporter = 'the ONNX export'
         try:
-            with torch.no_grad():
+            with torch.no_grad(), with_whole_numbers(self.module):
                 torch.onnx.export(self.module, (self.images,), file, opset_version=OPSET, **options)
         except torch.onnx.errors.OnnxExporterError as error:
             raise self._unsupported(exporter, error) from error

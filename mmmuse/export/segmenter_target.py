@@ -1,7 +1,6 @@
 """A segmenter to export, plain or an exit of a distilled one, and the comparison of masks."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch.nn.functional import one_hot
 
 from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
+from mmmuse.segmentation.exit_inference import with_attributes
 
 from .data import NormalizedTestSet, common_shape, innermost, padded
 from .exit_network import exit_network, exit_network_config, exits_of, num_exits
@@ -57,7 +57,13 @@ class SegmenterTarget(ExportTarget):
         return tuple(cfg.crop_size) if cfg.get('mode') == 'slide' else None
 
     def predict(self, run: Function, with_argmax: bool = False) -> Predict:
-        network = run if isinstance(run, BaseModel) else self.network
+        encoded = run
+        if not isinstance(run, BaseModel):
+            # mmseg's inference, with its windows, on the logits of a file.
+            logits = self.logits_of(run)
+            encoded = with_attributes(
+                self.network, encode_decode=lambda images, metas: logits(images)
+            )
 
         @torch.no_grad()
         def predict(batch: dict) -> list:
@@ -66,8 +72,7 @@ class SegmenterTarget(ExportTarget):
                 SegDataSample(metainfo=_with_padding(each.metainfo, size))
                 for each in batch['data_samples']
             ]
-            with _encoded_by(network, self.logits_of(run)):
-                found = network.predict(batch['inputs'], samples)
+            found = encoded.predict(batch['inputs'], samples)
             return [sample.pred_sem_seg for sample in found]
 
         return predict
@@ -175,19 +180,6 @@ def _reference(trained: BaseModel, number: int | None) -> Callable[[dict], Tenso
         return dict(zip(exits_of(trained), exits, strict=True)).get(number, last)
 
     return reference
-
-
-@contextmanager
-def _encoded_by(network: BaseModel, logits: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Have mmseg's inference, with its windows, compute the logits by another function."""
-    if isinstance(logits, PixelLogits):
-        yield
-        return
-    vars(network)['encode_decode'] = lambda images, metas: logits(images)
-    try:
-        yield
-    finally:
-        del vars(network)['encode_decode']
 
 
 def _with_padding(meta: dict, size: Any) -> dict:

@@ -76,6 +76,13 @@ def trains_segmenter(config: Config) -> bool:
     return _trains(config, 'mmseg.models.segmentors')
 
 
+def trained_kind(config: Config) -> str:
+    """Return what a config trains: ``'classifier'``, ``'detector'`` or ``'segmenter'``."""
+    if trains_segmenter(config):
+        return 'segmenter'
+    return 'detector' if trains_detector(config) else 'classifier'
+
+
 def _trains(config: Config, module: str) -> bool:
     model = _copy(config.get('model'), config, 'mmpretrain')
     if issubclass(_class_of(model), BaseDistiller):

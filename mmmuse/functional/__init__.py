@@ -29,10 +29,12 @@ from .quality_focal import quality_focal_distance
 from .ramp import sigmoid_ramp
 from .standardized_logits import standardized_logits
 from .symmetric_kl import symmetric_kl
+from .valuable_region import adaptive_thresholds, valuable_region
 from .vid import vid_loss
 from .views import global_view, local_view, map_view, same_grid
 
 __all__ = [
+    'adaptive_thresholds',
     'alignment_loss',
     'attention_transfer_loss',
     'binary_kd_loss',
@@ -68,5 +70,6 @@ __all__ = [
     'sigmoid_ramp',
     'standardized_logits',
     'symmetric_kl',
+    'valuable_region',
     'vid_loss',
 ]

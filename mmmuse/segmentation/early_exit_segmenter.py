@@ -147,8 +147,11 @@ class EarlyExitSegmenter(SegmentationSelfDistiller):
         if threshold is None:
             return
         exit = self.exits[self.exit_modules.index(number)]
-        maps = [state.maps[each] for each in (*self.reached_outputs(path), path)]
-        logits = exit.window_logits([as_map(each, state.size) for each in maps], state.metas)
+        maps = [
+            as_map(state.maps[each], state.size, self.tap_specs[each].num_prefix_tokens)
+            for each in (*self.reached_outputs(path), path)
+        ]
+        logits = exit.window_logits(maps, state.metas)
         if confidence(logits) >= threshold:
             raise _ExitTaken(number, logits)
 

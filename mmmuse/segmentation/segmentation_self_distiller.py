@@ -166,8 +166,8 @@ class SegmentationSelfDistiller(DenseSelfDistiller):
         """
         with self.tapped:
             logits = encode_decode(inputs, metas)
-            features = self.collect()
-        size = inputs.shape[2:]
+            size = inputs.shape[2:]
+            features = self.collect(size)
         return [
             logits,
             *(

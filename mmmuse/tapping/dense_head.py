@@ -34,6 +34,7 @@ class HeadSpec:
             ``cls_convs`` and ``reg_convs``; empty if it has none.
         decodes: Whether its boxes are known to be decoded by a box coder from priors.
         excludes: Whether its classes exclude each other: a softmax with the background.
+        assigner: Class of what assigns anchors to objects.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class HeadSpec:
     towers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     decodes: bool = True
     excludes: bool = False
+    assigner: str = ''
 
     @classmethod
     def of(cls, network: nn.Module) -> 'HeadSpec | None':
@@ -66,6 +68,7 @@ class HeadSpec:
             towers=towers if all(towers.values()) else {},
             decodes=hasattr(head, 'bbox_coder') and _decoding_class(head) in _DECODES,
             excludes=not getattr(head, 'use_sigmoid_cls', True),
+            assigner=type(getattr(head, 'assigner', None)).__name__,
         )
 
 

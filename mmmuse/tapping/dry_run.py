@@ -82,6 +82,13 @@ def is_segmenter(model: nn.Module) -> bool:
     )
 
 
+def network_kind(model: nn.Module) -> str:
+    """Return ``'detector'`` or ``'segmenter'`` for a model of mmdet or mmseg, else ``'classifier'``."""
+    if is_segmenter(model):
+        return 'segmenter'
+    return 'detector' if is_detector(model) else 'classifier'
+
+
 def blank_samples(model: nn.Module, shape: Sequence[int]) -> list | None:
     """Return the data sample of a blank image, for a model whose forward may need one.
 
@@ -155,7 +162,8 @@ def dry_run(
                 return observe(lambda inputs=inputs: model(*inputs, **options), shape)
         except InputError:
             raise
-        except NotImplementedError as error:
+        # A TypeError: the head needs data samples, say.
+        except (NotImplementedError, TypeError) as error:
             raise InputError(
                 f'{type(network).__name__} does not run on a batch of images alone, as the taps '
                 f'need it: {_one_line(error)}'

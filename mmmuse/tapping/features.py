@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isqrt
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from mmmuse.functional import global_view
 
 from .dense_head import HeadPass, HeadSpec
 from .logits_kind import LogitsKind
+from .token_maps import grid_of_tokens
 
 
 @dataclass
@@ -91,7 +91,7 @@ class FeatureSpec:
 
     Attributes:
         channels: ``C``.
-        grid: ``(H, W)``; None for a vector. Tokens are read as a square grid
+        grid: ``(H, W)``; None for a vector. Tokens are read as a grid of the image's aspect ratio
             after any prefix (class) tokens.
         num_prefix_tokens: Tokens before the grid; 0 for a map.
         path: Of the tapped module, for messages.
@@ -103,8 +103,8 @@ class FeatureSpec:
     path: str = field(default='', compare=False)
 
     @classmethod
-    def of(cls, shape: torch.Size, path: str = '') -> 'FeatureSpec':
-        """Describe a feature of the given shape, batch included.
+    def of(cls, shape: torch.Size, path: str = '', image: Sequence[int] = (1, 1)) -> 'FeatureSpec':
+        """Describe a feature of the given shape, batch included, of an image ``(H, W)``.
 
         Raises:
             InputError: If it is not a map, tokens or a vector.
@@ -112,8 +112,7 @@ class FeatureSpec:
         if len(shape) == 4:
             return cls(shape[1], (shape[2], shape[3]), path=path)
         if len(shape) == 3:
-            side = isqrt(shape[1])
-            return cls(shape[2], (side, side), shape[1] - side**2, path)
+            return cls(shape[2], *grid_of_tokens(shape[1], image), path)
         if len(shape) == 2:
             return cls(shape[1], path=path)
         raise InputError(

@@ -63,7 +63,7 @@ def infer_specs(
     for (path, feature), (other, same) in combinations(features.items(), 2):
         if feature is same:
             raise InputError(f'modules {path!r} and {other!r} output the same tensor')
-    specs = {path: FeatureSpec.of(feature.shape, path) for path, feature in features.items()}
+    specs = {path: FeatureSpec.of(feature.shape, path, image) for path, feature in features.items()}
     return specs, order, image
 
 

@@ -22,6 +22,7 @@ from mmmuse.tapping.tap_paths import (
     network_specs,
     read_taps,
 )
+from mmmuse.tapping.token_maps import with_grids
 
 
 class FeatureTaps:
@@ -190,8 +191,11 @@ class TappedNetwork:
         """Move the hooks to modules that have replaced tapped ones."""
         self.taps.follow(self.network)
 
-    def collect(self) -> DistillFeatures:
+    def collect(self, size: Sequence[int] = (1, 1)) -> DistillFeatures:
         """Return the features of the forward just run inside ``with self:``.
+
+        Args:
+            size: ``(H, W)`` of the images. If they are not square, tokens become maps.
 
         Raises:
             InputError: If, in training, a feature gets no gradient although it depends on
@@ -203,9 +207,15 @@ class TappedNetwork:
             if without and not self._frozen.issuperset(without):
                 refuse_cut_gradients(self.network, self.taps, without, self._input_shape)
                 self._frozen = self._frozen.union(without)
+        tapped = with_grids(tapped, self.num_prefix_tokens, size)
         features = features_of(self.paths, tapped)
         features.extra = {path: tapped[path] for path in self.extra}
         return features
+
+    @property
+    def num_prefix_tokens(self) -> dict[str, int]:
+        """Tokens before the grid of each tap, by path."""
+        return {path: spec.num_prefix_tokens for path, spec in self.path_specs.items()}
 
 
 def features_of(paths: TapPaths, tapped: dict[str, Tensor]) -> DistillFeatures:

@@ -10,6 +10,7 @@ from mmmuse.analysis.early_exit import (
     taken_exits,
     thresholds_for_cost,
 )
+from mmmuse.analysis.early_exit_table import accuracy_label, early_exit_panels, read_early_exit
 from mmmuse.errors import InputError
 
 COSTS = np.array([10.0, 20.0, 30.0, 50.0])
@@ -74,3 +75,14 @@ def test_images_of_the_same_confidence_take_the_same_exit():
 def test_an_exit_that_no_image_is_to_take_is_disabled():
     thresholds = thresholds_for_cost(confidences(10), np.array([1.0, 2, 3, 9]), [True] * 3, 9.0)
     assert thresholds == [None, None, None]
+
+
+@pytest.mark.parametrize(('key', 'label'), [('top1', 'top-1 accuracy (%)'), ('mIoU', 'mIoU (%)')])
+def test_a_table_has_the_accuracy_of_a_classifier_or_of_a_segmenter(tmp_path, key, label):
+    path = tmp_path / 'early_exit.csv'
+    path.write_text(f'network,{key},macs,milliseconds\nexit 2,50.5,1e6,3\nearly exit,60,2e6,4\n')
+    rows = read_early_exit(path)
+    assert accuracy_label(rows) == label
+    (fixed,), (early,) = early_exit_panels(rows)['average multiply-adds (M)'].values()
+    assert (fixed.cost, fixed.accuracy, fixed.exit) == (1.0, 50.5, 2)
+    assert (early.cost, early.accuracy) == (2.0, 60.0)

@@ -10,6 +10,7 @@ from mmmuse.distillers import SelfDistiller
 from mmmuse.distillers.self_distiller import exit_strides
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import VARIANTS
+from mmmuse.losses.requirements import check_square
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import FeatureSpec
 
@@ -295,10 +296,33 @@ def vit_distiller(width: int):
     )
 
 
-def test_exits_of_tokens_need_square_images():
-    assert vit_distiller(64).adapters.num_prefix_tokens == (1, 1)
-    with pytest.raises(InputError, match=r"the neck reads maps, and the 129 tokens of 'backbone"):
-        vit_distiller(128)
+@pytest.mark.parametrize('width', [64, 128, 40])
+def test_tokens_have_the_grid_of_their_image(width):
+    distiller = vit_distiller(width)
+    assert distiller.adapters.num_prefix_tokens == (1, 1)
+    assert [spec.grid for spec in distiller.tapped.specs.shallow] == [(8, width // 8)] * 2
+    kept = {}
+    distiller.adapters.branches[0].register_forward_hook(
+        lambda _, args, __: kept.update(map=args[0])
+    )
+    layer = distiller.student.backbone.layers[0]
+    layer.register_forward_hook(lambda _, args, output: kept.update(tokens=output))
+    inputs = torch.randn(4, 3, 64, width)
+    losses = distiller(inputs, labelled([0, 1, 2, 3]), mode='loss')
+    assert losses['exit1.loss_ce'].isfinite()
+    for row in range(8):
+        for column in range(width // 8):
+            token = kept['tokens'][:, 1 + row * (width // 8) + column]
+            assert torch.equal(kept['map'][:, :, row, column], token)
+    distiller.eval()(inputs, mode='predict')
+
+
+def test_tokens_that_fit_no_grid_of_their_image_are_refused_by_exits():
+    spec = FeatureSpec.of(torch.Size((2, 61, 8)), 'backbone.layers.0', (64, 128))
+    with pytest.raises(
+        InputError, match=r"the neck reads maps, and the 61 tokens of 'backbone\.layer"
+    ):
+        check_square('the neck', spec)
 
 
 def test_exits_need_tapped_logits():

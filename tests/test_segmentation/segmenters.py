@@ -120,7 +120,7 @@ def _config(name: str) -> Config:
         changes = {f'{prefix}.{key}': value for key, value in _HEAD.items()} | changes
     if 'norm_cfg' in config.model.backbone and name != 'upernet-swin':
         changes = {'backbone.norm_cfg': dict(type='BN'), **changes}
-    changes = {'data_preprocessor.size_divisor': 32, **changes}
+    changes = {'data_preprocessor.size_divisor': 32, 'pretrained': None, **changes}
     config.merge_from_dict({f'model.{key}': value for key, value in changes.items()})
     return config
 
@@ -149,7 +149,7 @@ def distilled(name: str, **changes: Any) -> SegmentationSelfDistiller:
     return as_trained(SegmentationSelfDistiller(**{**arguments, **changes}).train())
 
 
-def batch(model: BaseModel, training: bool = True, sizes: Any = ((SIZE, SIZE),) * 2) -> dict:
+def raw_batch(sizes: Any = ((SIZE, SIZE),) * 2) -> tuple[list[Tensor], list[SegDataSample]]:
     """Two images with random masks, a column of which is ignored: the same ones every time."""
     generator = torch.Generator().manual_seed(0)
     images, samples = [], []
@@ -162,6 +162,12 @@ def batch(model: BaseModel, training: bool = True, sizes: Any = ((SIZE, SIZE),) 
         )
         sample.gt_sem_seg = PixelData(data=mask)
         samples.append(sample)
+    return images, samples
+
+
+def batch(model: BaseModel, training: bool = True, **options: Any) -> dict:
+    """The images of :func:`raw_batch`, normalized."""
+    images, samples = raw_batch(**options)
     return model.data_preprocessor(dict(inputs=images, data_samples=samples), training)
 
 

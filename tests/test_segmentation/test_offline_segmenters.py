@@ -5,8 +5,10 @@ import torch
 
 pytest.importorskip('mmseg')
 
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from mmmuse.analysis.teacher_outputs import build_offline
 from mmmuse.distillers import OfflineDistiller
 from mmmuse.errors import InputError
 
@@ -84,3 +86,13 @@ def test_losses_of_class_labels_and_teachers_of_images_are_refused():
             teacher_taps=dict(modules=['backbone.layer1'], last='backbone.layer4', logits='head'),
             losses=[dict(type='mmmuse.KDLoss')],
         )
+
+
+def test_a_teachers_cache_is_refused_for_a_segmenter():
+    refused = 'a teacher cache is of classifiers and backbones, and the student is a segmenter'
+    kd = dict(type='mmmuse.KDLoss')
+    with pytest.raises(InputError, match=refused):
+        offline(kd, teacher_cache='cache.pt')
+    model = dict(type='mmmuse.OfflineDistiller', student=segmenter_config('pspnet'), losses=[kd])
+    with pytest.raises(InputError, match=refused):
+        build_offline(Config(dict(model=model, default_scope='mmseg')), 2, seed=0)

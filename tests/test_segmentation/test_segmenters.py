@@ -113,7 +113,7 @@ def test_a_step_in_bfloat16_has_finite_losses(name):
 def test_images_of_another_aspect_ratio_are_trained_and_segmented(name):
     distiller = distilled(name)
     sizes = ((32, 64),) * 2
-    data = batch(distiller, True, sizes)
+    data = batch(distiller, sizes=sizes)
     loss, _ = distiller.parse_losses(distiller(**data, mode='loss'))
     assert torch.isfinite(loss)
     sample = predictions_of(distiller, sizes=sizes)[0]

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mmmuse.errors import InputError
-from mmmuse.tapping.token_maps import as_map
+from mmmuse.tapping.token_maps import as_map, grid_of_tokens, with_grids
 
 SIDES = (*range(96, 140, 3), 256, 263, 508, 512, 1000)
 
@@ -44,3 +44,34 @@ def test_patches_of_14_pixels_without_padding_get_their_grid_back():
 def test_tokens_of_no_stride_are_refused():
     with pytest.raises(InputError, match='17 tokens are not a grid of an image of 64x64 pixels'):
         as_map(torch.zeros(1, 17, 2), (64, 64))
+
+
+def test_a_prefix_is_dropped():
+    tokens = torch.arange(33.0).reshape(1, 33, 1)
+    assert as_map(tokens, (64, 128), 1).flatten().tolist() == list(range(1, 33))
+    with pytest.raises(InputError, match='16 tokens after 1 prefix tokens are not a grid'):
+        as_map(torch.zeros(1, 17, 2), (32, 128), 1)
+
+
+@pytest.mark.parametrize('prefix', [0, 1, 2, 5])
+@pytest.mark.parametrize(('size', 'grid'), [((384, 640), (24, 40)), ((480, 640), (30, 40))])
+def test_the_prefix_of_a_wide_image_is_what_its_grid_leaves(prefix, size, grid):
+    assert grid_of_tokens(grid[0] * grid[1] + prefix, size) == (grid, prefix)
+
+
+def test_as_many_tokens_as_a_square_has_are_not_a_square_of_a_wide_image():
+    assert grid_of_tokens(64, (32, 128)) == ((4, 16), 0)
+    assert grid_of_tokens(64, (128, 128)) == ((8, 8), 0)
+
+
+def test_only_tokens_of_wide_images_become_maps():
+    features = dict(
+        tokens=torch.zeros(2, 9, 3), map=torch.zeros(2, 3, 2, 4), odd=torch.zeros(2, 11, 3)
+    )
+    prefix = dict(tokens=1, map=0, odd=0)
+    square = with_grids(features, prefix, (64, 64))
+    assert all(square[name] is value for name, value in features.items())
+    wide = with_grids(features, prefix, (64, 128))
+    assert wide['tokens'].shape == (2, 3, 2, 4)
+    assert wide['map'] is features['map']
+    assert wide['odd'] is features['odd']

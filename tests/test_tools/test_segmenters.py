@@ -1,5 +1,6 @@
 """Segmenters by the command line, on drawn squares."""
 
+import csv
 import json
 import re
 import shutil
@@ -245,6 +246,7 @@ def exported(squares) -> dict[str, Path]:
 
 
 ALONE = """
+import csv
 import json
 import sys
 
@@ -345,3 +347,50 @@ def test_pictures_have_the_masks_side_by_side(squares, tmp_path, tool):
     file = str(squares / 'data' / 'images' / '4.png')
     finished = tool(*arguments, '--image-files', file, '--out', tmp_path / 'files')
     assert '1 picture of image, segmenter, exit 2, exit 3' in finished.out
+
+
+def test_early_exit_chooses_thresholds_by_windows_and_measures_the_miou(squares, tmp_path, tool):
+    checkpoint, out = squares / 'run' / 'epoch_2.pth', tmp_path / 'early'
+    windows = [
+        f'model.student.test_cfg.{each}'
+        for each in ('mode=slide', 'crop_size=(16,16)', 'stride=(16,16)')
+    ]
+    finished = tool(
+        *('analysis/early_exit.py', squares / 'distilled.py', checkpoint, '--out', out),
+        *('--costs', 0.9, '--latency-images', 1, '--cfg-options', *windows),
+    )
+    assert finished.code == 0, finished.err
+    with (out / 'early_exit.csv').open(newline='') as file:
+        *fixed, early = csv.DictReader(file)
+    assert [row['network'] for row in fixed] == ['exit 2', 'exit 3', 'exit 4']
+    images = ['test_dataloader.dataset.indices=[1,3,5]', *windows]
+    tested = tool('test.py', squares / 'distilled.py', checkpoint, '--cfg-options', *images)
+    for row, name in zip(fixed, ('exit2/mIoU', 'exit3/mIoU', 'mIoU')):
+        (value,) = re.findall(rf'(?<![\w/]){name}: (\S+)', tested.out + tested.err)
+        assert float(row['mIoU']) == pytest.approx(float(value), abs=0.01)
+    thresholds = '[' + ','.join(early['thresholds'].split()) + ']'
+    options = ['model.type=mmmuse.EarlyExitSegmenter', f'model.thresholds={thresholds}', *images]
+    tested = tool('test.py', squares / 'distilled.py', checkpoint, '--cfg-options', *options)
+    (value,) = re.findall(r'(?<![\w/])mIoU: (\S+)', tested.out + tested.err)
+    assert float(early['mIoU']) == pytest.approx(float(value), abs=0.01)
+    shares = list(map(float, early['shares'].split()))
+    assert len(shares) == 3
+    assert sum(shares) == pytest.approx(1, abs=2e-3)
+    # Each of three images has four windows.
+    assert all((12 * share) == pytest.approx(round(12 * share), abs=0.02) for share in shares)
+    assert 'shares are of the windows' in ' '.join(finished.out.split())
+
+
+def test_early_exit_of_a_segmenter_without_exits_is_refused(squares, tmp_path, tool, only_error):
+    checkpoint = squares / 'run' / 'epoch_2.pth'
+    arguments = (
+        'analysis/early_exit.py',
+        squares / 'plain.py',
+        checkpoint,
+        '--out',
+        tmp_path / 'a',
+    )
+    assert only_error(tool(*arguments)) == (
+        'error: the config has no exits: its model is EncoderDecoder, not '
+        'mmmuse.SegmentationSelfDistiller'
+    )

@@ -2,7 +2,9 @@
 
 For several average costs, thresholds are chosen on every other image of the test set and measured
 on the rest: accuracy, multiply-adds, and milliseconds per image with ``EarlyExitClassifier`` run in
-batches of ``--batch-size`` (one image by default). Writes ``early_exit.csv``, with unrounded
+batches of ``--batch-size`` (one image by default). For a segmenter it is the mIoU with ``EarlyExitSegmenter``;
+windows take their exits where the config cuts images into windows, and multiply-adds are those of the first
+image or of a window. Writes ``early_exit.csv``, with unrounded
 thresholds, and ``early_exit.png``, for comparison also with each exit as a plain network. The timing
 takes longest: about 50 times as long as the full network for ``--latency-images``.
 """
