@@ -43,6 +43,8 @@ def build_offline(config: Config, num_views: int, seed: int) -> OfflineDistiller
     model['student'] = {**model['student'], 'data_preprocessor': preprocessor}
     model['teacher_cache'] = None
     distiller = MODELS.build(model)
+    if not isinstance(distiller.teacher, Teacher):
+        raise InputError('a cache holds the outputs of one teacher, and teacher is a list')
     if distiller.teacher.paths.logits is None or distiller.teacher.paths.last is None:
         raise InputError('a cache holds logits and the last feature: set both in teacher_taps')
     return distiller.eval()
@@ -71,7 +73,6 @@ def cache_teacher(
     loader = dict(config.train_dataloader, sampler=dict(type='DefaultSampler', shuffle=False))
     loader = Runner.build_dataloader({**loader, 'drop_last': False})
     teacher, preprocessor = distiller.teacher, distiller.data_preprocessor
-    assert isinstance(teacher, Teacher)
     num_views, total = preprocessor.fixed_views, len(loader.dataset)
     shape = (num_views, total)
     logits = torch.empty(*shape, teacher.specs.num_classes, dtype=dtype)

@@ -60,6 +60,11 @@ def check_files_exist(config: Mapping[str, Any]) -> None:
         return
     for key, what in (('teacher_checkpoint', 'checkpoint file'), ('teacher_cache', 'cache')):
         check_named_file(f'model.{key}', model.get(key), what)
+    teachers = model.get('teacher')
+    for i, item in enumerate(teachers if isinstance(teachers, (list, tuple)) else ()):
+        if isinstance(item, Mapping):
+            key = f'model.teacher.{i}.checkpoint'
+            check_named_file(key, item.get('checkpoint'), 'checkpoint file')
 
 
 def check_pretrained_exist(config: Mapping[str, Any]) -> None:

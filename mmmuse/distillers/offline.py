@@ -1,5 +1,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from mmengine.model import BaseModel
 from torch import Tensor, nn
@@ -7,17 +8,18 @@ from torch import Tensor, nn
 from mmmuse.arguments import ImageShape, PositiveInt
 from mmmuse.compat.compiling import is_compiling
 from mmmuse.errors import InputError
-from mmmuse.losses import DistillLoss, build_edge
+from mmmuse.losses import DistillLoss, Edge, build_edge
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dense_head import HeadSpec, HeadTaps
-from mmmuse.tapping.features import DistillFeatures, Step
+from mmmuse.tapping.features import DistillFeatures, NetworkSpecs, Step
 from mmmuse.tapping.loaded_order import ImageOrder
 
 from .base import task_scale
+from .build_teacher import TeacherConfig, build_teacher
 from .channel_order import ChannelOrder
-from .input_conversion import InputConversion
+from .library_teacher import is_library
 from .self_distiller import SelfDistiller
-from .teacher import Teacher, build_teacher_network, teacher_loaded_order
+from .several_teachers import build_teachers, read_teachers, refuse_options_of_one
 from .teacher_cache import TeacherCache
 from .teacher_provenance import given_provenance
 
@@ -40,7 +42,13 @@ class OfflineDistiller(SelfDistiller):
         student: Config of the student, or the built model, which keeps its weights.
         teacher: Config of the teacher's model or its whole config, the path of its
             config file (relative to the config that names it, if ``mmmuse train``
-            reads that) or ``'mmpretrain::...'``; or the built model, with its weights.
+            reads that) or ``'mmpretrain::...'``; a network of another library by its name,
+            ``'timm::NAME'``, ``'transformers::NAME'`` or ``dict(name='timm::NAME', ...)`` with the
+            arguments of :class:`mmmuse.teachers.TimmNetwork`; or the built model, with its weights.
+            A list is several teachers: each as above, or ``dict(teacher=..., checkpoint=...,
+            taps=..., input_size=..., channel_order=..., input_shape=..., image_order=...,
+            losses=[...], weight=1.0, name='teacher1')``. Each has losses of its own, or ``losses``; its
+            terms are logged under its name.
         taps: Of the student: ``dict(modules=[...], last=..., logits=...)``, ``'auto'``
             or ``dict(num_modules=T)``; see :class:`SelfDistiller`. What no loss reads
             may be left out.
@@ -48,14 +56,17 @@ class OfflineDistiller(SelfDistiller):
             :class:`mmmuse.losses.DistillLoss` that does not read exits (KD, CRD, DKD, MUSE, VID,
             AT, ...). A loss that compares modules takes ``modules=[2, 3, 4]``, tap 1 being
             the first.
+        ensemble: ``'logits'`` for one edge from the mean of all teachers' logits; None for an edge
+            from each teacher.
         teacher_checkpoint: File of the teacher's weights: saved by a distiller or
-            plain; None for a built teacher.
-        teacher_taps: Of the teacher; the paths of ``taps`` by default.
+            plain; None for a built teacher, or for the weights that a name stands for.
+        teacher_taps: Of the teacher; the paths of ``taps`` by default, of a network of another library
+            its last ``map`` and its ``logits``.
         teacher_cache: File of ``mmmuse cache-teacher``, in place of
             ``teacher``: its logits and pooled features of fixed views. A ``teacher`` and
             ``teacher_checkpoint`` that are given have to be those of the file.
         teacher_input_size: Height and width that the teacher sees; see
-            :class:`InputConversion`.
+            :class:`InputConversion`. A network of another library is built for it.
         teacher_channel_order: ``'reversed'`` for a BGR teacher of an RGB student, or
             the other way round; ``'same'`` for two of one order. By default it is derived from
             both data preprocessors and from what the data pipelines load.
@@ -84,9 +95,10 @@ class OfflineDistiller(SelfDistiller):
     def __init__(
         self,
         student: dict | nn.Module,
-        teacher: dict | str | BaseModel | None = None,
+        teacher: dict | str | BaseModel | Sequence | None = None,
         taps: dict | str = 'auto',
         losses: Sequence[dict] = (),
+        ensemble: Literal['logits'] | None = None,
         teacher_checkpoint: str | None = None,
         teacher_taps: dict | str | None = None,
         teacher_cache: str | None = None,
@@ -102,56 +114,59 @@ class OfflineDistiller(SelfDistiller):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        if not losses:
+        several = isinstance(teacher, (list, tuple))
+        if not losses and not (several and ensemble is None):
             raise InputError(
                 "OfflineDistiller needs losses, a list such as [dict(type='mmmuse.KDLoss')]"
             )
+        if ensemble is not None and not several:
+            raise InputError(f'ensemble={ensemble!r} is for a list of teachers')
         super().__init__(student, taps, head, neck, input_shape, data_preprocessor, init_cfg)
         student = self.student
-        if teacher_cache is not None:
+        specs = replace(self.tapped.specs, head=HeadSpec.of(student))
+        if several:
+            given = dict(
+                teacher_checkpoint=teacher_checkpoint,
+                teacher_taps=teacher_taps,
+                teacher_cache=teacher_cache,
+                teacher_input_size=teacher_input_size,
+                teacher_channel_order=teacher_channel_order,
+                teacher_input_shape=teacher_input_shape,
+                teacher_image_order=teacher_image_order,
+            )
+            refuse_options_of_one(given)
+            entries = read_teachers(teacher)
+            self.teacher, self.losses = build_teachers(
+                entries, student, specs, losses, ensemble, taps, image_order, trust_teacher
+            )
+        elif teacher_cache is not None:
+            own_taps = taps if teacher_taps is None and not is_library(teacher) else teacher_taps
             given = given_provenance(
-                teacher,
-                teacher_checkpoint,
-                taps if teacher_taps is None else teacher_taps,
-                teacher_input_size,
-                teacher_channel_order,
+                teacher, teacher_checkpoint, own_taps, teacher_input_size, teacher_channel_order
             )
             self.teacher = TeacherCache(teacher_cache, student.data_preprocessor, given)
+            self.losses = _edge_from_cache(losses, specs, self.teacher.specs)
         elif teacher is None:
             raise InputError(
                 'OfflineDistiller needs a teacher, or teacher_cache, a file of its outputs'
             )
         else:
-            network = build_teacher_network(teacher, teacher_checkpoint, trust_teacher)
-            self.teacher = Teacher(
-                network,
-                taps if teacher_taps is None else teacher_taps,
-                InputConversion(
-                    student.data_preprocessor,
-                    network.data_preprocessor,
-                    teacher_input_size,
-                    teacher_channel_order,
-                    image_order,
-                    teacher_image_order or teacher_loaded_order(teacher),
-                    'teacher_channel_order',
-                ),
+            config = TeacherConfig(
+                teacher,
+                teacher_checkpoint,
+                teacher_taps,
+                teacher_input_size,
+                teacher_channel_order,
                 teacher_input_shape,
+                teacher_image_order,
             )
-            self.teacher.convert(lambda tensor: tensor.to(next(student.parameters()).device))
-        try:
-            specs = replace(self.tapped.specs, head=HeadSpec.of(student))
+            self.teacher = build_teacher(config, student, taps, image_order, trust_teacher)
             self.losses = build_edge(losses, specs, self.teacher.specs)
-        except InputError as error:
-            if teacher_cache is None:
-                raise
-            raise InputError(
-                f'{error} (teacher_cache holds only logits and the last pooled feature)'
-            ) from error
+            self.teacher.reads_head = self.losses.reads_head
         self.losses.to(next(student.parameters()))
         self.head_taps = None
         if self.losses.reads_head:
             self.head_taps = HeadTaps(student, self.losses.head_modules)
-            self.teacher.reads_head = True
 
     @property
     def distill_losses(self) -> list[DistillLoss]:
@@ -198,6 +213,15 @@ class OfflineDistiller(SelfDistiller):
     def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> 'OfflineDistiller':
         self.teacher.convert(fn)
         return super()._apply(fn, *args, **kwargs)
+
+
+def _edge_from_cache(losses: Sequence[dict], learner: NetworkSpecs, source: NetworkSpecs) -> Edge:
+    try:
+        return build_edge(losses, learner, source)
+    except InputError as error:
+        raise InputError(
+            f'{error} (teacher_cache holds only logits and the last pooled feature)'
+        ) from error
 
 
 def names_that_need_labels(parts: Sequence[object]) -> str:
