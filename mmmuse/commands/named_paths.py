@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmmuse.checkpoints.network_names import is_network_name
 from mmmuse.checkpoints.packaged_config import packaged_file
 from mmmuse.checkpoints.regular_file import check_regular_file
 from mmmuse.command_line.data_paths import check_named_file
@@ -96,6 +97,23 @@ def _check_detections(args: argparse.Namespace) -> None:
         check_named_file('--image-files', file, 'image')
 
 
+def _check_wrap(args: argparse.Namespace) -> None:
+    teacher, checkpoint = args.teacher, args.teacher_checkpoint
+    if teacher is None:
+        if checkpoint is not None:
+            raise InputError('--teacher-checkpoint is the file of a --teacher, which is not given')
+        return
+    if args.variant is not None:
+        raise InputError('--variant is for self-distillation: give it or --teacher, not both')
+    if not is_network_name(teacher):
+        config_file(teacher, "teacher's config file")
+        if checkpoint is None:
+            raise InputError(
+                f'--teacher {teacher} is a config: give its weights by --teacher-checkpoint'
+            )
+    check_named_file('--teacher-checkpoint', checkpoint, 'checkpoint file')
+
+
 _CHECKS = {
     'anchors': _check_anchors,
     'convert-teacher': _check_convert_teacher,
@@ -103,4 +121,5 @@ _CHECKS = {
     'information': _check_information,
     'report': _check_report,
     'table': _check_table,
+    'wrap': _check_wrap,
 }

@@ -20,6 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'ce_kd, ... An unknown name lists all.',
     )
     parser.add_argument(
+        '--teacher',
+        metavar='NAME_OR_CONFIG',
+        help='learn from this network instead: timm::NAME, transformers::NAME_OR_FOLDER, or a config with '
+        '--teacher-checkpoint. MUSE from its last feature, and KD where the classes are as many.',
+    )
+    parser.add_argument(
+        '--teacher-checkpoint', metavar='FILE', help="file of the teacher's weights"
+    )
+    parser.add_argument(
         '--modules',
         type=int,
         default=4,
