@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from mmmuse.datasets import BatchedImages
 from mmmuse.distillers.build_teacher import TeacherConfig, build_teacher
 from mmmuse.distillers.teacher_provenance import full_provenance, given_provenance
+from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 
 from ..test_hooks.test_student_checkpoint import assert_same, read, train
@@ -230,3 +231,14 @@ def test_a_cache_of_a_named_teacher_is_recognised_by_what_the_config_says(size):
     assert given.items() <= full.items()
     other = given_provenance({**teacher, 'name': 'timm::convnext_femto'}, None, None, size, 'same')
     assert other['config'] != given['config']
+
+
+@pytest.mark.parametrize('name', ['timm::resnet18', dict(name='timm::resnet18', pretrained=False)])
+def test_a_network_that_is_trained_has_no_such_name(name):
+    message = r'can be a teacher only: a network that is trained is an OpenMMLab model$'
+    if isinstance(name, dict):
+        with pytest.raises(InputError, match=message):
+            MODELS.build({**taught_classifier(), 'student': name})
+    peers = dict(a=dict(model=classifier(), taps='auto'), b=dict(model=name, taps='auto'))
+    with pytest.raises(InputError, match=message):
+        MODELS.build(dict(type='mmmuse.OnlineDistiller', peers=peers, losses=[KD]))
