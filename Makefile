@@ -57,7 +57,8 @@ docs: $(DOCS_VENV)/.synced
 
 lock: $(UV)
 	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
-	  --extra stack --extra segmentation --extra export --extra completion --extra cluster --group dev pyproject.toml -o requirements.lock
+	  --extra stack --extra segmentation --extra export --extra completion --extra cluster \
+	  --extra timm --extra transformers --group dev pyproject.toml -o requirements.lock
 	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
 	  requirements-openmmlab.in -o requirements-openmmlab.lock
 	$(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \

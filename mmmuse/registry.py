@@ -117,6 +117,7 @@ MODELS = _child(
     'critics',
     'estimators',
     'losses',
+    'teachers',
     'necks',
     'heads',
     'distillers',

@@ -46,8 +46,16 @@ def _network(model: dict) -> _Rows:
     if 'student' not in model:
         return [('Method', 'none: a network without distillation'), ('Network', _student(model))]
     rows += [('Student', _student(_dict(model['student'])))]
-    if 'teacher' in model:
-        rows += [('Teacher', _student(_dict(model['teacher'])) or _text(model['teacher']))]
+    teachers = model.get('teacher')
+    if isinstance(teachers, (list, tuple)):
+        for number, item in enumerate(teachers, 1):
+            entry = item if isinstance(item, dict) and 'teacher' in item else dict(teacher=item)
+            name = entry.get('name', f'teacher{number}')
+            rows += [(f'Teacher {name}', _teacher(entry['teacher']))]
+            if entry.get('checkpoint') is not None:
+                rows += [(f'Checkpoint of {name}', _text(entry['checkpoint']))]
+    elif 'teacher' in model:
+        rows += [('Teacher', _teacher(teachers))]
     if model.get('teacher_checkpoint') is not None:
         rows += [('Teacher checkpoint', _text(model['teacher_checkpoint']))]
     rows += _taps(model.get('taps'), '')
@@ -77,6 +85,13 @@ def _student(model: dict) -> str:
     return ': '.join(filter(None, [_type(model), ', '.join(described)]))
 
 
+def _teacher(teacher: Any) -> str:
+    """Return a teacher in a line: its parts, or its name."""
+    if isinstance(teacher, dict) and 'name' in teacher:
+        return _text(teacher['name'])
+    return _student(_dict(teacher)) or _text(teacher)
+
+
 def _losses(model: dict) -> _Rows:
     rows = []
     head = model.get('head')
@@ -90,6 +105,10 @@ def _losses(model: dict) -> _Rows:
         rows += [('Exit', _type(model['exit']))]
     for loss in _listed(model.get('losses')):
         rows += _loss('Loss between networks', loss)
+    teachers = model.get('teacher')
+    for number, item in enumerate(teachers if isinstance(teachers, (list, tuple)) else (), 1):
+        for loss in _listed(_dict(item).get('losses')):
+            rows += _loss(f'Loss of {item.get("name", f"teacher{number}")}', loss)
     return rows
 
 

@@ -60,6 +60,8 @@ def build_offline(config: Config, num_views: int, seed: int) -> OfflineDistiller
         model['student'] = {**model['student'], 'data_preprocessor': preprocessor}
     model['teacher_cache'] = None
     distiller = MODELS.build(model)
+    if not isinstance(distiller.teacher, Teacher):
+        raise InputError('a cache holds the outputs of one teacher, and teacher is a list')
     if not distiller.losses.source_features or distiller.losses.reads_head:
         raise InputError(
             'a cache holds logits and features, and the losses read neither, or the dense head of a detector'

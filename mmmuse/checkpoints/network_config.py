@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmmuse.errors import InputError
 
 from .config_file import read_config
+from .network_names import is_network_name, named_network_config
 from .packaged_config import packaged_file
 
 
@@ -17,11 +18,14 @@ def network_config(source: Mapping | str) -> dict:
 
     Args:
         source: Config of the model or a complete config, the path of a config file or
-            ``'mmpretrain::folder/file.py'``. Of a distiller the student's config is returned.
+            ``'mmpretrain::folder/file.py'``; or a network by name, ``'timm::NAME'`` or
+            ``dict(name='timm::NAME', ...)``. Of a distiller the student's config is returned.
 
     Raises:
         InputError: If the file does not exist or is not the config of a model.
     """
+    if is_network_name(source):
+        return named_network_config(source)
     name = source if isinstance(source, str) else 'a network'
     config = _load(source) if isinstance(source, str) else source
     if 'type' in config:
@@ -38,7 +42,7 @@ def network_config(source: Mapping | str) -> dict:
 
 
 def whole_config(source: Mapping | str) -> Mapping | None:
-    """Return the complete config of a model; None for the config of the model alone.
+    """Return the complete config of a model; None for the config of the model alone, or a name.
 
     Args:
         source: As for :func:`network_config`.
@@ -46,6 +50,8 @@ def whole_config(source: Mapping | str) -> Mapping | None:
     Raises:
         InputError: If the file does not exist.
     """
+    if is_network_name(source):
+        return None
     config = _load(source) if isinstance(source, str) else source
     return None if 'type' in config else config
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from mmmuse.compat.shipped_configs import configs_folder
 from mmmuse.errors import InputError
 
+from .network_names import LIBRARIES
+
 # Those of MMEngine's table, which cannot be imported without PyTorch.
 PACKAGES = (
     *('mmmuse', 'mmpretrain', 'mmdet', 'mmseg', 'mmaction', 'mmagic', 'mmcls', 'mmdet3d', 'mmedit'),
@@ -29,7 +31,7 @@ def packaged_file(name: str) -> Path:
     """
     package, _, config = name.partition('::')
     if package not in PACKAGES:
-        nearest = difflib.get_close_matches(package, PACKAGES, n=1)
+        nearest = difflib.get_close_matches(package, (*LIBRARIES, *PACKAGES), n=1)
         hint = f'did you mean {nearest[0]}::{config}?' if nearest else 'mmpretrain:: is one'
         raise InputError(f'{name}: no package {package!r} with configs is known; {hint}')
     folder = _folder(package)

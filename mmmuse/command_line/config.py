@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmmuse.checkpoints.backbone_config import backbone_model
 from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.network_config import network_config, whole_config
+from mmmuse.checkpoints.network_names import is_network_name, is_teacher_entry
 from mmmuse.checkpoints.packaged_config import packaged_file
 from mmmuse.environment.requirements import check_library
 from mmmuse.errors import InputError
@@ -74,17 +75,55 @@ def _inline_networks(config: Config, path: str, options: dict) -> None:
     peers = model.get('peers') or []
     peers = peers.values() if isinstance(peers, dict) else peers
     peers = peers if isinstance(peers, Iterable) else []  # Refused later.
-    parts = [(model, 'teacher'), *((peer, 'model') for peer in peers if isinstance(peer, dict))]
-    for part, key in parts:
-        name = part.get(key)
-        if isinstance(name, str) and f'model.{key}' not in options:
-            file = name if '::' in name else _from_its_file(name, path)
-            if key == 'teacher' and _is_offline(model):
-                _note_order(part, 'teacher_image_order', whole_config(file))
-            part[key] = network_config(file)
+    teacher = model.get('teacher')
+    if isinstance(teacher, (list, tuple)):
+        model['teacher'] = [
+            item if is_teacher_entry(item) or isinstance(item, dict) else dict(teacher=item)
+            for item in teacher
+        ]
+        for item in model['teacher']:
+            if is_teacher_entry(item):
+                _inline(item, 'teacher', path, 'image_order')
+    elif 'model.teacher' not in options:
+        _inline(model, 'teacher', path, 'teacher_image_order' if _is_offline(model) else None)
+    for peer in peers:
+        if isinstance(peer, dict):
+            _inline(peer, 'model', path)
     name = model.get('student')
     if isinstance(name, str) and _kind(model) == 'FeatureDistiller':
         model['student'] = backbone_model(name if '::' in name else _from_its_file(name, path))
+
+
+def _inline(part: dict, key: str, path: str, order_key: str | None = None) -> None:
+    """Replace the config file of one network by the model in it.
+
+    A network of another library keeps its name; the folder in it is found from the file as well.
+
+    Args:
+        part: That names the network.
+        key: Of the name.
+        path: Of the config file.
+        order_key: Key for the order of the channels that the network's own pipeline loads; None for a part
+            that has none.
+    """
+    name = part.get(key)
+    if is_network_name(name):
+        owner, key = (name, 'name') if isinstance(name, Mapping) else (part, key)
+        owner[key] = _with_folder(owner[key], path)
+    elif isinstance(name, str):
+        file = name if '::' in name else _from_its_file(name, path)
+        if order_key is not None:
+            _note_order(part, order_key, whole_config(file))
+        part[key] = network_config(file)
+
+
+def _with_folder(name: str, path: str) -> str:
+    """Return the name of a network whose folder is relative to the config file, if it is one."""
+    library, _, folder = name.partition('::')
+    file = file_that_contains(name, path)
+    if library != 'transformers' or file is None or not (file.parent / folder).is_dir():
+        return name
+    return f'{library}::{file.parent / folder}'
 
 
 def _note_image_order(config: Config) -> None:
@@ -108,6 +147,14 @@ def _note_order(model: dict, key: str, config: Mapping | None) -> None:
     order = None if config is None else loaded_order(config)
     if order is not None:
         model.setdefault(key, order)
+
+
+def _has_teacher_checkpoint(model: Mapping) -> bool:
+    teacher = model.get('teacher')
+    entries = teacher if isinstance(teacher, (list, tuple)) else [teacher]
+    return bool(model.get('teacher_checkpoint')) or any(
+        isinstance(entry, Mapping) and entry.get('checkpoint') for entry in entries
+    )
 
 
 def _inline_variant(config: Config, options: dict) -> dict:
@@ -135,7 +182,7 @@ def _from_its_file(name: str, path: str) -> str:
 def apply_shared_flags(config: Config, args: argparse.Namespace) -> None:
     """Set launcher, work dir and loader defaults as mmpretrain's tools do."""
     config.launcher = args.launcher
-    if args.trust_checkpoint and config.get('model', {}).get('teacher_checkpoint'):
+    if args.trust_checkpoint and _has_teacher_checkpoint(config.get('model', {})):
         config.model.trust_teacher = True
     if args.work_dir is not None:
         config.work_dir = args.work_dir

@@ -64,6 +64,11 @@ def check_files_exist(config: Mapping[str, Any]) -> None:
     cache = model.get('teacher_cache')
     if isinstance(cache, (str, os.PathLike)):
         check_named_file('model.teacher_cache', Path(cache) / 'index.json', 'cache')
+    teachers = model.get('teacher')
+    for i, item in enumerate(teachers if isinstance(teachers, (list, tuple)) else ()):
+        if isinstance(item, Mapping):
+            key = f'model.teacher.{i}.checkpoint'
+            check_named_file(key, item.get('checkpoint'), 'checkpoint file')
 
 
 def check_pretrained_exist(config: Mapping[str, Any]) -> None:

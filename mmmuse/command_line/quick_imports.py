@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmmuse.compat.deferred_figure import defer_figure_of_visualizers
+from mmmuse.compat.deferred_multimodal import defer_multimodal
 from mmmuse.compat.deferred_names import defer_slow_names
 from mmmuse.compat.deferred_part import defer_part_of_mmdet
 
@@ -19,6 +20,7 @@ def quick_imports() -> Iterator[None]:
     """
     defer_slow_names()
     defer_part_of_mmdet()
+    defer_multimodal()
     is_first = 'torch' not in sys.modules
     is_first = is_first and gc.isenabled()
     if is_first:

@@ -1,6 +1,5 @@
 """Write a config with which the backbone of another one learns from images without labels."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from mmmuse.export.data import image_shape
 from mmmuse.tapping.image_size import config_size
 
 from .data_paths import IMAGE_ENDINGS
+from .teacher_wrapping import from_folder_of
 
 _MEAN, _STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # Of ImageNet, RGB.
 _SIZE = 224  # Of crops, where the config has no size or that of whole scenes.
@@ -108,8 +108,8 @@ def unlabelled_config(
     given = '' if checkpoint is None else f'\n    teacher_checkpoint={checkpoint!r},'
     text = _TEXT.format(
         name=name,
-        student=_from_folder_of(out, name),
-        teacher=_from_folder_of(out, teacher),
+        student=from_folder_of(out, name),
+        teacher=from_folder_of(out, teacher),
         checkpoint=given,
         load=load,
         size=size,
@@ -144,7 +144,3 @@ def _normalisation(config: Config) -> dict:
     if not found.get('mean'):
         return dict(mean=_MEAN, std=_STD, to_rgb=True)
     return dict(mean=list(found['mean']), std=list(found['std']), to_rgb=swaps)
-
-
-def _from_folder_of(out: Path, name: str) -> str:
-    return name if '::' in name else os.path.relpath(name, out.parent or '.')

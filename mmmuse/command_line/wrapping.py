@@ -134,7 +134,7 @@ def distilled_config(
         evaluators, kept = [evaluators], '_base_.val_evaluator'
     types = [evaluator.get('type') for evaluator in evaluators]
     if has_exits and types and 'mmmuse.ExitAccuracy' not in types:
-        if metric is None and _is_multi_label(config):
+        if metric is None and is_multi_label(config):
             metric = 'mmmuse.ExitMetric'
         of_exits = "dict(type='mmmuse.ExitAccuracy')"
         if metric is not None:
@@ -155,7 +155,7 @@ def _head_lines(head: dict | None) -> list[str]:
     ]
 
 
-def _is_multi_label(config: Config) -> bool:
+def is_multi_label(config: Config) -> bool:
     """Return whether the head of a config's model is one of mmpretrain's multi-label heads."""
     head = config.model.get('head') or {}
     scope = head.get('_scope_') or config.get('default_scope') or 'mmpretrain'

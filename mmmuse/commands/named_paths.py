@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmmuse.checkpoints.files_in_folder import files_in_folder
+from mmmuse.checkpoints.network_names import is_network_name
 from mmmuse.checkpoints.packaged_config import packaged_file
 from mmmuse.checkpoints.regular_file import check_regular_file
 from mmmuse.command_line.data_paths import IMAGE_ENDINGS, check_named_file
@@ -98,22 +99,31 @@ def _check_detections(args: argparse.Namespace) -> None:
 
 
 def _check_wrap(args: argparse.Namespace) -> None:
-    check_named_file('--teacher-checkpoint', args.teacher_checkpoint, 'checkpoint file')
-    if args.unlabelled is None:
-        if args.teacher is not None or args.teacher_checkpoint is not None:
-            raise InputError('--teacher goes with --unlabelled, the folder that is learned from')
+    teacher, checkpoint, unlabelled = args.teacher, args.teacher_checkpoint, args.unlabelled
+    if teacher is None:
+        if checkpoint is not None:
+            raise InputError('--teacher-checkpoint is the file of a --teacher, which is not given')
+        if unlabelled is not None:
+            raise InputError('--unlabelled needs --teacher, the network whose features are learned')
         return
-    if args.teacher is None:
-        raise InputError('--unlabelled needs --teacher, the network whose features are learned')
     if args.variant is not None:
-        raise InputError('--variant is for exits, and --unlabelled trains a backbone without any')
-    if '::' not in args.teacher:
-        config_file(args.teacher, 'config file of the teacher')
-    if not Path(args.unlabelled).expanduser().is_dir():
-        raise InputError(f'--unlabelled: no folder {args.unlabelled}')
-    if not any(file.lower().endswith(IMAGE_ENDINGS) for file in files_in_folder(args.unlabelled)):
-        endings = ', '.join(IMAGE_ENDINGS)
-        raise InputError(f'--unlabelled: no images ({endings}) in {args.unlabelled}')
+        raise InputError('--variant is for self-distillation: give it or --teacher, not both')
+    if not is_network_name(teacher):
+        config_file(teacher, "teacher's config file")
+        if checkpoint is None:
+            raise InputError(
+                f'--teacher {teacher} is a config: give its weights by --teacher-checkpoint'
+            )
+    check_named_file('--teacher-checkpoint', checkpoint, 'checkpoint file')
+    if unlabelled is not None:
+        _check_images(unlabelled)
+
+
+def _check_images(folder: str) -> None:
+    if not Path(folder).expanduser().is_dir():
+        raise InputError(f'--unlabelled: no folder {folder}')
+    if not any(file.lower().endswith(IMAGE_ENDINGS) for file in files_in_folder(folder)):
+        raise InputError(f'--unlabelled: no images ({", ".join(IMAGE_ENDINGS)}) in {folder}')
 
 
 _CHECKS = {

@@ -11,11 +11,18 @@ from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.progress import shown
 from mmmuse.command_line.report import print_table
+from mmmuse.command_line.teacher_wrapping import (
+    WrittenTeacher,
+    taught_config,
+    teacher_of_config,
+)
 from mmmuse.command_line.unlabelled_config import unlabelled_config
 from mmmuse.command_line.wrapping import distilled_config, load_plain_config, propose_for_config
+from mmmuse.distillers.teacher import build_teacher_network
 from mmmuse.registry import MODELS
 from mmmuse.tapping.forward_trace import TappableModule
 from mmmuse.tapping.proposal import TapProposal
+from mmmuse.teachers import LibraryNetwork
 
 from .early_checks import check_new_config
 
@@ -83,6 +90,19 @@ def check_trains(out: Path) -> None:
     MODELS.build(model)
 
 
+def read_teacher(args: argparse.Namespace) -> WrittenTeacher:
+    """Return the teacher that the flags name.
+
+    Raises:
+        InputError: If there is no such network or config, or its weights cannot be loaded.
+    """
+    name, checkpoint = args.teacher, args.teacher_checkpoint
+    network = build_teacher_network(name, checkpoint)  # Of a config the file is checked here.
+    if isinstance(network, LibraryNetwork):
+        return WrittenTeacher(name, checkpoint, None, network.num_classes)
+    return teacher_of_config(name, checkpoint, args.modules)
+
+
 def write(text: str, out: Path) -> None:
     """Write a config, and remove it if ``mmmuse train`` would not accept it."""
     out.write_text(text, encoding='utf-8')
@@ -114,7 +134,12 @@ def main(args: argparse.Namespace) -> None:
             return
         with shown('running the model on a blank image'):
             proposal = propose_for_config(config, args.modules, args.input_shape)
-        variant = args.variant or ('mi_x_si' if proposal.logits else 'mi_x_si_alone')
-        text = distilled_config(args.config, config, proposal, variant, args.out)
+        if args.teacher is not None:
+            with shown('building the teacher'):
+                teacher = read_teacher(args)
+            text = taught_config(args.config, config, proposal, teacher, args.out)
+        else:
+            variant = args.variant or ('mi_x_si' if proposal.logits else 'mi_x_si_alone')
+            text = distilled_config(args.config, config, proposal, variant, args.out)
         show(proposal, args.all)
         write(text, args.out)

@@ -1,7 +1,7 @@
 """Names of slow packages that mmcv and mmdet import for single functions, imported when they are used.
 
-mmdet's modules import scikit-learn, SciPy, imgaug with Numba, and pyplot, for trackers, matchers and
-augmentations that few configs have. In these modules, such a statement becomes an assignment of a
+mmdet's modules import scikit-learn, SciPy, imgaug with Numba, pyplot, and transformers, for trackers, matchers,
+augmentations and models of images and text that few configs have. In these modules, such a statement becomes an assignment of a
 :class:`DeferredName`. The files and their bytecode are not changed.
 """
 
@@ -17,7 +17,12 @@ from types import CodeType, ModuleType
 from typing import Any
 
 _IN = ('mmcv.', 'mmdet.', 'mmseg.')
-_SLOW = ('imagecorruptions', 'imgaug', 'matplotlib', 'scipy', 'skimage', 'sklearn', 'tifffile')
+_SLOW = (
+    *('imagecorruptions', 'imgaug', 'matplotlib', 'scipy', 'skimage', 'sklearn', 'tifffile'),
+    *('timm', 'transformers'),
+)
+# Classes of these are imported for a class that derives from them when it has its first instance.
+_LATE_BASES = {'transformers'}
 _IMPORT = re.compile(rb'^[ \t]*(?:import|from) (?:%s)\b' % '|'.join(_SLOW).encode(), re.MULTILINE)
 
 
@@ -45,7 +50,7 @@ class DeferredName:
     """
 
     def __init__(self, statement: str, name: str, package: str) -> None:
-        self._statement, self._name = statement, name
+        self._statement, self._name, self._package = statement, name, package
         if find_spec(package) is None:
             raise ModuleNotFoundError(f'No module named {package!r}', name=package)
 
@@ -62,10 +67,35 @@ class DeferredName:
         return self._value(*args, **kwargs)
 
     def __mro_entries__(self, bases: tuple) -> tuple:
-        return (self._value,)
+        return (_late_base(self) if self._package in _LATE_BASES else self._value,)
 
     def __instancecheck__(self, instance: Any) -> bool:
         return isinstance(instance, self._value)
+
+
+def _new(cls: type, *args: Any, **kwargs: Any) -> Any:
+    """Return a new object, whose ``__init__`` gets the arguments."""
+    return object.__new__(cls)
+
+
+def _late_base(deferred: DeferredName) -> type:
+    """Return a class that the real one takes the place of when a class below has its first instance."""
+
+    class LateBase:
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            real = deferred._value
+            for kind in [kind for kind in cls.__mro__ if LateBase in kind.__bases__]:
+                kind.__bases__ = tuple(
+                    real if base is LateBase else base for base in kind.__bases__
+                )
+                if real.__new__ is object.__new__:
+                    kind.__new__ = (
+                        _new  # Python goes on to look for one, and would give it the arguments.
+                    )
+                super(kind, kind).__init_subclass__()
+            return cls.__new__(cls, *args, **kwargs)
+
+    return LateBase
 
 
 class _Finder:

@@ -18,6 +18,7 @@ from mmmuse.registry import MODELS
 from mmmuse.tapping.taps import TappedNetwork
 
 from .added_weights import AddedWeights
+from .library_teacher import is_library
 from .own_total import with_own_total
 from .student_attributes import StudentAttributes
 
@@ -217,8 +218,12 @@ def build_student(student: dict | nn.Module, data_preprocessor: dict | None) -> 
     """Build a student from its config, or check a built one.
 
     Raises:
-        InputError: If it is not an MMEngine model.
+        InputError: If it is not an MMEngine model, or one of another library, by its name.
     """
+    if is_library(student):
+        raise InputError(
+            f'{student["name"]} can be a teacher only: a network that is trained is an OpenMMLab model'
+        )
     if isinstance(student, dict):
         if data_preprocessor is not None:
             student = {'data_preprocessor': data_preprocessor, **student}

@@ -44,7 +44,8 @@ def relative_order(
     Args:
         source: Data preprocessor that the images have gone through.
         target: Data preprocessor of the other network. If it was built without one, it reads the
-            images as they are.
+            images as they are. If it has ``reads``, the order that its network reads, as those of
+            other libraries have, only the order of the images is derived.
         loaded: Order that the images are loaded in; None if it is not known.
         target_loaded: Order that those of the other network's own training were loaded in.
         option: Name of the option that gives the order, for messages.
@@ -54,6 +55,11 @@ def relative_order(
     """
     if changes_nothing(target):
         return 'same'
+    reads = getattr(target, 'reads', None)
+    if reads is not None and _is_grey(source):
+        return 'same'
+    if reads is not None:
+        return _name(_order_after(source, loaded, option) != reads)
     swaps, other_swaps = _swaps(source, option), _swaps(target, option)
     if loaded is not None and target_loaded is not None:
         return _name((loaded != target_loaded) != (swaps != other_swaps))
@@ -70,6 +76,29 @@ def relative_order(
             'the whole config of the network'
         )
     return _name(reverse)
+
+
+def _is_grey(preprocessor: nn.Module) -> bool:
+    """Return whether images have one channel: as many as the mean has."""
+    return getattr(preprocessor, '_enable_normalize', False) and preprocessor.mean.numel() == 1
+
+
+def _order_after(source: nn.Module, loaded: ImageOrder | None, option: str) -> ImageOrder:
+    """Return the order of images that have gone through a preprocessor.
+
+    Raises:
+        InputError: If it is not known what is loaded, and the mean says nothing.
+    """
+    if loaded is not None:
+        return loaded if not _swaps(source, option) else 'rgb' if loaded == 'bgr' else 'bgr'
+    order = _order_of_mean(source)
+    if order is None:
+        raise InputError(
+            f'whether the images are RGB or BGR cannot be known: the data are not given, and a '
+            f'{type(source).__name__} has no mean that tells it; set image_order, the order of the loaded '
+            f"images, to 'rgb' or 'bgr', or {option} to 'same' or 'reversed'"
+        )
+    return order
 
 
 def _swaps(preprocessor: nn.Module, option: str) -> bool:

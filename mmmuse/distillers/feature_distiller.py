@@ -18,6 +18,7 @@ from mmmuse.tapping.unused_parameters import unused_parameters
 from .backbone_student import build_backbone
 from .channel_order import ChannelOrder
 from .gradient_balance import LossBalance
+from .library_teacher import is_library
 from .offline import OfflineDistiller
 from .own_total import sum_of_losses
 from .teacher_cache import TeacherCache
@@ -54,7 +55,8 @@ class FeatureDistiller(OfflineDistiller):
             ``dict(modules=[...])`` for modules before it as well, or what
             :class:`OfflineDistiller` takes.
         teacher_checkpoint: File of the teacher's weights; None for a built teacher.
-        teacher_taps: Of the teacher: ``'last'``, or ``dict(last='neck')``, ...
+        teacher_taps: Of the teacher: ``'last'``, the default of an OpenMMLab model,
+            ``dict(last='neck')``, or those of a network of another library.
         teacher_cache: In place of the teacher, its stored outputs; one view in a step
             (``num_views=1``), since those of a cache are fixed.
         teacher_input_size: Height and width that the teacher sees.
@@ -82,7 +84,7 @@ class FeatureDistiller(OfflineDistiller):
         losses: Sequence[dict] | None = None,
         taps: dict | str = 'last',
         teacher_checkpoint: str | None = None,
-        teacher_taps: dict | str = 'last',
+        teacher_taps: dict | str | None = None,
         teacher_cache: str | None = None,
         teacher_input_size: PositiveInt | None = None,
         teacher_channel_order: ChannelOrder | None = None,
@@ -97,6 +99,8 @@ class FeatureDistiller(OfflineDistiller):
         init_cfg: dict | None = None,
     ) -> None:
         network = build_backbone(student, data_preprocessor)
+        if teacher_taps is None and not is_library(teacher):
+            teacher_taps = 'last'
         if isinstance(taps, dict) and 'modules' in taps and 'last' not in taps:
             taps = {**taps, 'last': last_output(network, input_shape)}
         super().__init__(

@@ -10,7 +10,6 @@ from mmmuse.compat.compiling import not_compiled
 from mmmuse.errors import InputError
 from mmmuse.functional.precision import at_least_float32
 from mmmuse.losses import DistillLoss
-from mmmuse.tapping.features import Step
 
 from .own_total import sum_of_losses
 
@@ -80,7 +79,8 @@ class GradientBalance(nn.Module):
         losses: Sequence[DistillLoss],
         terms: Sequence[Mapping[str, Tensor]],
         own: Mapping[str, object],
-        step: Step,
+        weights: Sequence[float],
+        scale: float,
         parameters: Sequence[nn.Parameter],
     ) -> dict[str, Tensor]:
         """Count a step, and measure the gradients if it is one of those.
@@ -89,7 +89,8 @@ class GradientBalance(nn.Module):
             losses: The losses, with the factors of :meth:`set_factors`.
             terms: Of each loss; empty for one that does not count now.
             own: The network's own losses by name; empty where they are left out.
-            step: What the losses saw.
+            weights: Of the losses in this step, with these factors.
+            scale: ``task_scale`` of the step.
             parameters: Of the student.
 
         Returns:
@@ -100,7 +101,7 @@ class GradientBalance(nn.Module):
         """
         now, factors = self._known
         if now % self.interval == 0:
-            self._measure(losses, terms, own, step, parameters)
+            self._measure(terms, own, weights, scale, parameters)
             self._known = now + 1, self.factors.tolist()
         else:
             self._known = now + 1, factors
@@ -117,17 +118,16 @@ class GradientBalance(nn.Module):
 
     def _measure(
         self,
-        losses: Sequence[DistillLoss],
         terms: Sequence[Mapping[str, Tensor]],
         own: Mapping[str, object],
-        step: Step,
+        weights: Sequence[float],
+        scale: float,
         parameters: Sequence[nn.Parameter],
     ) -> None:
         sums = [sum_of_losses(own), *map(sum_of_losses, terms)]
         squares = torch.stack([_square(loss, parameters) for loss in sums])
         all_reduce(squares, 'mean')
         lengths = squares.sqrt().tolist()
-        weights = [loss.weight(step) for loss in losses]
         units = [
             length / weight if weight else 0.0
             for length, weight in zip(lengths[1:], weights, strict=True)
@@ -137,9 +137,9 @@ class GradientBalance(nn.Module):
             return
         first = counting[0]
         # The own loss, or the first loss at its own weight.
-        target = lengths[0] or units[first] * step.task_scale
+        target = lengths[0] or units[first] * scale
         for i in counting:
-            factor = target / (units[i] * step.task_scale)
+            factor = target / (units[i] * scale)
             factor = min(max(factor, 1 / self.max_factor), self.max_factor)
             if self.measured[i]:
                 factor = self.momentum * float(self.factors[i]) + (1 - self.momentum) * factor

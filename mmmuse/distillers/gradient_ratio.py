@@ -35,7 +35,9 @@ def gradient_ratio(
         where gradients cannot be taken there (reentrant checkpointing; said once).
     """
     feature = features.shallow[-1] if features.shallow else features.last
-    muse = [value for name, value in added.items() if name.startswith('loss_muse')]
+    muse = [
+        value for name, value in added.items() if name.rpartition('.')[2].startswith('loss_muse')
+    ]
     if feature is None or not feature.requires_grad or not muse:
         return {}
     try:

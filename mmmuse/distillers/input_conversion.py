@@ -16,17 +16,20 @@ class InputConversion(nn.Module):
     .. math::
         x' = \frac{(\sigma x + \mu) - \mu'}{\sigma'}
 
-    with the mean and deviation of both data preprocessors, then bilinear resizing. Red and blue are
+    with the mean and deviation of both data preprocessors, then bilinear resizing, or with the
+    interpolation that the other network's library names, smoothed where it makes images smaller. Red and blue are
     swapped if only one of the networks reads RGB; see
     :func:`mmmuse.distillers.channel_order.relative_order`. Images are unchanged if the two agree, or if
-    the other network was built without a data preprocessor. Padding that was added after the
+    the other network was built without a data preprocessor. A grey image has three equal channels for a network
+    whose mean has three. Padding that was added after the
     normalisation is converted like any other pixel.
 
     Args:
         source: Data preprocessor that the images have gone through.
         target: Data preprocessor of the other network.
         input_size: Height and width of its input; by default ``resize`` of its
-            ``mmmuse.BatchedDataPreprocessor``, else those of the batch.
+            ``mmmuse.BatchedDataPreprocessor``, or the ``(H, W)`` of a network of another library, else
+            those of the batch.
         channel_order: ``'reversed'`` where one network reads RGB and the other BGR; by default
             derived from both preprocessors and from what is loaded.
         loaded: Order of the channels that the pipeline loads, if it is known.
@@ -54,6 +57,8 @@ class InputConversion(nn.Module):
         if input_size is None:
             input_size = getattr(target, 'resize', None)
         self.input_size = input_size
+        self.interpolation = getattr(target, 'interpolation', 'bilinear')
+        self.smooth = hasattr(target, 'interpolation') and self.interpolation != 'nearest'
         self.reverse = channel_order == 'reversed'
         mean, std = _normalisation(source)
         as_they_are = changes_nothing(target)
@@ -67,6 +72,7 @@ class InputConversion(nn.Module):
             mean, std = mean.flip(0), std.flip(0)
             if as_they_are:
                 other_mean, other_std = mean, std
+        self.channels = other_mean.numel()
         scale, shift = std / other_std, (mean - other_mean) / other_std
         self.same = torch.allclose(scale, torch.ones(())) and torch.allclose(shift, torch.zeros(()))
         self.register_buffer('scale', scale, persistent=False)
@@ -74,13 +80,18 @@ class InputConversion(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return ``(N, C, h, w)`` for the other network, from ``(N, C, H, W)``."""
+        if inputs.shape[1] == 1 and self.channels == 3:
+            inputs = inputs.expand(-1, 3, -1, -1)
         if self.reverse:
             inputs = inputs.flip(1)
         if not self.same:
             inputs = inputs * self.scale.to(inputs) + self.shift.to(inputs)
         size = self.input_size
-        if size is not None and inputs.shape[2:] != (size, size):
-            inputs = F.interpolate(inputs, size, mode='bilinear')
+        size = (size, size) if isinstance(size, int) else size
+        if size is not None and inputs.shape[2:] != tuple(size):
+            inputs = F.interpolate(
+                inputs, tuple(size), mode=self.interpolation, antialias=self.smooth
+            )
         return inputs
 
 

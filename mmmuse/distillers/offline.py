@@ -1,5 +1,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from mmengine.model import BaseModel
@@ -16,11 +17,12 @@ from mmmuse.tapping.features import DistillFeatures, Step
 from mmmuse.tapping.loaded_order import ImageOrder
 
 from .base import task_scale
+from .build_teacher import TeacherConfig, build_teacher
 from .channel_order import ChannelOrder
 from .gradient_balance import LossBalance, build_balance
-from .input_conversion import InputConversion
+from .library_teacher import is_library
 from .self_distiller import SelfDistiller
-from .teacher import Teacher, build_teacher_network, teacher_loaded_order
+from .several_teachers import build_teachers, read_teachers, refuse_options_of_one
 from .teacher_cache import TeacherCache, check_kind_for_cache
 from .teacher_provenance import given_provenance
 
@@ -43,7 +45,13 @@ class OfflineDistiller(SelfDistiller):
         student: Config of the student, or the built model, which keeps its weights.
         teacher: Config of the teacher's model or its whole config, the path of its
             config file (relative to the config that names it, if ``mmmuse train``
-            reads that) or ``'mmpretrain::...'``; or the built model, with its weights.
+            reads that) or ``'mmpretrain::...'``; a network of another library by its name,
+            ``'timm::NAME'``, ``'transformers::NAME'`` or ``dict(name='timm::NAME', ...)`` with the
+            arguments of :class:`mmmuse.teachers.TimmNetwork`; or the built model, with its weights.
+            A list is several teachers: each as above, or ``dict(teacher=..., checkpoint=...,
+            taps=..., input_size=..., channel_order=..., input_shape=..., image_order=...,
+            losses=[...], weight=1.0, name='teacher1')``. Each has losses of its own, or ``losses``; its
+            terms are logged under its name.
         taps: Of the student: ``dict(modules=[...], last=..., logits=...)``, ``'auto'``
             or ``dict(num_modules=T)``; see :class:`SelfDistiller`. What no loss reads
             may be left out.
@@ -57,14 +65,17 @@ class OfflineDistiller(SelfDistiller):
         loss_balance: ``'fixed'``, or ``'gradient'``: ``loss_weight`` of ``losses`` then is the length
             of the gradient relative to that of the student's own loss; see
             :class:`GradientBalance`, whose options ``dict(type='gradient', interval=50)`` gives.
+        ensemble: ``'logits'`` for one edge from the mean of all teachers' logits; None for an edge
+            from each teacher.
         teacher_checkpoint: File of the teacher's weights: saved by a distiller or
-            plain; None for a built teacher.
-        teacher_taps: Of the teacher; the paths of ``taps`` by default.
+            plain; None for a built teacher, or for the weights that a name stands for.
+        teacher_taps: Of the teacher; the paths of ``taps`` by default, of a network of another library
+            its last ``map`` and its ``logits``.
         teacher_cache: Folder of ``mmmuse cache-teacher``, in place of
             ``teacher``: what the losses read of it, for fixed views. A ``teacher`` and
             ``teacher_checkpoint`` that are given have to be those of the cache.
         teacher_input_size: Height and width that the teacher sees; see
-            :class:`InputConversion`.
+            :class:`InputConversion`. A network of another library is built for it.
         teacher_channel_order: ``'reversed'`` for a BGR teacher of an RGB student, or
             the other way round; ``'same'`` for two of one order. By default it is derived from
             both data preprocessors and from what the data pipelines load.
@@ -93,9 +104,10 @@ class OfflineDistiller(SelfDistiller):
     def __init__(
         self,
         student: dict | nn.Module,
-        teacher: dict | str | BaseModel | None = None,
+        teacher: dict | str | BaseModel | Sequence | None = None,
         taps: dict | str = 'auto',
         losses: Sequence[dict] = (),
+        ensemble: Literal['logits'] | None = None,
         teacher_checkpoint: str | None = None,
         teacher_taps: dict | str | None = None,
         teacher_cache: str | None = None,
@@ -113,56 +125,66 @@ class OfflineDistiller(SelfDistiller):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        if bool(losses) == bool(phases):
+        several = isinstance(teacher, (list, tuple))
+        needs_losses = not several or ensemble is not None
+        if (losses and phases) or (needs_losses and not losses and not phases):
             raise InputError(
                 "OfflineDistiller needs losses, a list such as [dict(type='mmmuse.KDLoss')], or phases"
             )
         self._without_task: list[Span] = []
         if phases:
             losses, self._without_task = losses_of_phases(phases)
+        if ensemble is not None and not several:
+            raise InputError(f'ensemble={ensemble!r} is for a list of teachers')
         super().__init__(student, taps, head, neck, input_shape, data_preprocessor, init_cfg)
         student = self.student
-        if teacher_cache is not None:
+        specs = replace(self.tapped.specs, head=HeadSpec.of(student))
+        if several:
+            given = dict(
+                teacher_checkpoint=teacher_checkpoint,
+                teacher_taps=teacher_taps,
+                teacher_cache=teacher_cache,
+                teacher_input_size=teacher_input_size,
+                teacher_channel_order=teacher_channel_order,
+                teacher_input_shape=teacher_input_shape,
+                teacher_image_order=teacher_image_order,
+            )
+            refuse_options_of_one(given)
+            entries = read_teachers(teacher)
+            self.teacher, self.losses = build_teachers(
+                entries, student, specs, losses, ensemble, taps, image_order, trust_teacher
+            )
+        elif teacher_cache is not None:
             check_kind_for_cache(network_kind(student))
+            own_taps = taps if teacher_taps is None and not is_library(teacher) else teacher_taps
             given = given_provenance(
-                teacher,
-                teacher_checkpoint,
-                taps if teacher_taps is None else teacher_taps,
-                teacher_input_size,
-                teacher_channel_order,
+                teacher, teacher_checkpoint, own_taps, teacher_input_size, teacher_channel_order
             )
             self.teacher = TeacherCache(teacher_cache, student.data_preprocessor, given)
+            self.losses = build_edge(losses, specs, self.teacher.specs)
+            self.teacher.check_holds(self.losses.source_features)
         elif teacher is None:
             raise InputError(
-                'OfflineDistiller needs a teacher, or teacher_cache, a file of its outputs'
+                'OfflineDistiller needs a teacher, or teacher_cache, a folder of its outputs'
             )
         else:
-            network = build_teacher_network(teacher, teacher_checkpoint, trust_teacher)
-            self.teacher = Teacher(
-                network,
-                taps if teacher_taps is None else teacher_taps,
-                InputConversion(
-                    student.data_preprocessor,
-                    network.data_preprocessor,
-                    teacher_input_size,
-                    teacher_channel_order,
-                    image_order,
-                    teacher_image_order or teacher_loaded_order(teacher),
-                    'teacher_channel_order',
-                ),
+            config = TeacherConfig(
+                teacher,
+                teacher_checkpoint,
+                teacher_taps,
+                teacher_input_size,
+                teacher_channel_order,
                 teacher_input_shape,
+                teacher_image_order,
             )
-            self.teacher.convert(lambda tensor: tensor.to(next(student.parameters()).device))
-        specs = replace(self.tapped.specs, head=HeadSpec.of(student))
-        self.losses = build_edge(losses, specs, self.teacher.specs)
-        if isinstance(self.teacher, TeacherCache):
-            self.teacher.check_holds(self.losses.source_features)
+            self.teacher = build_teacher(config, student, taps, image_order, trust_teacher)
+            self.losses = build_edge(losses, specs, self.teacher.specs)
+            self.teacher.reads_head = self.losses.reads_head
         self.losses.to(next(student.parameters()))
         self.balance = build_balance(loss_balance, len(self.losses))
         self.head_taps = None
         if self.losses.reads_head:
             self.head_taps = HeadTaps(student, self.losses.head_modules)
-            self.teacher.reads_head = True
 
     @property
     def distill_losses(self) -> list[DistillLoss]:
@@ -205,21 +227,23 @@ class OfflineDistiller(SelfDistiller):
         if any(span.is_now('phases') for span in self._without_task):
             losses = {name: value for name, value in losses.items() if 'loss' not in name}
         scale = task_scale(self.student, data_samples)
-        own = self.edge_losses(Step(features, source, data_samples, task_scale=scale), losses)
+        own = self._edge_losses(Step(features, source, data_samples, task_scale=scale), losses)
         return self.with_added_losses(losses, features, data_samples, own)
 
-    def edge_losses(self, step: Step, task: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the losses between the two networks, balanced with the student's own ``task``."""
+    def _edge_losses(self, step: Step, task: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the losses between the networks, balanced with the student's own, ``task``."""
         if self.balance is None:
             return self.losses(step)
-        self.balance.set_factors(self.losses)
+        losses = list(self.losses)
+        self.balance.set_factors(losses)
         terms = self.losses.by_loss(step)
         own: dict[str, Tensor] = {}
         for of_loss in terms:
             add_terms(own, of_loss)
         if self.training and torch.is_grad_enabled():
+            weights = self.losses.weights(step)
             parameters = [value for value in self.student.parameters() if value.requires_grad]
-            own.update(self.balance.measure(self.losses, terms, task, step, parameters))
+            own |= self.balance.measure(losses, terms, task, weights, step.task_scale, parameters)
         return own
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs) -> 'OfflineDistiller':

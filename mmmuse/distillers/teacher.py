@@ -17,9 +17,11 @@ from mmmuse.tapping.features import DistillFeatures
 from mmmuse.tapping.loaded_order import ImageOrder, loaded_order
 from mmmuse.tapping.taps import TappedNetwork, features_of
 from mmmuse.tapping.token_maps import with_grids
+from mmmuse.teachers import LibraryNetwork
 
 from .frozen_network import FrozenNetwork
 from .input_conversion import InputConversion
+from .library_teacher import build_library_network, is_library, library_taps
 from .unlabelled import without_labels
 
 
@@ -31,7 +33,8 @@ class Teacher(FrozenNetwork):
 
     Args:
         network: The built network, with its weights.
-        taps: As a distiller's.
+        taps: As a distiller's. Of a network of another library by default its last map and, if it has
+            a classifier, the logits; see :class:`mmmuse.teachers.LibraryNetwork`.
         conversion: From the student's images to the teacher's.
         input_shape: ``(C, H, W)`` of the dry run.
 
@@ -48,17 +51,20 @@ class Teacher(FrozenNetwork):
     def __init__(
         self,
         network: BaseModel,
-        taps: dict | str,
+        taps: dict | str | None,
         conversion: InputConversion,
         input_shape: Sequence[int] | None = None,
     ) -> None:
+        missing = None
+        if isinstance(network, LibraryNetwork):
+            taps, missing = library_taps(network, taps)
         tapped = TappedNetwork(network, taps, input_shape, name='teacher_taps')
         super().__init__(network, taps=tapped.taps)
         self.paths = tapped.paths
         self._num_prefix_tokens = tapped.num_prefix_tokens
         # A frozen margin head gets no targets, and its logits are those of a test.
         kind = 'classes' if tapped.specs.kind == 'margin' else tapped.specs.kind
-        self.specs = replace(tapped.specs, kind=kind, head=HeadSpec.of(network))
+        self.specs = replace(tapped.specs, kind=kind, head=HeadSpec.of(network), no_logits=missing)
         self.conversion = conversion
         self.runs_head = not hasattr(network, 'extract_feat') or any(
             path.split('.')[0].split('[')[0] not in ('backbone', 'neck') for path in self.paths.all
@@ -100,16 +106,21 @@ class Teacher(FrozenNetwork):
 
 
 def build_teacher_network(
-    teacher: dict | str | BaseModel, checkpoint: str | None, trust: bool = False
+    teacher: dict | str | BaseModel,
+    checkpoint: str | None,
+    trust: bool = False,
+    input_size: int | None = None,
 ) -> BaseModel:
-    """Build a teacher from its config and checkpoint.
+    """Build a teacher from its config and checkpoint, or from its name.
 
     Args:
         teacher: Config of the model or a complete config, the path of a config file or
-            ``'mmpretrain::folder/file.py'``; or the built model, with its weights.
+            ``'mmpretrain::folder/file.py'``; a name, ``'timm::NAME'`` or
+            ``dict(name='timm::NAME', pretrained=False)``; or the built model, with its weights.
         checkpoint: Path or address of its weights, a distiller's or plain ones; None
-            for a built model.
+            for a built model, or for the weights that a name stands for.
         trust: Load a file that holds more than weights.
+        input_size: Height and width that a network given by its name is built for.
 
     Raises:
         InputError: If the config does not exist, or the file is missing, damaged, of
@@ -119,6 +130,8 @@ def build_teacher_network(
         if not isinstance(teacher, BaseModel):
             raise InputError(f'the teacher is an OpenMMLab model, got {type(teacher).__name__}')
         network = deepcopy(teacher)
+    elif is_library(teacher):
+        return build_library_network(teacher, checkpoint, trust, input_size)
     else:
         network = MODELS.build(network_config(teacher))
     if checkpoint is not None:

@@ -14,6 +14,7 @@ from mmmuse.checkpoints.regular_file import check_regular_file
 from mmmuse.errors import InputError
 
 from .channel_order import changes_nothing
+from .library_teacher import is_library
 from .teacher import Teacher
 
 Provenance = dict[str, str]
@@ -76,7 +77,8 @@ def given_provenance(
         input_size=None if input_size is None else str(input_size),
         channel_order=channel_order,
     )
-    if input_size is None and known['config'] is not None:
+    # A network of another library has a size of its own.
+    if input_size is None and known['config'] is not None and not is_library(teacher):
         preprocessor = network_config(teacher).get('data_preprocessor') or {}
         known['input_size'] = str(preprocessor.get('resize'))
     if isinstance(taps, Mapping) and teacher is not None:

@@ -25,6 +25,8 @@ _TOOLS = (
     ('pycocotools', 'pycocotools', 'data of COCO', None),
     ('sklearn', 'scikit-learn', 'the demo, and anchors', None),
     ('shtab', 'shtab', 'completion', 'completion'),
+    ('timm', 'timm', 'teachers timm::NAME', 'timm'),
+    ('transformers', 'transformers', 'teachers transformers::NAME', 'transformers'),
 )
 
 

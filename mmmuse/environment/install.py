@@ -14,7 +14,8 @@ def install_command(extra: str) -> str:
     """Return the command that installs an extra of this copy.
 
     Args:
-        extra: ``stack``, ``segmentation``, ``export``, ``completion`` or ``cluster``.
+        extra: ``stack``, ``segmentation``, ``export``, ``completion``, ``cluster``, ``timm`` or
+            ``transformers``.
 
     Returns:
         For a clone ``pip install -e "PATH[stack]"``; for a wheel that is still where it was installed

@@ -139,7 +139,8 @@ class FeatureLoss(DistillLoss):
         loss_weight: See :class:`DistillLoss`.
         modules: Which modules of the learner are compared, from 1 (the first tap) to T (the
             last). By default all T of a loss with ``module_by_module`` between two networks,
-            else the shallow ones.
+            else the shallow ones. If only the last feature of the source is tapped, as that of a teacher
+            given by its name, it is the target of each, and by default the last module is compared.
         **weights: ``critic_weight`` and ``warmup``.
 
     Attributes:
@@ -166,6 +167,9 @@ class FeatureLoss(DistillLoss):
     ) -> None:
         super().__init__(learner, source, loss_weight, **weights)
         paired = self.module_by_module and not self.within_one_network
+        if paired and len(source.modules) == 1 < len(learner.modules):
+            paired = False
+            modules = [len(learner.modules)] if modules is None else modules
         count = len(learner.modules) if paired else len(learner.shallow)
         taps = learner.shallow if self.within_one_network else learner.modules
         self.modules = chosen_modules(self.name, modules, count, len(taps))
@@ -221,6 +225,10 @@ class Edge(ModuleList):
         """Return the terms of each loss, in order; none of one that does not count now."""
         step = with_pixels_as_examples(step)
         return [loss(step) if loss.counts_now() else {} for loss in self]
+
+    def weights(self, step: Step) -> list[float]:
+        """Return the weight of each loss in this step, in order."""
+        return [loss.weight(step) for loss in self]
 
     @property
     def min_batch_size(self) -> int:

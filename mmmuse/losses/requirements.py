@@ -13,7 +13,9 @@ def check_reads(
     """Refuse networks that lack what a loss reads."""
     for specs in (learner, source):
         if 'logits' in reads and specs.logits is None:
-            raise InputError(f'{name} compares class logits: set {specs.taps}.logits')
+            raise InputError(
+                f'{name} compares class logits: {specs.no_logits or f"set {specs.taps}.logits"}'
+            )
         if 'vector' in reads and specs.last is None:
             raise InputError(f'{name} reads the last feature: set {specs.taps}.last')
         if 'maps' in reads and not specs.modules:

@@ -134,6 +134,7 @@ class NetworkSpecs:
         image: ``(H, W)`` of the image that the shapes are of, for strides; None if it is not known.
         head: Of a detector's dense head; None if there is none, or it cannot be read.
         kind: What the logits mean; see :func:`mmmuse.tapping.logits_kind.logits_kind`.
+        no_logits: Why the network has no class logits to tap; None if that is not known.
     """
 
     shallow: tuple[FeatureSpec, ...] = ()
@@ -144,6 +145,7 @@ class NetworkSpecs:
     kind: LogitsKind = 'classes'
     image: tuple[int, int] | None = field(default=None, compare=False)
     head: HeadSpec | None = None
+    no_logits: str | None = field(default=None, compare=False)
 
     @property
     def modules(self) -> tuple[FeatureSpec, ...]:

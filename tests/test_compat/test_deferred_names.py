@@ -76,6 +76,21 @@ def test_a_class_can_be_derived_from_and_asked_for_its_instances(loaded):
     assert module.Mine.__mro__[1].__module__ == f'{PACKAGE}.inside'
 
 
+def test_a_late_base_takes_its_place_at_the_first_instance(loaded, monkeypatch):
+    monkeypatch.setattr(deferred_names, '_LATE_BASES', {PACKAGE})
+    module = loaded(
+        f'from {PACKAGE}.inside import Part\n'
+        'class Mine(Part):\n'
+        '    def __init__(self, value):\n'
+        '        super().__init__(value + 1)\n'
+        'class Below(Mine):\n    pass\n'
+    )
+    assert not is_imported()
+    assert module.Below(1).value == 2
+    assert [kind.__name__ for kind in module.Below.__mro__] == ['Below', 'Mine', 'Part', 'object']
+    assert isinstance(module.Mine(1), module.Part)
+
+
 def test_a_package_that_is_not_installed_is_missed_where_it_is_imported(loaded):
     text = 'try:\n    from slow_and_missing import x\n    has = True\nexcept ImportError:\n    has = False\n'
     assert loaded(text).has is False

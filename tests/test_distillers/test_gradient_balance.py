@@ -6,7 +6,6 @@ from torch import nn
 
 from mmmuse.distillers.gradient_balance import GradientBalance
 from mmmuse.errors import InputError
-from mmmuse.tapping.features import Step
 
 from ..conftest import labelled
 from ..two_processes import in_two_processes
@@ -75,10 +74,7 @@ def test_critics_keep_their_own_weight():
 class Scaled:
     """A loss whose gradient has a given length."""
 
-    name, balance, loss_weight = 'ScaledLoss', 1.0, 1.0
-
-    def weight(self, step: Step) -> float:
-        return self.loss_weight * self.balance
+    name, balance = 'ScaledLoss', 1.0
 
 
 def measured(
@@ -93,7 +89,8 @@ def measured(
         for loss, length in zip(losses, lengths, strict=True)
     ]
     task = {} if own is None else {'loss_own': own * value}
-    balance.measure(losses, terms, task, Step(None, None), [value])
+    weights = [loss.balance for loss in losses]
+    balance.measure(losses, terms, task, weights, 1.0, [value])
     return balance.factors.tolist()
 
 

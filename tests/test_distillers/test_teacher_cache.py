@@ -21,6 +21,7 @@ from mmmuse.distillers import cache_index as of_index
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 
+from ..test_teachers.networks import timm_teacher
 from .transfer import CRD, MUSE, TAPS, network
 
 KD = dict(type='mmmuse.KDLoss', temperature=4)
@@ -496,3 +497,18 @@ def test_only_an_offline_distiller_has_a_teacher(config):
 def test_an_average_reads_the_same_cache(config, cache):
     distiller = cached(config, cache, [KD])
     assert copy.deepcopy(distiller).teacher is distiller.teacher
+
+
+def test_a_teacher_by_name_is_cached_and_recognised(config, tmp_path):
+    teacher = timm_teacher('vit', num_classes=10)
+    config.model['teacher'], config.model['teacher_checkpoint'] = teacher, None
+    path = Path(write_cache(config, tmp_path / 'named', views=2))
+    assert of_index.CacheIndex.of_folder(path, 'cache').shapes == {'logits': (10,), 'vector': (24,)}
+    preprocessor = dict(PREPROCESSOR, fixed_views=2)
+    model = dict(config.model, data_preprocessor=preprocessor, teacher_cache=str(path))
+    assert MODELS.build(model).teacher.specs.num_classes == 10
+    model['teacher'] = dict(teacher, input_size=64)
+    with pytest.raises(
+        InputError, match="holds the outputs of another teacher: the teacher's config"
+    ):
+        MODELS.build(model)

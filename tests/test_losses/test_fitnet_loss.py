@@ -123,6 +123,18 @@ def test_bfloat16_autocast_gives_a_float32_loss_near_the_full_precision():
     assert all(parameter.grad.isfinite().all() for parameter in loss.parameters())
 
 
+def test_the_only_feature_of_a_source_is_the_target_of_the_last_module_or_of_the_chosen_ones():
+    by_default = build_loss(dict(type=FITNET), specs(*STUDENT), specs(TEACHER[2]))
+    chosen = build_loss(dict(type=FITNET, modules=[1, 2]), specs(*STUDENT), specs(TEACHER[2]))
+    own, other = maps(STUDENT), maps(TEACHER[2:])
+    step = Step(own, other, [])
+    for loss, modules in ((by_default, [2]), (chosen, [0, 1])):
+        compared = [id(local) for local, _ in loss.pairs(step)]
+        assert compared == [id(own.modules[i]) for i in modules]
+        assert all(target is other.last for _, target in loss.pairs(step))
+        assert loss(step)['loss_fitnet'].isfinite()
+
+
 @pytest.mark.parametrize(
     ('student', 'teacher', 'options', 'message'),
     [
@@ -133,6 +145,7 @@ def test_bfloat16_autocast_gives_a_float32_loss_near_the_full_precision():
         (STUDENT, TEACHER[1:], dict(modules=[3]), r'compares modules \[3\] .* taps 2'),
         (STUDENT, TEACHER, dict(modules=[4]), r'modules are numbers from 1 to 3.*got \[4\]'),
         (STUDENT, TEACHER, dict(modules=[]), r'modules are numbers from 1 to 3.*got \[\]'),
+        (STUDENT, TEACHER[2:], dict(modules=[]), r'modules are numbers from 1 to 3.*got \[\]'),
     ],
 )
 def test_networks_and_modules_that_do_not_fit_are_refused(student, teacher, options, message):

@@ -10,6 +10,8 @@ import torch
 from mmengine.config import Config
 from mmpretrain import get_model
 
+from ..test_teachers.networks import folder
+
 RESNET = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'
 
 
@@ -165,3 +167,45 @@ def test_a_backbone_is_wrapped_for_images_without_labels_and_a_broken_file_is_co
     assert 'broken.png: not an image; skipped, 1 so far' in finished.out + finished.err
     files = {path.name for path in (tmp_path / 'run').glob('*.p*')}
     assert files == {'epoch_1.pth', 'epoch_1.backbone.pth', 'student.py', 'out.py'}
+
+
+def test_a_teacher_by_name_is_written_and_trained_from_another_folder(tool, tmp_path):
+    teacher = folder('vit', weights=True)
+    out = tmp_path / 'taught.py'
+    plain = 'configs/demo/resnet18_digits.py'
+    finished = tool('wrap.py', plain, '--teacher', f'transformers::{teacher}', '--out', out)
+    assert finished.code == 0, finished.err
+    assert '# Without KD: the student has 10 classes and the teacher 5.' in finished.out
+    sizes = ['train_dataloader.dataset.indices=64', 'val_dataloader.dataset.indices=60']
+    flags = ['--work-dir', tmp_path / 'run', '--cfg-options', 'train_cfg.max_epochs=1', *sizes]
+    trained = tool('train.py', out, *flags)
+    assert trained.code == 0, trained.err
+
+
+def test_a_config_as_teacher_brings_kd(tool, tmp_path):
+    plain, weights = 'configs/demo/resnet18_digits.py', tmp_path / 'teacher.pth'
+    torch.save(get_model(plain).state_dict(), weights)
+    out = tmp_path / 'taught.py'
+    flags = ['--teacher', plain, '--teacher-checkpoint', weights, '--out', out]
+    finished = tool('wrap.py', plain, *flags)
+    assert finished.code == 0, finished.err
+    model = Config.fromfile(out).model
+    assert [loss.type for loss in model.losses] == ['mmmuse.KDLoss', 'mmmuse.MUSELoss']
+    assert model.teacher_taps == dict(last='backbone.layer4', logits='head')
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--teacher', 'none.py', '--teacher-checkpoint', 'x'], "no teacher's config file none.py"),
+        (['--teacher', RESNET], 'is a config: give its weights by --teacher-checkpoint'),
+        (['--teacher-checkpoint', 'x.pth'], '--teacher-checkpoint is the file of a --teacher'),
+        (['--teacher', 'timm::resnet18', '--variant', 'mi'], 'give it or --teacher, not both'),
+        (['--teacher', 'timm::resnet18', '--teacher-checkpoint', 'none.pth'], 'no checkpoint file none'),
+        (['--teacher', 'timm::resnet81'], "timm has no network 'resnet81'; nearest: resnet18"),
+    ],
+)  # fmt: skip
+def test_a_teacher_that_cannot_be_used_is_one_line(tool, only_error, tmp_path, flags, message):
+    plain = 'configs/demo/resnet18_digits.py'
+    assert message in only_error(tool('wrap.py', plain, *flags, '--out', tmp_path / 'out.py'))
+    assert not list(tmp_path.iterdir())

@@ -20,6 +20,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'ce_kd, ... An unknown name lists all.',
     )
     parser.add_argument(
+        '--teacher',
+        metavar='NAME_OR_CONFIG',
+        help='learn from this network instead: timm::NAME, transformers::NAME_OR_FOLDER, or a config with '
+        '--teacher-checkpoint. MUSE from its last feature, and KD where the classes are as many.',
+    )
+    parser.add_argument(
+        '--teacher-checkpoint', metavar='FILE', help="file of the teacher's weights"
+    )
+    parser.add_argument(
         '--modules',
         type=int,
         default=4,
@@ -34,17 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="shape of the blank image; by default the size of the config's images",
     )
     parser.add_argument(
-        '--teacher',
-        metavar='NAME_OR_CONFIG',
-        help='teacher: a config file, or mmpretrain::folder/file.py',
-    )
-    parser.add_argument(
-        '--teacher-checkpoint', metavar='FILE', help="file of the teacher's weights"
-    )
-    parser.add_argument(
         '--unlabelled',
         metavar='FOLDER',
-        help="write a config with which the backbone learns the teacher's features from the images in "
+        help="with --teacher: the backbone alone learns the teacher's features from the images in "
         'this folder, without labels (mmmuse.FeatureDistiller)',
     )
     parser.add_argument('--all', action='store_true', help='list every module that can be tapped')
