@@ -4,7 +4,6 @@ import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 from uuid import uuid4
 
 import mmengine
@@ -13,14 +12,14 @@ import torch
 from hypothesis import settings
 from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope
-from mmengine.utils import digit_version, get_git_hash
-from mmengine.utils.dl_utils import collect_env
+from mmengine.utils import digit_version
 from mmpretrain.structures import DataSample
 
 from mmmuse.backbones.resnet_cifar import BasicBlock, ResNet_CIFAR
 from mmmuse.distillers import SelfDistiller
 from mmmuse.heads.variants import variant_head
 
+from .done_once import done_once
 from .slow import (  # noqa: F401 - hooks and a fixture of all tests.
     _slow_tests_are_marked,
     pytest_collection_modifyitems,
@@ -70,17 +69,7 @@ def pytest_collection() -> Any:
 
 @pytest.fixture(scope='session', autouse=True)
 def _done_once() -> Iterator[None]:
-    """Do once, or not at all, what MMEngine does again in each run and no test is about."""
-    environment, version = collect_env(), get_git_hash()
-    with (
-        # The layout of a config's text, several times in a run. tests/test_tools/test_train.py has
-        # runs in their own processes, with it.
-        mock.patch('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True)),
-        # The versions of compilers, drivers and of the working tree, from processes.
-        mock.patch('mmengine.runner.runner.collect_env', return_value=environment),
-        mock.patch('mmengine.runner.runner.get_git_hash', return_value=version),
-        mock.patch('mmengine.hooks.runtime_info_hook.get_git_hash', return_value=version),
-    ):
+    with done_once():
         yield
 
 

@@ -78,9 +78,14 @@ def leaves_out_slow(config: pytest.Config) -> bool:
     return 'not slow' in config.getoption('markexpr')
 
 
+def _has_no_mark() -> bool:
+    """Return whether a test is running that is not marked as slow."""
+    return bool(_running) and _running[-1].get_closest_marker('slow') is None
+
+
 def needs_mark(what: str) -> None:
     """Fail or warn if the running test does what a slow test does, and is not marked as one."""
-    if not _running or _running[-1].get_closest_marker('slow') is not None:
+    if not _has_no_mark():
         return
     said = f'a test that {what} needs pytest.mark.slow (tests/slow.py)'
     if leaves_out_slow(_running[-1].config):
@@ -103,7 +108,7 @@ def weights(network: nn.Module) -> int:
 
 def _built(registry: Registry, *args: Any, **kwargs: Any) -> Any:
     part = _build(registry, *args, **kwargs)
-    if isinstance(part, nn.Module) and weights(part) > LARGE:
+    if isinstance(part, nn.Module) and _has_no_mark() and weights(part) > LARGE:
         needs_mark(f'builds a network of {weights(part):,} weights')
     return part
 

@@ -21,8 +21,32 @@ STEPS = {
         'from mmengine.registry import MODELS\n'
         "answer = MODELS.build(dict(type='mmmuse.DonskerVaradhan', momentum=0.5)).momentum"
     ),
+    'classification': (
+        'from mmmuse.registry import HOOKS, METRICS, MODELS\n'
+        "MODELS.get('mmmuse.SelfDistiller'), METRICS.get('mmmuse.ExitAccuracy')\n"
+        "HOOKS.get('mmmuse.ClassCountHook'), MODELS.get('mmmuse.NoSuchPart')\n"
+        "answer = 'mmseg.models' in sys.modules"
+    ),
+    'detection': (
+        "MODELS.get('mmmuse.DetectionExit'), METRICS.get('mmmuse.ExitDetectionMetric')\n"
+        "answer = imported('mmdet.models', 'mmseg.models')"
+    ),
     'mmdet': (
         'import mmdet.models\nfrom mmcv.ops import nms, DeformConv2d\nanswer = DeformConv2d.__name__'
+    ),
+    # Last, as mmseg cannot be imported from here on.
+    'no_mmseg': (
+        "assert not imported('mmseg')\nsys.modules['mmseg'] = None\n"
+        'from mmmuse.environment.requirements import check_library\n'
+        'from mmmuse.errors import InputError\n'
+        'answer = []\n'
+        "for act in (lambda: MODELS.get('mmmuse.SegmentationSelfDistiller'),"
+        " lambda: check_library('mmseg')):\n"
+        '    try:\n'
+        '        act()\n'
+        '    except InputError as error:\n'
+        '        answer.append(str(error))\n'
+        "answer += [check_library('mmdet'), MODELS.get('mmmuse.SelfDistiller').__name__]"
     ),
 }
 FRESH = """
@@ -75,6 +99,25 @@ def test_mmengine_finds_the_registered_parts_by_itself(fresh):
 @pytest.mark.slow
 def test_mmdet_is_imported_after_mmmuse(fresh):
     assert fresh['mmdet'][0] == 'DeformConv2d'
+
+
+@pytest.mark.slow
+def test_classification_and_detection_import_no_mmseg(fresh):
+    pytest.importorskip('mmdet')
+    assert fresh['classification'][0] is False
+    assert fresh['detection'][0] == ['mmdet.models']
+
+
+@pytest.mark.slow
+def test_a_config_that_needs_mmseg_names_the_extra_where_it_is_missing(fresh):
+    found = fresh['no_mmseg'][0]
+    assert found[0].startswith(
+        'mmmuse.SegmentationSelfDistiller needs mmseg, which cannot be imported (No module named '
+        "'mmseg.datasets'; 'mmseg' is not a package): pip install"
+    )
+    assert found[1].startswith("the config is for mmseg (default_scope = 'mmseg'), which is not")
+    assert all('[segmentation]' in line or 'onedl-mmsegmentation' in line for line in found[:2])
+    assert found[2:] == [None, 'SelfDistiller']
 
 
 def test_scikit_learn_is_imported_only_where_it_is_used():

@@ -48,8 +48,8 @@ def test_a_config_takes_a_step_in_which_every_parameter_gets_a_gradient(pair, me
     # Smaller networks of the same kind: the teacher of R50's, without pretrained weights.
     for network in (config.model.student, config.model.teacher):
         if network.backbone.type == 'ResNet':
-            network.backbone.update(depth=18, init_cfg=None)
-            network.neck.in_channels = [64, 128, 256, 512]
+            network.backbone.update(depth=18, stem_channels=8, base_channels=8, init_cfg=None)
+            network.neck.in_channels = [8, 16, 32, 64]
     weights = tmp_path / 'teacher.pth'
     torch.save(MODELS.build(config.model.teacher).state_dict(), weights)
     config.model.teacher_checkpoint = str(weights)

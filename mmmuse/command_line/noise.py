@@ -17,7 +17,8 @@ def silence_start_up() -> None:
     """Omit the messages of missing optional packages; called before the libraries are imported.
 
     ``print_log`` without a logger prints at any level. From now on it does not at the level DEBUG, as a
-    logger of the level INFO does not.
+    logger of the level INFO does not. The look-up of each part in a registry is a message of this level, which
+    is made although no logger of a higher level writes it: it is not made any more.
     """
     from mmengine import logging as mmengine_logging
 
@@ -29,11 +30,22 @@ def silence_start_up() -> None:
         return
 
     def print_log(msg: Any, logger: Any = None, level: int = logging.INFO) -> None:
-        if logger is not None or level > logging.DEBUG:
+        if level > logging.DEBUG or _writes_debug(logger):
             original(msg, logger, level)
 
     print_log.omits_debug = True
     mmengine_logging.print_log = print_log
+
+
+def _writes_debug(logger: Any) -> bool:
+    """Return whether a message of the level DEBUG may be written by what ``print_log`` takes for a logger."""
+    if logger == 'current':
+        from mmengine.logging import MMLogger
+
+        logger = MMLogger.get_current_instance()
+    if isinstance(logger, logging.Logger) and logger.handlers:
+        return any(handler.level <= logging.DEBUG for handler in logger.handlers)
+    return logger is not None
 
 
 def silence_logger(logger: logging.Logger) -> None:

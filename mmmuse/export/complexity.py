@@ -1,5 +1,6 @@
 """Parameters and multiply-adds: the real numbers, and those of the paper's convention."""
 
+from collections.abc import Sequence
 from math import ceil
 from typing import NamedTuple
 
@@ -34,6 +35,26 @@ def real_complexity(network: nn.Module, image_shape: tuple[int, int, int]) -> Co
     Raises:
         InputError: If the network does not take such images.
     """
+    flops = multiply_adds(network, image_shape)['']
+    return Complexity(sum(p.numel() for p in network.parameters()), flops)
+
+
+def multiply_adds(
+    network: nn.Module, image_shape: tuple[int, int, int], parts: Sequence[str] = ()
+) -> dict[str, int]:
+    """Count the multiply-adds of a network and of parts of it, in one call of the network.
+
+    Args:
+        network: As of :func:`real_complexity`.
+        image_shape: ``(C, H, W)``.
+        parts: Names of submodules.
+
+    Returns:
+        Those of the whole network, by the name ``''``, and of each part.
+
+    Raises:
+        InputError: If the network does not take such images.
+    """
     if min(image_shape) < 1:
         raise InputError(f'the shape of an image has positive sizes, got {tuple(image_shape)}')
     parameter = next(network.parameters())
@@ -47,8 +68,8 @@ def real_complexity(network: nn.Module, image_shape: tuple[int, int, int]) -> Co
             ) from error
         # Additions and norms are not multiply-adds.
         analyzer = FlopAnalyzer(network, (image,)).unsupported_ops_warnings(False)
-        flops = analyzer.uncalled_modules_warnings(False).total()
-    return Complexity(sum(p.numel() for p in network.parameters()), int(flops))
+        analyzer = analyzer.uncalled_modules_warnings(False)
+        return {name: int(analyzer.total(name)) for name in ('', *parts)}
 
 
 def paper_complexity(network: nn.Module, image_size: tuple[int, int]) -> Complexity:

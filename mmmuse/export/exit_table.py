@@ -6,7 +6,7 @@ from mmengine.model import BaseModel
 
 from mmmuse.distillers import SelfDistiller
 
-from .complexity import Complexity, paper_complexity, real_complexity
+from .complexity import Complexity, multiply_adds, paper_complexity
 from .exit_network import exit_network, exits_of, num_exits
 
 
@@ -44,13 +44,14 @@ def exit_costs(
     costs = []
     for number in (*exits_of(distiller), num_exits(distiller)):
         network = exit_network(model, distiller, number)
+        flops = multiply_adds(network, image_shape, ['backbone'])
         costs.append(
             ExitCost(
                 number,
                 modules[number - 1],
                 network,
-                real_complexity(network, image_shape),
-                real_complexity(network.backbone, image_shape).flops,
+                Complexity(sum(p.numel() for p in network.parameters()), flops['']),
+                flops['backbone'],
                 paper_complexity(network.backbone, image_shape[1:]),
             )
         )

@@ -7,6 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+# A prime, so that no two layers, or rows of a layer, get the same values.
+_DRAWN = 100_003
+
 
 @contextmanager
 def fixed_weights(model: nn.Module) -> Iterator[None]:
@@ -24,10 +27,11 @@ def fixed_weights(model: nn.Module) -> Iterator[None]:
         for buffer in (module.running_mean, module.running_var)
     ]
     generator = torch.Generator().manual_seed(0)
+    noise = _Noise(torch.empty(_DRAWN).uniform_(-1, 1, generator=generator))
     try:
         for name, parameter in model.named_parameters():
             if parameter.is_floating_point():
-                parameter.data = _weights(name, parameter, generator)
+                parameter.data = _weights(name, parameter, noise)
         for i, (buffer, _) in enumerate(statistics):
             buffer.data = torch.full_like(buffer, i % 2)  # Mean 0, variance 1.
         yield
@@ -36,11 +40,28 @@ def fixed_weights(model: nn.Module) -> Iterator[None]:
             tensor.data = value
 
 
-def _weights(name: str, parameter: Tensor, generator: torch.Generator) -> Tensor:
+class _Noise:
+    """Random values, taken one after the other, and again from the first: drawing each one takes longer."""
+
+    def __init__(self, values: Tensor) -> None:
+        self._values, self._next = values, 0
+
+    def take(self, number: int) -> Tensor:
+        """Return the next values, a new tensor of them."""
+        taken, left = [], number
+        while left > 0 or not taken:
+            part = self._values[self._next : self._next + left]
+            taken.append(part)
+            left -= len(part)
+            self._next = (self._next + len(part)) % len(self._values)
+        return torch.cat(taken)
+
+
+def _weights(name: str, parameter: Tensor, noise: _Noise) -> Tensor:
     """Return weights of about the gain 1; vectors are near 1, or near 0 if they are biases."""
-    noise = torch.empty(parameter.shape).uniform_(-1, 1, generator=generator)
+    values = noise.take(parameter.numel()).view(parameter.shape)
     if parameter.ndim > 1:
-        noise *= (3 * parameter.shape[0] / parameter.numel()) ** 0.5
+        values *= (3 * parameter.shape[0] / parameter.numel()) ** 0.5
     else:
-        noise = noise / 10 + (not name.endswith('bias'))
-    return noise.to(parameter)
+        values = values / 10 + (not name.endswith('bias'))
+    return values.to(parameter)

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from uuid import uuid4
 
 import pytest
 from mmengine import logging as mmengine_logging
@@ -24,6 +25,20 @@ def test_messages_of_missing_optional_packages_are_omitted(capsys):
     assert capsys.readouterr().out == ''
     mmengine_logging.print_log('training', level=logging.INFO)
     assert capsys.readouterr().out == 'training\n'
+
+
+@pytest.mark.parametrize(('level', 'written'), [('INFO', 0), ('DEBUG', 1)])
+def test_a_message_for_debugging_is_made_only_where_it_is_written(level, written):
+    made = []
+    logger = MMLogger.get_instance(f'noise_{uuid4().hex}', log_level=level)
+    logger.addFilter(lambda record: made.append(record.getMessage()) or True)
+    noise.silence_start_up()
+    for each in (logger, 'current'):
+        made.clear()
+        mmengine_logging.print_log('Get class `Linear`', each, logging.DEBUG)
+        assert len(made) == written
+        mmengine_logging.print_log('training', each)
+        assert made[-1] == 'training'
 
 
 def test_only_useless_warnings_are_omitted():

@@ -1,8 +1,5 @@
 """A visualizer of MMEngine has the figure that it would have had, once something is drawn."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from mmengine.visualization import Visualizer
@@ -74,20 +71,3 @@ def test_a_second_call_changes_nothing():
     build = Visualizer.__init__
     defer_figure_of_visualizers()
     assert Visualizer.__init__ is build
-
-
-@pytest.mark.slow
-def test_a_runs_visualizer_imports_no_matplotlib(tmp_path):
-    code = (
-        'import sys\n'
-        'from mmmuse.command_line.quick_imports import quick_imports\n'
-        'with quick_imports():\n'
-        '    from mmengine.visualization import Visualizer\n'
-        f'visualizer = Visualizer.get_instance("run", vis_backends=[dict(type="LocalVisBackend")], save_dir={str(tmp_path)!r})\n'
-        'visualizer.add_scalar("loss", 1.0, 1)\n'
-        'print("matplotlib.figure" in sys.modules)\n'
-        'visualizer.set_image(__import__("numpy").zeros((4, 4, 3), "uint8"))\n'
-        'print("matplotlib.figure" in sys.modules)\n'
-    )
-    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ['False', 'True']

@@ -1,6 +1,6 @@
 """With the installed packages, neither mmdet nor a slow package is imported before its use.
 
-Three questions to one start of Python, which has imported what a command imports.
+Four questions to one start of Python, which has imported what a command imports.
 """
 
 import json
@@ -32,6 +32,21 @@ with quick_imports():
     from mmmuse.command_line.config import load_config
     import mmmuse, mmpretrain.models
 answer(libraries=imported('mmdet.models', *slow, 'numba'))
+"""
+# A run's visualizer: before it draws, and after.
+DRAWN = """
+process = os.fork()
+if process == 0:
+    import numpy
+    from mmengine.visualization import Visualizer
+    options = dict(vis_backends=[dict(type='LocalVisBackend')], save_dir=sys.argv[1])
+    visualizer = Visualizer.get_instance('run', **options)
+    visualizer.add_scalar('loss', 1.0, 1)
+    before = imported('matplotlib.figure')
+    visualizer.set_image(numpy.zeros((4, 4, 3), 'uint8'))
+    answer(before_drawing=before, after_drawing=imported('matplotlib.figure'))
+    os._exit(0)
+os.waitpid(process, 0)
 """
 # A command, up to the first step of the training.
 TRAINED = f"""
@@ -79,7 +94,7 @@ pytestmark = pytest.mark.slow
 def answers(tmp_path_factory) -> dict:
     finished = subprocess.run(
         [
-            *(sys.executable, '-W', 'ignore', '-c', START + TRAINED + BUILT),
+            *(sys.executable, '-W', 'ignore', '-c', START + DRAWN + TRAINED + BUILT),
             str(tmp_path_factory.mktemp('trained') / 'run'),
         ],
         cwd=ROOT,
@@ -100,6 +115,11 @@ def test_what_a_command_imports_at_its_start_has_neither_mmdet_nor_a_slow_packag
 def test_a_classifier_is_trained_without_mmdet(answers):
     assert answers.get('trained') == 'SelfDistiller', answers
     assert answers['meanwhile'] == []
+
+
+def test_a_runs_visualizer_imports_no_matplotlib_before_it_draws(answers):
+    assert answers.get('before_drawing') == [], answers
+    assert answers['after_drawing'] == ['matplotlib.figure']
 
 
 def test_a_detector_and_its_data_import_no_slow_package_before_its_use(answers):

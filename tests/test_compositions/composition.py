@@ -113,7 +113,7 @@ def with_other_weights(model: nn.Module, seed: int) -> nn.Module:
     """Give a model weights as training may leave them: of other scales, some nearly zero."""
     generator = torch.Generator().manual_seed(seed)
     # A prime number of values, repeated: drawing each weight takes as long as all else.
-    values = torch.randn(1_000_003, generator=generator)
+    values = torch.randn(100_003, generator=generator)
 
     def scale() -> float:
         return (1e-6, 0.03, 1.0, 5.0)[int(torch.randint(4, (), generator=generator))]
@@ -121,8 +121,9 @@ def with_other_weights(model: nn.Module, seed: int) -> nn.Module:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.is_floating_point():
-                repeated = values.repeat(1 + parameter.numel() // len(values))
-                parameter.copy_(repeated[: parameter.numel()].view_as(parameter)).mul_(scale())
+                scaled = values * scale()
+                for part in parameter.view(-1).split(len(values)):
+                    part.copy_(scaled[: len(part)])
         for name, buffer in model.named_buffers():
             if name.endswith(('running_mean', 'running_var')):
                 buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.1)

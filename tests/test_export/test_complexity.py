@@ -3,7 +3,12 @@ from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from torch import nn
 
 from mmmuse.errors import InputError
-from mmmuse.export.complexity import Complexity, paper_complexity, real_complexity
+from mmmuse.export.complexity import (
+    Complexity,
+    multiply_adds,
+    paper_complexity,
+    real_complexity,
+)
 
 
 def test_real_multiply_adds_are_those_of_the_forward():
@@ -11,6 +16,14 @@ def test_real_multiply_adds_are_those_of_the_forward():
     # 2 x 2 x 8 outputs of 3 x 31 x 31 products, then 32 x 5.
     kernel = 8 * 3 * 31 * 31
     assert real_complexity(network, (3, 32, 32)) == Complexity(kernel + 165, 4 * kernel + 160)
+
+
+def test_the_multiply_adds_of_a_part_are_those_of_it_alone():
+    network = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3, bias=False)), nn.Conv2d(4, 2, 1))
+    counted = multiply_adds(network, (3, 8, 8), ['0', '0.0'])
+    part = 36 * 4 * 27  # 6 x 6 x 4 outputs of 3 x 3 x 3 products.
+    assert counted == {'': part + 36 * 2 * 4, '0': part, '0.0': part}
+    assert counted['0'] == real_complexity(network[0], (3, 8, 8)).flops
 
 
 def test_the_papers_count_halves_at_every_strided_convolution_and_at_no_pool():

@@ -21,6 +21,7 @@ WITHOUT_MMMUSE = """
 import runpy, sys
 import yapf.yapflib.yapf_api as yapf
 sys.modules['mmmuse'] = None
+sys.modules['mmdet'] = None  # Its import takes long, and mmpretrain does without.
 # Laying the config out for the log takes as long as the test.
 yapf.FormatCode = lambda text, **options: (text, True)
 runpy.run_path({program!r}, run_name='__main__')

@@ -235,8 +235,9 @@ def test_mmengines_compile_key_trains(tool, tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(
         f'_base_ = {str(Path(BASELINE).resolve())!r}\ncompile = dict(backend="aot_eager")\n'
-        # Compiling is what takes the time, so a network of one stage.
-        'model = dict(backbone=dict(num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,)),'
+        # Compiling is what takes the time, so a network of one block.
+        'model = dict(backbone=dict('
+        'depth=10, num_stages=1, strides=(1,), dilations=(1,), out_indices=(0,)),'
         ' head=dict(in_channels=16))\n'
     )
     train_one_epoch(tool, config)
@@ -361,7 +362,23 @@ def test_tensorboard_gets_the_information_terms_by_config(tool, tmp_path):
     assert [event.step for event in events.Scalars('information/si_loss_3')] == [2, 4, 6]
 
 
-@pytest.mark.parametrize('name', ['resnet18_tinyimagenet', 'vgg19_cifar100', 'nasnet_cifar100'])
+# The widths of the networks, which are built and stepped in a fraction of the time.
+NARROW = {
+    'resnet18_tinyimagenet': {
+        'backbone.stem_channels': 8,
+        'backbone.base_channels': 8,
+        'head.in_channels': 64,
+    },
+    'vgg19_cifar100': {},
+    'nasnet_cifar100': {
+        'backbone.stem_channels': 12,
+        'backbone.channels': 12,
+        'head.in_channels': 288,
+    },
+}
+
+
+@pytest.mark.parametrize('name', NARROW)
 def test_a_network_of_the_paper_trains_two_steps_with_its_own_data(tool, tmp_path, name):
     data = ROOT / 'data' / ('cifar100' if 'cifar' in name else 'tiny-imagenet-mini')
     if not data.exists():
@@ -377,6 +394,7 @@ def test_a_network_of_the_paper_trains_two_steps_with_its_own_data(tool, tmp_pat
         'default_hooks.logger.interval=1',
         # The critics of 512 channels are most of the weights, and not what the networks differ in.
         'model.head.discrepancy.critic.hidden_channels=16',
+        *(f'model.student.{key}={value}' for key, value in NARROW[name].items()),
     )
     assert finished.code == 0, finished.err
     losses = [line['loss'] for line in scalars(tmp_path / 'run') if 'loss' in line]
