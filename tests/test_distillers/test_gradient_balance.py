@@ -6,10 +6,11 @@ from torch import nn
 
 from mmmuse.distillers.gradient_balance import GradientBalance
 from mmmuse.errors import InputError
+from mmmuse.registry import MODELS
 
 from ..conftest import labelled
 from ..two_processes import in_two_processes
-from .transfer import MUSE, batch, offline
+from .transfer import MUSE, batch, network, offline
 
 LOSSES = [
     dict(type='mmmuse.KDLoss', loss_weight=0.5),
@@ -69,6 +70,24 @@ def test_critics_keep_their_own_weight():
     distiller(images, samples, mode='loss')['loss_muse'].backward()
     for value, expected in zip(distiller.losses[0].parameters(), balanced, strict=True):
         torch.testing.assert_close(value.grad, expected)
+
+
+def test_a_teachers_weight_is_a_factor_on_the_relative_length():
+    torch.manual_seed(0)
+    networks = [MODELS.build(network(6)) for _ in range(2)]
+    teachers = [
+        dict(name='a', teacher=networks[0], losses=LOSSES[:1], weight=0.2),
+        dict(name='b', teacher=networks[1], losses=LOSSES[1:2]),
+    ]
+    distiller = offline(losses=[], teacher=teachers, loss_balance='gradient')
+    images, samples = batch()
+    distiller(images, samples, mode='loss')
+    losses = distiller(images, samples, mode='loss')
+    own, kd, fitnet = (
+        gradient_length(losses[name], distiller.student)
+        for name in ('loss_student', 'a.loss_kd', 'b.loss_fitnet')
+    )
+    assert [kd / own, fitnet / own] == pytest.approx([0.2 * 0.5, 2.0], rel=1e-3)
 
 
 class Scaled:
