@@ -251,3 +251,18 @@ def test_tokens_are_returned_as_maps_on_request():
     (found,) = TruncatedBackbone(full, 'norm', as_maps=True, input_shape=[3, 8, 16])(images)
     assert found.shape == (2, 4, 2, 4)
     assert torch.equal(found.flatten(2).transpose(1, 2), tokens)
+
+
+@pytest.mark.parametrize('size', [(32, 32), (32, 64)])
+def test_tokens_become_maps_without_the_class_token(size):
+    arch = dict(embed_dims=8, num_layers=2, num_heads=2, feedforward_channels=8)
+    vit = dict(type='mmpretrain.VisionTransformer', arch=arch, img_size=size, patch_size=8)
+    backbone = TruncatedBackbone(vit, 'layers.0', input_shape=(3, *size), as_maps=True).eval()
+    kept = {}
+    backbone.body.layers[0].register_forward_hook(
+        lambda _, args, output: kept.update(tokens=output), prepend=True
+    )
+    with torch.no_grad():
+        (feature,) = backbone(torch.randn(2, 3, *size))
+    assert feature.shape == (2, 8, size[0] // 8, size[1] // 8)
+    assert torch.equal(feature.flatten(2).transpose(1, 2), kept['tokens'][:, 1:])

@@ -29,8 +29,9 @@ from .composition import (
     take_step,
     with_other_weights,
 )
+from .left_out_segmenters import BASES, NOT_COMPOSED, REFUSED
 from .page import not_composed_row, row, rows
-from .segmenters import BASES, NOT_COMPOSED, REFUSED, SEGMENTERS, Segmenter
+from .segmenters import SEGMENTERS, Segmenter
 
 pytestmark = pytest.mark.slow
 

@@ -50,7 +50,7 @@ def test_a_prefix_is_dropped():
     tokens = torch.arange(33.0).reshape(1, 33, 1)
     assert as_map(tokens, (64, 128), 1).flatten().tolist() == list(range(1, 33))
     with pytest.raises(InputError, match='16 tokens after 1 prefix tokens are not a grid'):
-        as_map(torch.zeros(1, 17, 2), (32, 128), 1)
+        as_map(torch.zeros(1, 17, 2), (64, 128), 1)
 
 
 @pytest.mark.parametrize('prefix', [0, 1, 2, 5])
