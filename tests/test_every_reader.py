@@ -63,7 +63,6 @@ from mmmuse.tables.record import logged_epochs, read_record
 
 from .conftest import needs_mmengine, small_classifier_config
 from .crafted_files import CONTENTS, KINDS, write_crafted
-from .test_detection.test_detection_exit import yolov5
 from .test_hooks.test_student_checkpoint import build_runner, distiller_config, student_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -126,7 +125,25 @@ def _peers() -> Config:
 
 
 def _detector() -> Config:
-    return Config(dict(default_scope='mmdet', model=yolov5().model.student))
+    """A detector of few layers, since it is built before each file is read."""
+    model = dict(
+        type='SingleStageDetector',
+        data_preprocessor=dict(type='DetDataPreprocessor'),
+        backbone=dict(
+            type='ResNet',
+            depth=18,
+            stem_channels=4,
+            base_channels=4,
+            num_stages=1,
+            strides=(1,),
+            dilations=(1,),
+            out_indices=(0,),
+        ),
+        bbox_head=dict(
+            type='RetinaHead', num_classes=1, in_channels=4, feat_channels=4, stacked_convs=1
+        ),
+    )
+    return Config(dict(default_scope='mmdet', model=model))
 
 
 def _mmdet(config: Config, path: Path) -> None:
@@ -532,6 +549,16 @@ class _Readers(ast.NodeVisitor):
         if name in READS and not (modes & _WRITES or of_a_module or evaluates):
             self.found.add('.'.join(self.inside))
         self.generic_visit(node)
+
+
+def test_the_small_detector_is_read_from_a_good_file(tmp_path):
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        weights = MODELS.build(_detector().model).state_dict()
+    content = dict(state_dict=weights, meta=dict(dataset_meta=dict(classes=('cat',))))
+    torch.save(content, tmp_path / 'good.pth')
+    _trained_detector(tmp_path / 'good.pth')
+    with pytest.raises(AttributeError, match='test_dataloader'):  # What mmdet reads next.
+        _mmdet(_detector(), tmp_path / 'good.pth')
 
 
 def test_the_table_of_docs_has_every_reader():

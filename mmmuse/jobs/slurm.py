@@ -192,7 +192,7 @@ class SlurmJobs:
         answer_of(command.split())
         end = time.monotonic() + _SECONDS_TO_CANCEL
         while self._jobs and time.monotonic() < end:
-            time.sleep(1)
+            time.sleep(min(1, self.poll_seconds))
             self.ended()
         left = f'; {len(self._jobs)} have not ended yet' if self._jobs else ''
         return f'the runs in Slurm were cancelled{left}'

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -69,7 +70,7 @@ class Family:
     def build(self, scope: str) -> nn.Module:
         """Build the network; the scope is that of its library."""
         config = self.network(scope)
-        with DefaultScope.overwrite_default_scope(scope):
+        with DefaultScope.overwrite_default_scope(scope), narrow_fully_connected():
             return MODELS.build(config._cfg_dict)
 
 
@@ -87,6 +88,21 @@ def narrow_box_heads(config: Any) -> None:
     for part in parts:
         if isinstance(part, (dict, list, tuple)):
             narrow_box_heads(part)
+
+
+@contextmanager
+def narrow_fully_connected() -> Iterator[None]:
+    """Give the fully connected layers of AlexNet and VGG 64 channels: with 4096, most of the weights."""
+
+    def linear(*channels: int) -> nn.Linear:
+        return nn.Linear(*(64 if number == 4096 else number for number in channels))
+
+    narrow = SimpleNamespace(**{**vars(nn), 'Linear': linear})
+    with (
+        mock.patch('mmpretrain.models.backbones.alexnet.nn', narrow),
+        mock.patch('mmpretrain.models.backbones.vgg.nn', narrow),
+    ):
+        yield
 
 
 @contextmanager

@@ -1,8 +1,7 @@
 """Exit 3 of each of the paper's nine networks gives the same logits in every form.
 
 The form of a network is one of its graph. The widths of ResNets and DenseNet do not change it, nor does
-the size of the images; ResNet-34, -50 and -101, DenseNet-121 and NASNet are built with two of the blocks
-that each stage repeats. ResNet-152 has all of them.
+the size of the images, nor how often a stage repeats a block (``shallow_networks``).
 """
 
 import subprocess
@@ -15,7 +14,7 @@ from unittest import mock
 import pytest
 import torch
 from mmengine.config import Config
-from mmpretrain.models import ResNet
+from mmpretrain.models import EfficientNet, ResNet
 from torch import Tensor
 
 from mmmuse.checkpoints.runner_keys import runner_keys
@@ -28,7 +27,9 @@ from mmmuse.export.standalone import write_standalone
 
 from ..conftest import needs_torch
 from ..test_configs import narrow
+from . import shallow_networks
 from .conftest import CONFIGS, settled
+from .shallow_networks import make_shallow
 
 pytestmark = pytest.mark.slow
 
@@ -44,17 +45,16 @@ NETWORKS = [
     'efficientnet-b0_cifar100',
 ]
 
-SHALLOW_RESNETS = {depth: (ResNet.arch_settings[depth][0], (2, 2, 2, 2)) for depth in (34, 50, 101)}
 # Run where mmmuse cannot be imported.
 MMPRETRAIN_ALONE = """
+import runpy
 import sys
 import torch
 sys.modules['mmmuse'] = None
+sys.modules['mmdet'] = None  # Its import takes long, and mmpretrain does without.
 from mmpretrain import get_model
-from mmpretrain.models import ResNet
-for depth in (34, 50, 101):
-    ResNet.arch_settings[depth] = (ResNet.arch_settings[depth][0], (2, 2, 2, 2))
-for folder in sys.argv[1:]:
+runpy.run_path(sys.argv[1])['make_shallow']()
+for folder in sys.argv[2:]:
     model = get_model(f'{folder}/config.py', pretrained=f'{folder}/checkpoint.pth').eval()
     with torch.no_grad():
         torch.save(model(torch.load(f'{folder}/images.pt')), f'{folder}/logits.pt')
@@ -69,20 +69,24 @@ class Exported(NamedTuple):
 
 
 def shallow(config: Config) -> Config:
-    """Take two of the layers of a dense block, and two of the normal cells in a row of a NASNet."""
+    """Take few layers of each dense block, and one of the normal cells in a row of a NASNet."""
     backbone = config.model.student.backbone
     if 'DenseNet' in backbone.type:
-        backbone.arch.depths = [2, 2, 2, 2]
-        config.model.student.head.in_channels = 32
+        backbone.arch.depths = [2, 1, 1, 1]
+        config.model.student.head.in_channels = 18
     if 'NASNet' in backbone.type:
-        backbone.num_cells = 2
-        config.model.taps.modules = [f'backbone.cells.{cell}[0]' for cell in (2, 4, 5)]
+        backbone.num_cells = 1
+        config.model.taps.modules = [f'backbone.cells.{cell}[0]' for cell in (1, 2, 3)]
+    if 'EfficientNet' in backbone.type:
+        modules = config.model.taps.modules
+        config.model.taps.modules = [*modules[:2], 'backbone.layers.5.0']
     return config
 
 
 @pytest.fixture(scope='module', autouse=True)
-def _shallow_resnets() -> Iterator[None]:
-    with mock.patch.dict(ResNet.arch_settings, SHALLOW_RESNETS):
+def _shallow() -> Iterator[None]:
+    with mock.patch.dict(ResNet.arch_settings), mock.patch.dict(EfficientNet.layer_settings):
+        make_shallow()
         yield
 
 
@@ -108,7 +112,9 @@ def exported(tmp_path_factory) -> dict[str, Exported]:
 @pytest.fixture(scope='module')
 def mmpretrains_logits(exported) -> dict[str, Tensor]:
     folders = [str(export.folder) for export in exported.values()]
-    subprocess.run([sys.executable, '-c', MMPRETRAIN_ALONE, *folders], check=True)
+    subprocess.run(
+        [sys.executable, '-c', MMPRETRAIN_ALONE, shallow_networks.__file__, *folders], check=True
+    )
     return {name: torch.load(export.folder / 'logits.pt') for name, export in exported.items()}
 
 

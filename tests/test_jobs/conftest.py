@@ -30,5 +30,5 @@ def slurm(_slurm: dict[str, str], monkeypatch) -> None:
     """A running Slurm of one node with two processors; the test is skipped where there can be none."""
     for name, value in _slurm.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr('mmmuse.jobs.slurm.SlurmJobs.poll_seconds', 0.5)
+    monkeypatch.setattr('mmmuse.jobs.slurm.SlurmJobs.poll_seconds', 0.2)
     monkeypatch.setattr('mmmuse.jobs.slurm._SECONDS_TO_SEE', 1)

@@ -27,6 +27,8 @@ from mmmuse.export.trained import load_trained_segmenter
 
 from .conftest import ROOT, run_command
 
+pytestmark = pytest.mark.usefixtures('onnx_operators_collected_once')
+
 SIZE, NAMES = 32, [str(i) for i in range(6)]
 CONFIG = """
 _base_ = {base!r}
@@ -50,7 +52,7 @@ train_cfg = dict(max_epochs=2, val_interval=2)
 randomness = dict(seed=0)
 """
 NARROW = (
-    'backbone=dict(base_channels=4), '
+    'backbone=dict(base_channels=4, enc_num_convs=(1, 1, 1, 1), dec_num_convs=(1, 1, 1)), '
     "decode_head=dict(in_channels=4, channels=4, norm_cfg=dict(type='BN'))"
 )
 DISTILLED = (
