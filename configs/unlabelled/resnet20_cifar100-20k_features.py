@@ -1,5 +1,5 @@
 # Without labels: a ResNet-20 learns the features of the ResNet-56 on training images 0 to 19,999, two views of each.
-_base_ = ['../_base_/datasets/cifar100.py', '../_base_/unlabelled.py']
+_base_ = ['../_base_/datasets/cifar100.py', '../_base_/unlabelled_runtime.py']
 
 model = dict(
     type='mmmuse.FeatureDistiller',

@@ -17,7 +17,7 @@ _MEAN, _STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # Of ImageNet,
 _SIZE = 224  # Of crops, where the config has no size or that of whole scenes.
 _PART = 20  # One image in so many is held out.
 _TEXT = """# The backbone of {name} learns the features of a teacher from images without labels.
-_base_ = ['mmmuse::_base_/unlabelled.py']
+_base_ = ['mmmuse::_base_/unlabelled_runtime.py']
 
 model = dict(
     type='mmmuse.FeatureDistiller',

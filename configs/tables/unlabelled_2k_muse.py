@@ -1,4 +1,4 @@
-# Pretraining without labels with MI x SI in addition, and its fine-tuning; the rows of unlabelled.py are beside it.
+# Pretraining without labels with MI x SI in addition, and its fine-tuning; the rows of unlabelled_2k.py are beside it.
 title = '2,000 labels: pretraining without labels, with MUSE'
 caption = """
 The row without labels has the accuracy of nearest neighbours on held-out training images; the other has top-1 on the test set.
