@@ -520,6 +520,7 @@ READS = {
         'genops',
         'find_latest_checkpoint',
     ),
+    *('from_pretrained', 'create_model', 'scan_cache_dir'),
     *('load_digits', 'load_data_list', 'get_config', 'download_and_extract_archive'),
     *('read_csv', 'read_pickle', 'parse', 'iterparse', 'EventAccumulator', 'list_from_file'),
     *('unpack_archive', 'extractall', 'COCO', 'TorchScript', 'load_from_url', 'exec', 'eval'),

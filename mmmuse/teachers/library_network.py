@@ -64,7 +64,7 @@ class LibraryNetwork(BaseModel):
         return dict(last='map', **({} if self.num_classes is None else dict(logits='logits')))
 
     @abstractmethod
-    def read(self, inputs: Tensor) -> LastFeature:
+    def last_feature(self, inputs: Tensor) -> LastFeature:
         """Return the last feature of images ``(N, 3, H, W)``."""
 
     def forward(
@@ -77,7 +77,7 @@ class LibraryNetwork(BaseModel):
         """
         if mode != 'tensor':
             raise InputError(f'{self.name} is a teacher: it is not trained and predicts nothing')
-        last = self.read(inputs)
+        last = self.last_feature(inputs)
         self.tokens(map_tokens(self.map(last.map)))
         vector = self.vector(last.vector)
         return vector if last.logits is None else self.logits(last.logits)

@@ -85,7 +85,7 @@ class TimmNetwork(LibraryNetwork):
         if self.patch is not None:
             check_patches(self.name, settings.size, self.patch)
 
-    def read(self, inputs: Tensor) -> LastFeature:
+    def last_feature(self, inputs: Tensor) -> LastFeature:
         """Return the last feature of images ``(N, 3, H, W)``."""
         output = self.network.forward_features(inputs)
         if not isinstance(output, Tensor):

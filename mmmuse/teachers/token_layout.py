@@ -8,7 +8,9 @@ from mmmuse.errors import InputError
 from mmmuse.tapping.feature_grid import Grid, possible_grids, token_grid
 
 
-def grid_of_patches(size: Grid, patch: Grid, length: int) -> tuple[Grid, int] | None:
+def grid_of_patches(
+    size: Grid, patch: Grid, length: int, merged: bool = True
+) -> tuple[Grid, int] | None:
     """Return the grid of tokens, and how many tokens come before it; None if no grid fits.
 
     The grid is that of the patches, or of patches that were merged two by two, as in Swin.
@@ -17,13 +19,14 @@ def grid_of_patches(size: Grid, patch: Grid, length: int) -> tuple[Grid, int] | 
         size: ``(H, W)`` of the network's input.
         patch: Height and width of a patch.
         length: Number of tokens.
+        merged: Whether patches may have been merged.
 
     Example:
         >>> grid_of_patches((224, 224), (16, 16), 197), grid_of_patches((224, 224), (4, 4), 49)
         (((14, 14), 1), ((7, 7), 0))
     """
     patches = tuple(-(-side // step) for side, step in zip(size, patch, strict=True))
-    grid = token_grid((length, 1), possible_grids([patches]))
+    grid = token_grid((length, 1), possible_grids([patches]) if merged else [patches])
     return None if grid is None else (grid, length - grid[0] * grid[1])
 
 

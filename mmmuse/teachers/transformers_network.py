@@ -80,17 +80,19 @@ class TransformersNetwork(LibraryNetwork):
         patch = getattr(config, 'patch_size', None)
         self.patch = None if patch is None else pair(patch)
         own_size = getattr(config, 'image_size', None)
-        if own_size is not None and isinstance(getattr(config, 'num_attention_heads', None), int):
+        # A plain transformer; Swin has a number for each stage.
+        self.is_plain = isinstance(getattr(config, 'num_attention_heads', None), int)
+        if own_size is not None and self.patch is not None and self.is_plain:
             check_patches(self.name, settings.size, self.patch)
         takes = inspect.signature(network.forward).parameters
         self.call = {}
         if own_size is not None and 'interpolate_pos_encoding' in takes:
             self.call['interpolate_pos_encoding'] = pair(own_size) != settings.size
 
-    def read(self, inputs: Tensor) -> LastFeature:
+    def last_feature(self, inputs: Tensor) -> LastFeature:
         """Return the last feature of images ``(N, 3, H, W)``."""
         seen: dict[str, Any] = {}
-        base = self.network.base_model
+        base = getattr(self.network, 'base_model', self.network)
         parts = {'base': base, 'classifier': self._classifier()}
         handles = [
             part.register_forward_hook(
@@ -124,7 +126,7 @@ class TransformersNetwork(LibraryNetwork):
     def _map(self, last: Tensor, size: tuple[int, int]) -> Tensor:
         if last.ndim == 4:
             return last
-        found = grid_of_patches(size, self.patch or (1, 1), last.shape[1])
+        found = grid_of_patches(size, self.patch or (1, 1), last.shape[1], not self.is_plain)
         if found is None:
             raise InputError(
                 f'{self.name}: {last.shape[1]} tokens are no grid of patches of an image of '

@@ -7,6 +7,14 @@ from tempfile import mkdtemp
 import pytest
 
 NUM_CLASSES = 5
+_SMALL = dict(
+    hidden_size=16,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    intermediate_size=16,
+    image_size=32,
+    patch_size=16,
+)
 VIT = dict(embed_dim=24, depth=1, num_heads=2)
 SWIN = dict(embed_dim=12, depths=(1, 1), num_heads=(1, 2))
 
@@ -37,14 +45,7 @@ def folder(kind: str, classifies: bool = True, weights: bool = False) -> Path:
     name, arguments = {
         'vit': (
             'ViT',
-            dict(
-                hidden_size=16,
-                num_hidden_layers=1,
-                num_attention_heads=2,
-                intermediate_size=16,
-                image_size=32,
-                patch_size=16,
-            ),
+            _SMALL,
         ),
         'swin': (
             'Swin',
@@ -58,6 +59,8 @@ def folder(kind: str, classifies: bool = True, weights: bool = False) -> Path:
             ),
         ),
         'convnext': ('ConvNext', dict(depths=[1, 1, 1, 1], hidden_sizes=[8, 16, 24, 32])),
+        'clip': ('CLIP', dict(vision_config=_SMALL, text_config=dict(_SMALL, vocab_size=8))),
+        'mae': ('ViTMAE', dict(_SMALL, image_size=64)),
     }[kind]
     role = 'ForImageClassification' if classifies else 'Model'
     config = getattr(transformers, f'{name}Config')(

@@ -204,6 +204,24 @@ def test_without_a_classifier_the_vector_is_the_poolers():
         torch.testing.assert_close(found(images()), own(images()).pooler_output)
 
 
+def test_of_a_model_of_images_and_text_the_part_for_images_teaches():
+    path = folder('clip', classifies=False, weights=True)
+    found = build_teacher_network(f'transformers::{path}', None)
+    own = transformers.CLIPModel.from_pretrained(path).vision_model.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(found(images()), own(images()).pooler_output)
+    assert found.last_feature(images()).map.shape == (2, 16, 2, 2)
+
+
+def test_tokens_of_a_part_of_the_patches_are_no_map():
+    path = folder('mae', classifies=False)
+    network = build_teacher_network(
+        dict(name=f'transformers::{path}', pretrained=False, input_size=64), None
+    )
+    with pytest.raises(InputError, match=r'5 tokens are no grid of patches of an image of 64x64$'):
+        network(images(64))
+
+
 def test_a_transformer_of_another_size_interpolates_its_positions():
     network = build_teacher_network(transformers_teacher('vit', input_size=64), None)
     assert outputs(network, images(64))['map'].shape == (2, 16, 4, 4)
