@@ -74,7 +74,8 @@ class FeatureDistiller(OfflineDistiller):
         init_cfg: MMEngine's.
 
     Raises:
-        InputError: If the student has no backbone, a loss reads labels, or the two cannot be compared.
+        InputError: If the student has no backbone, there are several teachers, a loss reads labels, or the
+            two cannot be compared.
     """
 
     def __init__(
@@ -98,6 +99,8 @@ class FeatureDistiller(OfflineDistiller):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
+        if isinstance(teacher, (list, tuple)):
+            raise InputError('FeatureDistiller learns from one teacher, and teacher is a list')
         network = build_backbone(student, data_preprocessor)
         if teacher_taps is None and not is_library(teacher):
             teacher_taps = 'last'

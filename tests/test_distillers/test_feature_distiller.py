@@ -202,6 +202,10 @@ def test_a_built_backbone_keeps_its_weights():
         (dict(losses=[dict(type='mmmuse.KDLoss')]), r'compares class logits: set taps\.logits'),
         (dict(losses=[MUSE]), r'MUSELoss compares features: set taps\.modules'),
         (dict(losses=[]), 'needs losses'),
+        (
+            dict(teacher=[MODELS.build(network(6))]),
+            'learns from one teacher, and teacher is a list',
+        ),
         (dict(teacher_taps=dict(last='neck')), r"MapAlignmentLoss compares maps.*'neck'.*a vector"),
         (dict(teacher_taps='first'), "teacher_taps is a dict or 'auto' or 'last', got 'first'"),
         (dict(teacher=network(6)), 'the teacher has no trained weights'),

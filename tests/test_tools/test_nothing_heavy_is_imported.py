@@ -32,10 +32,14 @@ MISSING = {
     'table mmmuse::tables/none.py': 'no config mmmuse::tables/none.py',
     # A backbone without labels.
     'wrap coco.py --unlabelled run --out x.py': '--unlabelled needs --teacher',
-    'wrap coco.py --teacher coco.py --out x.py': '--teacher goes with --unlabelled',
-    'wrap coco.py --unlabelled none --teacher coco.py --out x.py': '--unlabelled: no folder none',
-    'wrap coco.py --unlabelled run --teacher coco.py --out x.py': '--unlabelled: no images (.jpg, ',
-    'wrap coco.py --unlabelled run --teacher none.py --out x.py': 'no config file of the teacher none.py',
+    'wrap coco.py --teacher coco.py --out x.py': 'is a config: give its weights by --teacher-checkpoint',
+    'wrap coco.py --unlabelled none --teacher coco.py --teacher-checkpoint best.pth --out x.py': (
+        '--unlabelled: no folder none'
+    ),
+    'wrap coco.py --unlabelled run --teacher timm::vit_tiny_patch16_224 --out x.py': (
+        '--unlabelled: no images (.jpg, '
+    ),
+    'wrap coco.py --unlabelled run --teacher none.py --out x.py': "no teacher's config file none.py",
     'wrap coco.py --teacher coco.py --teacher-checkpoint none.pth --out x.py': (
         '--teacher-checkpoint none.pth: no checkpoint file none.pth'
     ),
