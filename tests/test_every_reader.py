@@ -193,7 +193,7 @@ def _pointer(path: Path) -> None:
 
 
 def _cache(path: Path) -> None:
-    preprocessor = MODELS.build(dict(type='mmmuse.BatchedDataPreprocessor', fixed_views=1))
+    preprocessor = MODELS.build(dict(type='mmmuse.BatchedDataPreprocessor', fixed_views=1, seed=0))
     TeacherCache(str(path.parent), preprocessor)
 
 

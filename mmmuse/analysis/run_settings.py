@@ -5,12 +5,15 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmmuse.checkpoints.network_names import is_teacher_entry
+
 NOT_SET = 'not set (default)'
 _Rows = list[tuple[str, str]]
 # In the order in which they are shown.
 _NETWORK_KEYS = ('depth', 'arch', 'widen_factor', 'deepen_factor', 'base_channels', 'num_classes')
 _LOSS_KEYS = (
     *('combine', 'estimator', 'critic', 'loss_weight', 'critic_weight', 'warmup', 'temperature'),
+    *('epochs', 'iters'),
 )
 _OPTIMIZER_KEYS = ('lr', 'momentum', 'betas', 'weight_decay')
 _SCHEDULER_KEYS = ('T_max', 'milestones', 'gamma', 'begin', 'end')
@@ -49,7 +52,7 @@ def _network(model: dict) -> _Rows:
     teachers = model.get('teacher')
     if isinstance(teachers, (list, tuple)):
         for number, item in enumerate(teachers, 1):
-            entry = item if isinstance(item, dict) and 'teacher' in item else dict(teacher=item)
+            entry = item if is_teacher_entry(item) else dict(teacher=item)
             name = entry.get('name', f'teacher{number}')
             rows += [(f'Teacher {name}', _teacher(entry['teacher']))]
             if entry.get('checkpoint') is not None:
@@ -105,6 +108,19 @@ def _losses(model: dict) -> _Rows:
         rows += [('Exit', _type(model['exit']))]
     for loss in _listed(model.get('losses')):
         rows += _loss('Loss between networks', loss)
+    for number, phase in enumerate(_listed(model.get('phases')), 1):
+        phase = _dict(phase)
+        lasts = [f'{phase[unit]} {unit}' for unit in ('epochs', 'iters') if phase.get(unit)]
+        text = ', '.join(lasts or ['to the end'])
+        own = '' if phase.get('task_loss', True) else ", without the student's own loss"
+        rows += [(f'Phase {number}', text + own)]
+        for loss in _listed(phase.get('losses')):
+            rows += _loss(f'Loss of phase {number}', loss)
+    balance = model.get('loss_balance', 'fixed')
+    if balance != 'fixed':
+        rows += [('Balance of the losses', _text(balance))]
+    if model.get('ensemble') is not None:
+        rows += [('Ensemble of the teachers', _text(model['ensemble']))]
     teachers = model.get('teacher')
     for number, item in enumerate(teachers if isinstance(teachers, (list, tuple)) else (), 1):
         for loss in _listed(_dict(item).get('losses')):

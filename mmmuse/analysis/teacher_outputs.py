@@ -1,5 +1,6 @@
 """A teacher's outputs for fixed views of a training set, for ``teacher_cache``."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader
 from mmmuse.distillers import FeatureDistiller, OfflineDistiller
 from mmmuse.distillers.cache_folder import CacheWriter
 from mmmuse.distillers.cache_index import CacheIndex
+from mmmuse.distillers.library_teacher import is_library
 from mmmuse.distillers.teacher import Teacher
 from mmmuse.distillers.teacher_cache import VIEW_SETTINGS, check_kind_for_cache
 from mmmuse.distillers.teacher_provenance import full_provenance
@@ -62,9 +64,9 @@ def build_offline(config: Config, num_views: int, seed: int) -> OfflineDistiller
     distiller = MODELS.build(model)
     if not isinstance(distiller.teacher, Teacher):
         raise InputError('a cache holds the outputs of one teacher, and teacher is a list')
-    if not distiller.losses.source_features or distiller.losses.reads_head:
+    if not distiller.losses.source_features:
         raise InputError(
-            'a cache holds logits and features, and the losses read neither, or the dense head of a detector'
+            'the losses read neither logits nor features of the teacher: there is nothing to store'
         )
     return distiller.eval()
 
@@ -73,7 +75,7 @@ def loader_of(config: Config) -> DataLoader:
     """Return the loader of a config's training set, in the order of its images.
 
     Raises:
-        InputError: If the data set does not give its labels (``get_gt_labels``).
+        InputError: If the data set does not give its labels (``get_gt_labels``), or is not batched.
     """
     loader = dict(config.train_dataloader, sampler=dict(type='DefaultSampler', shuffle=False))
     loader = Runner.build_dataloader({**loader, 'drop_last': False})
@@ -81,6 +83,11 @@ def loader_of(config: Config) -> DataLoader:
         raise InputError(
             f'a cache is of labelled images, and {type(loader.dataset).__name__} has no get_gt_labels(); '
             'use a data set without wrappers'
+        )
+    if not hasattr(loader.dataset, '__getitems__'):
+        raise InputError(
+            'mmmuse cache-teacher needs a data set of batched images, such as mmmuse.BatchedCIFAR100, got '
+            f'{type(loader.dataset).__name__}'
         )
     return loader
 
@@ -122,12 +129,36 @@ def cache_index(
     return CacheIndex(
         len(loader.dataset),
         {name: getattr(preprocessor, name) for name in VIEW_SETTINGS},
-        full_provenance(teacher, model.teacher, model.get('teacher_checkpoint'), preprocessor),
+        full_provenance(
+            teacher,
+            model.teacher,
+            model.get('teacher_checkpoint'),
+            _configured_taps(model),
+            preprocessor,
+        ),
         shapes,
         types,
         teacher.specs.modules,
         teacher.specs.kind,
+        _digest(loader.dataset),
     )
+
+
+def _configured_taps(model: Mapping) -> object:
+    """Return a teacher's taps as a run reads them; see :class:`mmmuse.distillers.OfflineDistiller`."""
+    if model.get('teacher_taps') is not None or is_library(model['teacher']):
+        return model.get('teacher_taps')
+    features = issubclass(MODELS.get(str(model['type'])), FeatureDistiller)
+    return 'last' if features else model.get('taps', 'auto')
+
+
+def _digest(dataset: object) -> str:
+    """Return the SHA-256 of a data set's labels, and of its images where they are one array."""
+    digest = hashlib.sha256(np.asarray(dataset.get_gt_labels(), np.int64).tobytes())
+    images = getattr(dataset, 'images', None)
+    if isinstance(images, np.ndarray):
+        digest.update(np.ascontiguousarray(images))
+    return digest.hexdigest()
 
 
 def _check_has(specs: NetworkSpecs, names: set[str]) -> None:

@@ -6,6 +6,7 @@ from copy import deepcopy
 from mmmuse.errors import InputError
 
 from .network_config import network_config
+from .network_names import LIBRARIES
 
 # What a config freezes for its own task, and what a backbone that learns as a whole has instead.
 _TRAINED = dict(frozen_stages=-1, norm_eval=False)
@@ -25,6 +26,8 @@ def backbone_model(source: Mapping | str) -> dict:
         InputError: If the model has no ``backbone``.
     """
     network = network_config(source)
+    if network.get('type') in LIBRARIES.values():
+        raise InputError(f'{source!r} is a network of another library and can be a teacher only')
     if _is_classifier(network) and network.get('neck') is None and network.get('head') is None:
         return network
     backbone = network

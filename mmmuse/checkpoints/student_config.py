@@ -65,7 +65,7 @@ def _backbone_config(config: dict) -> dict[str, str]:
     preprocessor = next(
         (
             part['data_preprocessor']
-            for part in (network, model, config)
+            for part in (model, config, network)
             if part.get('data_preprocessor')
         ),
         {},

@@ -34,7 +34,7 @@ def write_synced(path: str | Path, content: bytes) -> None:
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise InputError(
             f'cannot write {path}: {error.strerror or error}; earlier checkpoints are unchanged'
@@ -47,7 +47,8 @@ def remove_unfinished(folder: str | Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder written to the disk."""
     if os.name != 'posix':  # Folders cannot be opened elsewhere.
         return
     number = os.open(folder, os.O_RDONLY)

@@ -78,8 +78,7 @@ def _inline_networks(config: Config, path: str, options: dict) -> None:
     teacher = model.get('teacher')
     if isinstance(teacher, (list, tuple)):
         model['teacher'] = [
-            item if is_teacher_entry(item) or isinstance(item, dict) else dict(teacher=item)
-            for item in teacher
+            item if is_teacher_entry(item) else dict(teacher=item) for item in teacher
         ]
         for item in model['teacher']:
             if is_teacher_entry(item):

@@ -52,17 +52,13 @@ def teacher_of_config(name: str, checkpoint: str | None, num_modules: int) -> Wr
     taps = dict(last=proposal.last)
     if proposal.logits is not None:
         taps['logits'] = proposal.logits
-    return WrittenTeacher(name, checkpoint, taps, num_classes(model) if proposal.logits else None)
+    return WrittenTeacher(name, checkpoint, taps, num_logits(proposal))
 
 
-def num_classes(model: Mapping) -> int | None:
-    """Return the number of classes of a model's config; None if it has no head of classes."""
-    for part in ('head', 'decode_head'):
-        head = model.get(part)
-        head = head[-1] if isinstance(head, (list, tuple)) and head else head
-        if isinstance(head, Mapping):
-            return head.get('num_classes')
-    return None
+def num_logits(proposal: TapProposal) -> int | None:
+    """Return the number of class logits of a network; None if there are none."""
+    shapes = {module.path: module.shape for module in proposal.tappable}
+    return None if proposal.logits is None else shapes[proposal.logits][0]
 
 
 def taught_config(
@@ -79,7 +75,7 @@ def taught_config(
         teacher: That it learns from.
         out: Path of the new file; paths of configs are made relative to its folder.
     """
-    own = num_classes(config.model)
+    own = num_logits(proposal)
     has_kd = (
         proposal.logits is not None
         and own is not None

@@ -9,6 +9,7 @@ from mmmuse.checkpoints.files_in_folder import files_in_folder
 from mmmuse.errors import InputError
 from mmmuse.export.data import image_shape
 from mmmuse.tapping.image_size import config_size
+from mmmuse.tapping.loaded_order import loaded_order
 
 from .data_paths import IMAGE_ENDINGS
 from .teacher_wrapping import from_folder_of
@@ -143,4 +144,6 @@ def _normalisation(config: Config) -> dict:
     swaps = any(found.get(key) for key in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
     if not found.get('mean'):
         return dict(mean=_MEAN, std=_STD, to_rgb=True)
-    return dict(mean=list(found['mean']), std=list(found['std']), to_rgb=swaps)
+    # The new config loads files, which are BGR; the config's own data may be RGB already.
+    to_rgb = swaps != (loaded_order(config) == 'rgb')
+    return dict(mean=list(found['mean']), std=list(found['std']), to_rgb=to_rgb)

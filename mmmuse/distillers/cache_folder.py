@@ -1,7 +1,9 @@
 """The folder in which a teacher's outputs are stored."""
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmmuse.checkpoints.regular_file import check_regular_file
-from mmmuse.checkpoints.synced_write import write_synced
+from mmmuse.checkpoints.synced_write import sync_folder, write_synced
 from mmmuse.errors import InputError
 
 from .cache_index import INDEX, CacheIndex
@@ -51,7 +53,7 @@ class CacheFolder:
         path = self.path / f'{file}.npy'
         if not path.exists():
             raise InputError(
-                f'{self._name} {self.path} is not complete: the same mmmuse cache-teacher goes on'
+                f'{self._name} {self.path} is not complete: run the same mmmuse cache-teacher again'
             )
         check_regular_file(path, f'file of {self._name}')
         try:
@@ -116,12 +118,16 @@ class CacheWriter:
             raise InputError(f'{self.path} already exists; delete it or name another folder')
         else:
             write_synced(self.path / INDEX, index.to_json().encode())
-        self._save(self.path / f'{_LABELS}.npy', labels)
+        if not (self.path / f'{_LABELS}.npy').is_file():
+            content = BytesIO()
+            np.save(content, labels, allow_pickle=False)
+            write_synced(self.path / f'{_LABELS}.npy', content.getvalue())
 
     def missing(self) -> Iterator[tuple[int, range]]:
-        """Yield the number and the outputs of each shard that is not there."""
+        """Yield the number and the outputs of each shard that is not there, or lacks a file."""
         for number, rows in enumerate(self.index.shards):
-            if not (self.path / shard_name(number)).is_dir():
+            folder = self.path / shard_name(number)
+            if not all((folder / f'{name}.npy').is_file() for name in self.index.shapes):
                 yield number, rows
 
     def write(self, number: int, outputs: Mapping[str, np.ndarray]) -> None:
@@ -136,10 +142,14 @@ class CacheWriter:
         for name, value in outputs.items():
             if not np.isfinite(value).all():
                 kind = self.index.types[name]
-                hint = ': pass --type float32' if kind == 'float16' else ''
+                hint = ': delete the folder and pass --type float32' if kind == 'float16' else ''
                 raise InputError(f'an output of the teacher, {name}, is not finite in {kind}{hint}')
             self._save(part / f'{name}.npy', value)
+        sync_folder(part)
+        if folder.exists():
+            shutil.rmtree(folder)  # It lacks a file.
         os.replace(part, folder)
+        sync_folder(self.path)
 
     def _save(self, path: Path, value: np.ndarray) -> None:
         with path.open('wb') as file:

@@ -32,6 +32,7 @@ class CacheIndex:
         types: ``'float16'`` or ``'float32'`` of each.
         modules: Specs of modules 1 to T of the teacher, stored or not.
         kind: What the logits mean.
+        data: Digest of the M images, where they are in memory, and of their labels.
         rows: Outputs in a shard. Output ``view * M + image`` is in shard ``(view * M + image) // rows``.
     """
 
@@ -42,6 +43,7 @@ class CacheIndex:
     types: dict[str, str]
     modules: tuple[FeatureSpec, ...] = ()
     kind: str = 'classes'
+    data: str = ''
     rows: int = 0
 
     def __post_init__(self) -> None:
@@ -95,14 +97,19 @@ class CacheIndex:
             raise InputError(
                 f'{name} {folder} is a file, and a cache is a folder: mmmuse cache-teacher writes it'
             )
-        check_regular_file(path, f'{name}, or not one:')
+        if not path.exists():
+            raise InputError(f'{name} {folder} has no {INDEX}: mmmuse cache-teacher writes a cache')
+        check_regular_file(path, f'file of {name}')
         try:
             with path.open('rb') as file:
                 content = json.loads(file.read(_MAX_INDEX_BYTES))
             if content.pop('format') != _FORMAT:
                 raise ValueError('another format')
             index = cls(**content)._checked()
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        except (
+            *(ValueError, TypeError, LookupError, AttributeError),
+            *(ArithmeticError, RecursionError),
+        ) as error:
             raise InputError(
                 f'{name} {folder}: {INDEX} is damaged or of another version'
             ) from error
@@ -137,5 +144,6 @@ class CacheIndex:
             self.types,
             modules,
             self.kind,
+            str(self.data),
             self.rows,
         )

@@ -54,7 +54,8 @@ class FeatureDistiller(OfflineDistiller):
         taps: Of the student: ``'last'`` for the last output of the backbone,
             ``dict(modules=[...])`` for modules before it as well, or what
             :class:`OfflineDistiller` takes.
-        teacher_checkpoint: File of the teacher's weights; None for a built teacher.
+        teacher_checkpoint: File of the teacher's weights; None for a built teacher, or for the weights
+            that a name stands for.
         teacher_taps: Of the teacher: ``'last'``, the default of an OpenMMLab model,
             ``dict(last='neck')``, or those of a network of another library.
         teacher_cache: In place of the teacher, its stored outputs; one view in a step
@@ -68,14 +69,13 @@ class FeatureDistiller(OfflineDistiller):
         teacher_image_order: As for :class:`OfflineDistiller`.
         phases: As for :class:`OfflineDistiller`; there is no loss of the student's own.
         loss_balance: As for :class:`OfflineDistiller`; the first loss is what the others are
-            relative to.
+            relative to, and each view counts as a step.
         data_preprocessor: ``mmpretrain.SelfSupDataPreprocessor`` by default, or
             ``mmmuse.BatchedDataPreprocessor(num_views=2)`` for batched images.
         init_cfg: MMEngine's.
 
     Raises:
-        InputError: If the student has no backbone, there are several teachers, a loss reads labels, or the
-            two cannot be compared.
+        InputError: If the student has no backbone, a loss reads labels, or the two cannot be compared.
     """
 
     def __init__(
@@ -99,8 +99,6 @@ class FeatureDistiller(OfflineDistiller):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        if isinstance(teacher, (list, tuple)):
-            raise InputError('FeatureDistiller learns from one teacher, and teacher is a list')
         network = build_backbone(student, data_preprocessor)
         if teacher_taps is None and not is_library(teacher):
             teacher_taps = 'last'
@@ -169,7 +167,7 @@ class FeatureDistiller(OfflineDistiller):
         """Return no losses of the student's own, and the features of its forward."""
         with self.tapped:
             self.student(inputs, mode='tensor')
-            return {}, self.collect()
+            return {}, self.collect(inputs.shape[2:])
 
     def predict(
         self, inputs: Tensor | Sequence[Tensor], data_samples: list | None = None

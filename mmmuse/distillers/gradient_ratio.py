@@ -31,17 +31,20 @@ def gradient_ratio(
 
     Returns:
         ``gradient_ratio``; nothing without MUSE, where the feature receives no gradient (its
-        modules are frozen), where the ratio is not finite (the own loss has no gradient), or
+        modules are frozen), where the network has no loss of its own or the ratio is not finite, or
         where gradients cannot be taken there (reentrant checkpointing; said once).
     """
     feature = features.shallow[-1] if features.shallow else features.last
     muse = [
-        value for name, value in added.items() if name.rpartition('.')[2].startswith('loss_muse')
+        value
+        for name, value in added.items()
+        if name.startswith('loss_muse') or '.loss_muse' in name
     ]
-    if feature is None or not feature.requires_grad or not muse:
+    own = sum_of_losses(task)
+    if feature is None or not feature.requires_grad or not muse or not isinstance(own, Tensor):
         return {}
     try:
-        lengths = [_length(of_terms, feature) for of_terms in (sum(muse), sum_of_losses(task))]
+        lengths = [_length(of_terms, feature) for of_terms in (sum(muse), own)]
     except RuntimeError as error:
         warnings.warn(f'{GRADIENT_RATIO} is not measured: {error}', stacklevel=2)
         return {}

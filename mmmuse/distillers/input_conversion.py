@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from mmmuse.arguments import PositiveInt, with_checked_arguments
 from mmmuse.errors import InputError
+from mmmuse.functional.precision import at_least_float32
 from mmmuse.tapping.loaded_order import ImageOrder
 
 from .channel_order import ChannelOrder, changes_nothing, relative_order
@@ -89,9 +90,14 @@ class InputConversion(nn.Module):
         size = self.input_size
         size = (size, size) if isinstance(size, int) else size
         if size is not None and inputs.shape[2:] != tuple(size):
-            inputs = F.interpolate(
-                inputs, tuple(size), mode=self.interpolation, antialias=self.smooth
+            # On a CPU there is no smoothing of images in half precision.
+            resized = F.interpolate(
+                at_least_float32(inputs),
+                tuple(size),
+                mode=self.interpolation,
+                antialias=self.smooth,
             )
+            inputs = resized.to(inputs.dtype)
         return inputs
 
 

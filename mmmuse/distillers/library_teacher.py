@@ -15,9 +15,9 @@ from mmmuse.teachers import LibraryNetwork
 
 
 def is_library(teacher: Any) -> bool:
-    """Return whether a teacher is a network of another library, by its name or by the config of that name."""
+    """Return whether a teacher is a network of another library: built, by its name or that name's config."""
     is_config = isinstance(teacher, Mapping) and teacher.get('type') in LIBRARIES.values()
-    return is_config or is_network_name(teacher)
+    return isinstance(teacher, LibraryNetwork) or is_config or is_network_name(teacher)
 
 
 def build_library_network(
@@ -48,8 +48,9 @@ def build_library_network(
         if value is None:
             continue
         if config.get(key) not in (None, value):
+            option = 'trust_teacher' if key == 'trust' else f'teacher_{key}'
             raise InputError(
-                f'teacher_{key} is {value} and teacher.{key} {config[key]}: give one of them'
+                f'{option} is {value} and teacher.{key} {config[key]}: give one of them'
             )
         config[key] = value
     return MODELS.build(config)

@@ -228,7 +228,13 @@ class OfflineDistiller(SelfDistiller):
             losses = {name: value for name, value in losses.items() if 'loss' not in name}
         scale = task_scale(self.student, data_samples)
         own = self._edge_losses(Step(features, source, data_samples, task_scale=scale), losses)
-        return self.with_added_losses(losses, features, data_samples, own)
+        terms = self.with_added_losses(losses, features, data_samples, own)
+        if not any('loss' in name for name in terms):
+            raise InputError(
+                'no loss counts in this step: phases, and losses with epochs or iters, have to cover the '
+                'training where there is no loss of the student'
+            )
+        return terms
 
     def _edge_losses(self, step: Step, task: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the losses between the networks, balanced with the student's own, ``task``."""

@@ -1,5 +1,6 @@
 """Build several teachers of one student, and the losses with which it learns from them."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ class TeacherEntry:
     weight: float | None = None
 
 
+_OF_ONE = re.compile(
+    r'\bteacher_(checkpoint|taps|input_size|channel_order|input_shape|image_order)\b'
+)
 _OF_ENTRY = {'losses': Sequence[dict], 'weight': NonNegativeFloat, 'name': str}
 
 
@@ -153,4 +157,5 @@ def _named(name: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f'teacher {name}: {error}') from error
+        text = _OF_ONE.sub(r'\1', str(error))  # In the list the keys have no prefix.
+        raise InputError(f'teacher {name}: {text}') from error

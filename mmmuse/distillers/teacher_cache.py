@@ -77,9 +77,10 @@ class TeacherCache:
             kind=index.kind,
         )
         self._compared = False
+        self._read = list(index.shapes)  # Until check_holds has named what is needed.
 
     def check_holds(self, features: Iterable[str]) -> None:
-        """Check that features are stored, named as in :attr:`DistillLoss.source_features`.
+        """Check that features are stored, and read only these; named as in :attr:`DistillLoss.source_features`.
 
         Raises:
             InputError: Naming those that are not.
@@ -87,12 +88,17 @@ class TeacherCache:
         held = set(self._folder.index.shapes)
         if f'module{len(self.specs.modules)}' in held:
             held.add('vector')
-        missing = sorted(set(features) - held)
+        features = set(features)
+        missing = sorted(features - held)
         if missing:
             raise InputError(
                 f'teacher_cache {self.path} holds {", ".join(sorted(self._folder.index.shapes))}, and the losses '
                 f'read {", ".join(missing)} too: write it again with mmmuse cache-teacher and this config'
             )
+        last = f'module{len(self.specs.modules)}'
+        if 'vector' in features and 'vector' not in self._folder.index.shapes:
+            features = features - {'vector'} | {last}
+        self._read = sorted(features)
 
     def prepare(self, labels: Tensor) -> None:
         """Compare the training set's labels ``(M, )`` with those of the cache.
@@ -127,8 +133,7 @@ class TeacherCache:
             )
         view, image = torch.tensor(places).T
         outputs = {
-            name: self._folder.rows(name, view, image).to(inputs.device)
-            for name in self._folder.index.shapes
+            name: self._folder.rows(name, view, image).to(inputs.device) for name in self._read
         }
         modules = [
             outputs.get(f'module{i}', inputs.new_empty(0))

@@ -20,6 +20,7 @@ from .teacher import Teacher
 Provenance = dict[str, str]
 
 _BLOCK = 2**20  # Bytes that are read at a time.
+_OF_WEIGHTS = {'.safetensors', '.bin', '.pt', '.pth'}
 
 
 def config_digest(teacher: Mapping | str | BaseModel) -> str | None:
@@ -55,6 +56,25 @@ def file_digest(path: str) -> str | None:
     return digest.hexdigest()
 
 
+def weights_digest(teacher: Mapping | str | BaseModel | None, checkpoint: str | None) -> str | None:
+    """Return the SHA-256 of a teacher's weights: of their file, or of those in a local folder.
+
+    Returns:
+        None if no local file is named.
+    """
+    named = teacher if isinstance(teacher, Mapping) else {}
+    checkpoint = checkpoint or named.get('checkpoint')
+    if checkpoint is not None:
+        return file_digest(checkpoint)
+    name = str(named.get('name', teacher if isinstance(teacher, str) else ''))
+    folder = Path(name.partition('::')[2])
+    if not name.startswith('transformers::') or not folder.is_dir():
+        return None
+    files = sorted(file for file in folder.iterdir() if file.suffix in _OF_WEIGHTS)
+    digests = [f'{file.name} {file_digest(str(file))}' for file in files]
+    return hashlib.sha256('\n'.join(digests).encode()).hexdigest()
+
+
 def given_provenance(
     teacher: Mapping | str | BaseModel | None,
     checkpoint: str | None,
@@ -73,7 +93,7 @@ def given_provenance(
     """
     known = dict(
         config=None if teacher is None else config_digest(teacher),
-        checkpoint=None if checkpoint is None else file_digest(checkpoint),
+        checkpoint=weights_digest(teacher, checkpoint),
         input_size=None if input_size is None else str(input_size),
         channel_order=channel_order,
     )
@@ -81,7 +101,9 @@ def given_provenance(
     if input_size is None and known['config'] is not None and not is_library(teacher):
         preprocessor = network_config(teacher).get('data_preprocessor') or {}
         known['input_size'] = str(preprocessor.get('resize'))
-    if isinstance(taps, Mapping) and teacher is not None:
+    if teacher is not None and not isinstance(taps, Mapping):
+        known['taps'] = 'default' if taps is None else str(taps)
+    elif teacher is not None:
         known.update(last=taps.get('last'), logits=taps.get('logits'))
         if taps.get('modules') is not None:
             known['modules'] = str(list(taps['modules']))
@@ -89,7 +111,11 @@ def given_provenance(
 
 
 def full_provenance(
-    teacher: Teacher, config: Mapping | str | BaseModel, checkpoint: str | None, student: nn.Module
+    teacher: Teacher,
+    config: Mapping | str | BaseModel,
+    checkpoint: str | None,
+    taps: Any,
+    student: nn.Module,
 ) -> Provenance:
     """Return all that a built teacher's outputs depend on.
 
@@ -97,13 +123,14 @@ def full_provenance(
         teacher: The teacher that runs.
         config: What it was built from.
         checkpoint: File of its weights.
+        taps: Of the teacher, as configured.
         student: The student's data preprocessor, whose mean and deviation count if the teacher
             has no preprocessor of its own.
     """
     conversion = teacher.conversion
     own = changes_nothing(teacher.model.data_preprocessor)
     return dict(
-        given_provenance(config, checkpoint, None, None, None),
+        given_provenance(config, checkpoint, taps, None, None),
         modules=str(list(teacher.paths.shallow)),
         last=str(teacher.paths.last),
         logits=str(teacher.paths.logits),
@@ -136,6 +163,7 @@ def check_provenance(path: str, stored: Provenance, given: Provenance, student: 
     names = dict(
         config="the teacher's config",
         checkpoint="the content of the teacher's checkpoint",
+        taps='teacher_taps',
         modules='teacher_taps.modules',
         last='teacher_taps.last',
         logits='teacher_taps.logits',

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou, distance_box_iou
 
 from mmmuse.errors import InputError
 
@@ -51,6 +50,8 @@ def valuable_region(
     if not 0 <= gamma <= 1:
         raise InputError(f'valuable_region needs gamma from 0 to 1, got {gamma}')
     anchors, objects, thresholds = map(at_least_float32, (anchors, objects, thresholds))
+    from torchvision.ops import distance_box_iou  # The other formulas need torch alone.
+
     overlaps = distance_box_iou(anchors, objects)
     return ((overlaps >= gamma * thresholds) & (overlaps <= thresholds)).any(1)
 
@@ -83,6 +84,8 @@ def adaptive_thresholds(levels: Sequence[Tensor], objects: Tensor, topk: int = 9
         >>> adaptive_thresholds([anchors], anchors[:1], topk=2)
         tensor([1.1036])
     """
+    from torchvision.ops import box_iou
+
     candidates = []
     for level in levels:
         _check_boxes('adaptive_thresholds', level, objects)

@@ -121,7 +121,12 @@ class DistillLoss(nn.Module, ABC):
         return (self.reads & {'logits', 'vector'}) | {f'module{i}' for i in modules}
 
     def weight(self, step: Step) -> float:
-        """Return ``loss_weight`` in this step: warmed up, in the unit of the learner's own loss."""
+        """Return ``loss_weight`` in this step, in the unit of the learner's own loss.
+
+        In training it is warmed up and balanced.
+        """
+        if not self.training:
+            return self.loss_weight * step.task_scale
         return warmed_up(self.loss_weight, self.warmup) * step.task_scale * self.balance
 
     def feature_scale(self, step: Step) -> float:

@@ -13,8 +13,8 @@ class MapAlignmentLoss(AlignmentLoss):
     """The last map of the learner is to be that of the source, location by location.
 
     Both are projected and normalised; see :class:`mmmuse.losses.AlignmentLoss` for the arguments.
-    The larger map is pooled to the grid of the smaller one. Tokens are read as a square grid, without
-    the class token and registers.
+    The larger map is pooled to the grid of the smaller one. Tokens are read as the grid of the
+    image, without the class token and registers.
 
     Args:
         *args: Those of :class:`mmmuse.losses.AlignmentLoss`.

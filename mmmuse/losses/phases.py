@@ -16,7 +16,7 @@ class Span:
     Attributes:
         unit: ``'epochs'`` or ``'iters'``, of which it is made.
         begin: The first of them, from 0.
-        end: The one behind the last; None for the end of the training.
+        end: The first one after it; None for the end of the training.
     """
 
     unit: str
@@ -42,8 +42,8 @@ class Span:
 def span_of(config: dict) -> tuple[dict, Span | None]:
     """Return a loss's config without ``epochs`` and ``iters``, and the span that they name.
 
-    Each is a pair: the first epoch (or iteration) in which the loss counts, from 0, and the one
-    behind the last, None for the end of the training.
+    Each is a pair: the first epoch (or iteration) in which the loss counts, from 0, and the first one
+    in which it does not, None for the end of the training.
 
     Raises:
         InputError: If it is no such pair, or both are given.
@@ -57,7 +57,7 @@ def span_of(config: dict) -> tuple[dict, Span | None]:
     pair = config[given[0]]
     if not _is_span(pair):
         raise InputError(
-            f'{config.get("type")}.{given[0]} is the first and the one behind the last, such as (0, 60) '
+            f'{config.get("type")}.{given[0]} must be (begin, end), from 0, end not included, such as (0, 60) '
             f'or (60, None), got {pair!r}'
         )
     return rest, Span(given[0], *pair)
@@ -105,7 +105,7 @@ def _checked(phase: Mapping, name: str) -> Mapping:
     for unit in UNITS:
         length = phase.get(unit)
         if length is not None and not (_is_int(length) and length > 0):
-            raise InputError(f'{name}: {unit} is how many it lasts, at least 1, got {length!r}')
+            raise InputError(f'{name}: {unit} must be an integer of at least 1, got {length!r}')
     if not isinstance(phase.get('task_loss', True), bool):
         raise InputError(f'{name}: task_loss is True or False, got {phase["task_loss"]!r}')
     for loss in phase.get('losses', ()):

@@ -17,8 +17,8 @@ _ROWS = 1024  # Images compared with all others at once.
 class NearestNeighbourAccuracy(BaseMetric):
     """How often the nearest other images by a student's features have an image's class: ``knn/top1``.
 
-    In percent. Each image of the evaluated set votes for its class, with its cosine similarity, at
-    the images that it is among the k nearest of. No classifier is trained, so that it measures a
+    In percent. The class of an image is predicted by its k nearest other images; each vote has the weight
+    1 + cosine similarity. No classifier is trained, so that it measures a
     ``FeatureDistiller`` where the evaluated set has labels; the training set needs none.
 
     Args:

@@ -68,8 +68,14 @@ class HeadSpec:
             towers=towers if all(towers.values()) else {},
             decodes=hasattr(head, 'bbox_coder') and _decoding_class(head) in _DECODES,
             excludes=not getattr(head, 'use_sigmoid_cls', True),
-            assigner=type(getattr(head, 'assigner', None)).__name__,
+            assigner=_assigner(getattr(head, 'assigner', None)),
         )
+
+
+def _assigner(assigner: object) -> str:
+    """Return the name of an assigner's class; of ATSS also whether scores weight its overlaps."""
+    alpha = '(alpha=...)' if getattr(assigner, 'alpha', None) is not None else ''
+    return type(assigner).__name__ + alpha
 
 
 def _decoding_class(head: nn.Module) -> str | None:

@@ -41,7 +41,7 @@ def fixed_weights(model: nn.Module) -> Iterator[None]:
 
 
 class _Noise:
-    """Random values, taken one after the other, and again from the first: drawing each one takes longer."""
+    """A fixed number of random values, repeated as often as needed. Drawing every value would take longer."""
 
     def __init__(self, values: Tensor) -> None:
         self._values, self._next = values, 0

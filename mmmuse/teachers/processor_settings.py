@@ -21,7 +21,14 @@ def processor_settings(name: str, size: Size | None = None) -> ImageSettings:
     """
     from transformers import AutoImageProcessor
 
-    processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False, use_fast=False)
+    try:
+        processor = AutoImageProcessor.from_pretrained(
+            name, trust_remote_code=False, use_fast=False
+        )
+    except ValueError as error:  # DINOv3 has only the other kind, of tensors.
+        if 'use_fast=True' not in str(error):
+            raise
+        processor = AutoImageProcessor.from_pretrained(name, trust_remote_code=False, use_fast=True)
     processor = getattr(processor, 'image_processor', processor)
     # The network reads (scale x + offset - mean) / std of pixel values x.
     scale = processor.rescale_factor if getattr(processor, 'do_rescale', True) else 1.0

@@ -41,6 +41,8 @@ def test_a_folder_is_looked_for_beside_the_file(tmp_path):
         found = loaded(tmp_path, teacher).model.teacher
         name = found if isinstance(found, str) else found['name']
         assert name == f'transformers::{tmp_path}/configs/../vit'
+    (item,) = loaded(tmp_path, "[dict(name='transformers::../vit')]").model.teacher
+    assert item.teacher['name'] == f'transformers::{tmp_path}/configs/../vit'
     assert loaded(tmp_path, "'transformers::a/b'").model.teacher == 'transformers::a/b'
 
 
@@ -78,6 +80,14 @@ def test_a_report_names_each_teacher_and_its_losses():
     assert ('Teacher teacher1', 'timm::a') in rows
     assert ('Teacher wide', 'timm::b') in rows
     assert any(title == 'Loss of wide' and 'KDLoss' in text for title, text in rows)
+    phases = [dict(epochs=3, losses=[dict(type='mmmuse.FitNetLoss')], task_loss=False), {}]
+    phased = settings_of(
+        Config(dict(model={**model, 'phases': phases, 'loss_balance': 'gradient'}))
+    )
+    assert ('Phase 1', "3 epochs, without the student's own loss") in phased['Losses']
+    assert ('Loss of phase 1', 'FitNetLoss') in phased['Losses']
+    assert ('Phase 2', 'to the end') in phased['Losses']
+    assert ('Balance of the losses', 'gradient') in phased['Losses']
     one = settings_of(Config(dict(model={**model, 'teacher': 'timm::a'})))
     assert ('Teacher', 'timm::a') in one['Network']
 

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmmuse.command_line.teacher_wrapping import WrittenTeacher, num_classes, taught_config
+from mmmuse.command_line.teacher_wrapping import WrittenTeacher, num_logits, taught_config
+from mmmuse.tapping.forward_trace import TappableModule
 from mmmuse.tapping.proposal import TapProposal
 
-CUT = TapProposal(('a', 'b'), 'c', 'head', (), 0, (3, 32, 32))
+HEAD = TappableModule('head', (5,), None, 0, 0, False)
+CUT = TapProposal(('a', 'b'), 'c', 'head', (HEAD,), 0, (3, 32, 32))
 NO_LOGITS = TapProposal(('a', 'b'), 'c', None, (), 0, (3, 32, 32), 'X is a detector')
 
 
@@ -69,7 +71,6 @@ def test_a_folder_is_written_relative_to_the_config(tmp_path):
     assert "    teacher='transformers::../vit',\n" in text
 
 
-def test_classes_are_those_of_the_head():
-    assert num_classes(dict(head=dict(num_classes=3))) == 3
-    assert num_classes(dict(decode_head=[dict(num_classes=4), dict(num_classes=5)])) == 5
-    assert num_classes(dict(bbox_head=dict(num_classes=3))) is None
+def test_classes_are_counted_in_the_logits():
+    assert num_logits(CUT) == 5
+    assert num_logits(NO_LOGITS) is None

@@ -11,6 +11,7 @@ from mmmuse.command_line.config import load_config
 from mmmuse.command_line.unlabelled_config import unlabelled_config
 
 DIGITS = str(Path(__file__).resolve().parents[2] / 'configs' / 'demo' / 'resnet18_digits.py')
+CIFAR = Path(DIGITS).parents[1] / 'baselines' / 'resnet20_cifar100.py'
 RETINANET = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
 
 
@@ -50,6 +51,12 @@ def test_a_classifiers_size_normalisation_and_channels_are_kept(written, tmp_pat
     assert (held_out.test_mode, held_out.fold if 'fold' in held_out else 0) == (True, 0)
     assert (held_out.num_splits, held_out.seed) == (split.num_splits, split.seed)
     assert held_out.dataset.pipeline[1].scale == (8, 8)
+
+
+def test_files_are_read_as_rgb_where_the_config_has_arrays_of_rgb(written):
+    config = written(str(CIFAR))
+    assert config.data_preprocessor.to_rgb is True
+    assert config.data_preprocessor.mean[0] > config.data_preprocessor.mean[2]
 
 
 def test_the_backbone_of_a_detector_is_the_student(written):

@@ -8,7 +8,6 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from mmmuse.analysis.teacher_outputs import build_offline
 from mmmuse.checkpoints.student_config import student_configs
 from mmmuse.distillers import FeatureDistiller
 from mmmuse.errors import InputError
@@ -185,6 +184,61 @@ def test_what_a_detector_keeps_frozen_is_trained():
     assert all(module.training for module in model.student.modules())
 
 
+def test_tokens_of_images_that_are_not_square_are_compared_where_they_are():
+    tokens = dict(
+        type='VisionTransformer',
+        arch=dict(embed_dims=8, num_layers=1, num_heads=2, feedforward_channels=8),
+        img_size=(32, 64),
+        patch_size=16,
+        out_type='raw',
+    )
+    model = distiller(
+        student=tokens,
+        taps=dict(last='backbone.layers.0'),
+        losses=[dict(type='mmmuse.MapAlignmentLoss')],
+        input_shape=(3, 32, 64),
+        teacher_input_shape=(3, 32, 64),
+    ).eval()
+    images = torch.randn(2, 3, 32, 64)
+    with model.tapped:
+        model.student(images)
+        own = model.tapped.taps.pop()['backbone.layers.0'][:, 1:].unflatten(1, (2, 4))
+    target = nn.functional.adaptive_avg_pool2d(model.teacher(images).last, (2, 4))
+    expected = alignment_loss(model.losses[0].projection(own), target.movedim(1, 3))
+    found = model.loss(images, labelled([0, 1]))['loss_align_maps']
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_evaluated_loss_does_not_depend_on_the_balance():
+    teacher = MODELS.build(network(6))
+    model = distiller(teacher=teacher, loss_balance='gradient')
+    inputs, samples = views()
+    before = model.eval()(inputs, samples, mode='predict')[0].feature_loss
+    model.train()(inputs, samples, mode='loss')
+    model(inputs, samples, mode='loss')
+    assert model.losses[1].balance != 1.0
+    model.losses.eval()
+    student = distiller(teacher=teacher)
+    student.load_state_dict(model.state_dict(), strict=False)
+    found = [
+        each.eval()(inputs, samples, mode='predict')[0].feature_loss for each in (model, student)
+    ]
+    torch.testing.assert_close(*found)
+    assert before.isfinite()
+
+
+def test_a_backbone_of_another_library_can_be_a_teacher_only():
+    with pytest.raises(InputError, match='of another library and can be a teacher only'):
+        distiller(student='timm::resnet18')
+
+
+def test_checkpointed_blocks_are_no_hindrance():
+    backbone = dict(type='ResNet', depth=18, stem_channels=8, base_channels=8, with_cp=True)
+    model = distiller(student=backbone)
+    assert all(value.requires_grad for value in model.student.parameters())
+    assert all(value.grad is None for value in model.student.parameters())
+
+
 def test_a_built_backbone_keeps_its_weights():
     built = MODELS.build(BACKBONE)
     before = copy.deepcopy(built.state_dict())
@@ -204,7 +258,7 @@ def test_a_built_backbone_keeps_its_weights():
         (dict(losses=[]), 'needs losses'),
         (
             dict(teacher=[MODELS.build(network(6))]),
-            'learns from one teacher, and teacher is a list',
+            'teacher is None, a dict, a string or a built BaseModel, got',
         ),
         (dict(teacher_taps=dict(last='neck')), r"MapAlignmentLoss compares maps.*'neck'.*a vector"),
         (dict(teacher_taps='first'), "teacher_taps is a dict or 'auto' or 'last', got 'first'"),
@@ -388,9 +442,3 @@ class ThreeChannels(torch.utils.data.Dataset):
         generator = torch.Generator().manual_seed(index)
         images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=generator)
         return dict(inputs=list(images), data_samples=labelled([0])[0])
-
-
-def test_its_teacher_is_not_cached():
-    config = Config(dict(model=dict(type='mmmuse.FeatureDistiller')))
-    with pytest.raises(InputError, match=r'is a mmmuse\.FeatureDistiller, not an mmmuse\.Offline'):
-        build_offline(config, 1, 0)

@@ -7,11 +7,12 @@ from mmengine.optim import OptimWrapper
 
 from mmmuse.command_line.explain import explanation
 from mmmuse.errors import InputError
+from mmmuse.losses import losses_of_phases
 
 from ..test_hooks.test_student_checkpoint import assert_same, read, train
 from ..two_processes import in_two_processes
 from .test_offline import HOOKS, run_config
-from .transfer import batch, offline
+from .transfer import MUSE, batch, offline
 
 FEATURES = dict(type='mmmuse.FitNetLoss', modules=[3])
 KD = dict(type='mmmuse.KDLoss', temperature=4)
@@ -55,16 +56,43 @@ def test_phases_are_trained_one_after_the_other_and_resumed_to_the_same_bits(
             balance != 'fixed'
         )
         model = phased(teacher_file, loss_balance=balance)
-        resumed, _ = train(
-            tmp_path / str(epoch), model, epochs=4, load_from=begun, resume=True, custom_hooks=HOOKS
-        )
+        again = TermsHook()
+        options['custom_hooks'] = [*HOOKS, again]
+        resumed, _ = train(tmp_path / str(epoch), model, load_from=begun, resume=True, **options)
         assert_same(resumed.model.state_dict(), straight.model.state_dict())
+        assert len(again.names) == 3 * (4 - epoch)
 
 
 @pytest.mark.parametrize('options', [dict(), dict(losses=[KD], phases=[dict(losses=[KD])])])
 def test_losses_or_phases_are_needed(options):
     with pytest.raises(InputError, match=r'OfflineDistiller needs losses, .* or phases'):
         offline(**{'losses': [], **options})
+
+
+def test_a_ratio_of_gradients_needs_a_loss_of_the_students_own():
+    distiller = offline(losses=[], phases=[dict(iters=2, losses=[MUSE], task_loss=False), {}])
+    distiller.measures_gradients = True
+    hub = MessageHub.get_instance('ratio of phases')
+    hub.update_info_dict(dict(iter=0, max_iters=4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MessageHub, 'get_current_instance', lambda: hub)
+        losses = distiller(*batch(), mode='loss')
+        assert 'loss_muse' in losses
+        assert 'gradient_ratio' not in losses
+
+
+def test_a_step_in_which_no_loss_counts_is_refused():
+    phases = [dict(iters=2, losses=[KD]), dict(iters=1, losses=[KD], task_loss=False)]
+    distiller = offline(losses=[{**KD, 'iters': (0, 2)}])
+    distiller._without_task = losses_of_phases(phases)[1]
+    hub = MessageHub.get_instance('no loss')
+    hub.update_info_dict(dict(iter=2, max_iters=4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MessageHub, 'get_current_instance', lambda: hub)
+        with pytest.raises(
+            InputError, match='no loss counts in this step: phases, and losses with'
+        ):
+            distiller(*batch(), mode='loss')
 
 
 def train_each(rank: int, folder: str) -> None:

@@ -105,6 +105,19 @@ def test_a_cache_of_the_teacher_that_the_config_names_is_read(config, cache, tmp
     named(config, cache, teacher_checkpoint=str(moved))
 
 
+def test_a_cache_of_taps_by_name_is_that_of_the_same_taps(config, tmp_path):
+    features = {**config.model, 'type': 'mmmuse.FeatureDistiller', 'losses': None, 'taps': 'last'}
+    config.model = {**features, 'student': features['student']['backbone']}
+    path = write_cache(config, tmp_path / 'cache')
+    once = {**PREPROCESSOR, 'fixed_views': 3}
+    model = {**config.model, 'teacher_cache': path, 'data_preprocessor': once}
+    MODELS.build(model)
+    with pytest.raises(InputError, match=r'another teacher: teacher_taps differs'):
+        MODELS.build({**model, 'teacher_taps': 'auto'})
+    with pytest.raises(InputError, match=r'another teacher: teacher_taps\.last differs'):
+        MODELS.build({**model, 'teacher_taps': dict(last='backbone.layer2')})
+
+
 @pytest.mark.parametrize(
     ('options', 'what'),
     [
@@ -202,6 +215,8 @@ def test_a_file_of_something_else_is_refused(config, cache, content):
         dict(modules=[3]),
         dict(format=1),
         dict(more=1),
+        dict(rows=0, shapes={}),
+        dict(modules=[dict(channels=float('inf'), grid=None, num_prefix_tokens=0, path='')]),
     ],
     ids=str,
 )
@@ -223,8 +238,12 @@ def test_a_cache_that_is_not_complete_is_refused(config, tmp_path, removed):
         (path / removed).unlink()
     else:
         shutil.rmtree(path / removed)
-    with pytest.raises(InputError, match='is not complete: the same mmmuse cache-teacher goes on'):
+    with pytest.raises(
+        InputError, match='is not complete: run the same mmmuse cache-teacher again'
+    ):
         cached(config, str(path))
+    write_cache(config, path, rows=7)
+    cached(config, str(path))
 
 
 def cached(config, cache: str, losses=None, **preprocessor):
@@ -246,7 +265,7 @@ def training_set(config):
 
 def test_cached_losses_are_those_of_the_teacher_itself_in_every_epoch(config, cache, hub):
     dataset = training_set(config)
-    taught = cached(config, cache, [KD])
+    taught = cached(config, cache, [KD, MUSE])
     taught.prepare(torch.as_tensor(dataset.labels))
     live = build_offline(config, 3, seed=3)
     live.student.load_state_dict(taught.student.state_dict())
@@ -392,6 +411,22 @@ def test_features_are_learned_from_a_cache_as_from_the_teacher(config, hub, tmp_
     assert 'feature_loss' in live.eval()(**batch, mode='predict')[0]
 
 
+def test_a_data_set_of_single_images_is_refused(config):
+    config.train_dataloader.dataset = dict(type='FakeOfSingleImages')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS._module_dict, 'FakeOfSingleImages', SingleImages)
+        with pytest.raises(InputError, match=r'a data set of batched images, .* got SingleImages'):
+            loader_of(config)
+
+
+class SingleImages(torch.utils.data.Dataset):
+    def __len__(self) -> int:
+        return 3
+
+    def get_gt_labels(self) -> np.ndarray:
+        return np.zeros(3, np.int64)
+
+
 class StopError(Exception):
     pass
 
@@ -428,6 +463,11 @@ def test_a_folder_of_something_else_is_not_written_to(config, cache, tmp_path):
         InputError, match='holds a cache of another teacher, other data or other settings'
     ):
         write_cache(config, Path(cache), views=2)
+    before = {file: file.read_bytes() for file in Path(cache).rglob('*.*') if file.is_file()}
+    config.train_dataloader.dataset.indices = range(20, 40)
+    with pytest.raises(InputError, match='other data or other settings'):
+        write_cache(config, Path(cache))
+    assert {file: file.read_bytes() for file in before} == before
     (tmp_path / 'other').mkdir()
     (tmp_path / 'other' / 'file').touch()
     with pytest.raises(InputError, match='already exists'):
@@ -449,7 +489,9 @@ def test_a_number_too_large_for_float16_is_refused(config, tmp_path):
     weights = torch.load(config.model.teacher_checkpoint)
     weights['head.fc.bias'][3] = 1e6
     torch.save(weights, config.model.teacher_checkpoint)
-    with pytest.raises(InputError, match='logits, is not finite in float16: pass --type float32'):
+    with pytest.raises(
+        InputError, match='logits, is not finite in float16: delete the folder and pass'
+    ):
         write_cache(config, tmp_path / 'cache', kind='float16')
     write_cache(config, tmp_path / 'other', kind='float32')
 
@@ -462,7 +504,9 @@ def test_a_training_set_that_was_not_compared_is_refused(config, cache, hub):
 
 
 def test_a_missing_cache_is_named(config):
-    with pytest.raises(InputError, match=r'no teacher_cache, or not one: none/index\.json'):
+    with pytest.raises(
+        InputError, match=r'teacher_cache none has no index\.json: mmmuse cache-teacher writes a'
+    ):
         cached(config, 'none')
 
 

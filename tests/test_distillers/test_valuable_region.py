@@ -112,3 +112,7 @@ def test_a_region_without_labels_or_a_threshold_is_refused():
         taught(dict(LD, region='confident'))
     with pytest.raises(InputError, match='and the TaskAlignedAssigner of the student has none'):
         taught(LD, student=assigned_by(type='TaskAlignedAssigner', topk=9))
+    with pytest.raises(
+        InputError, match=r'and the ATSSAssigner\(alpha=\.\.\.\) of the student has none'
+    ):
+        taught(LD, student=assigned_by(type='ATSSAssigner', topk=9, alpha=0.8))

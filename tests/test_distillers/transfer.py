@@ -82,7 +82,7 @@ def online(*losses: dict, peers: tuple[str, ...] = ('a', 'b'), **options) -> Onl
 def features(**options) -> FeatureDistiller:
     """A transformer, of which the second of two outputs is read, that learns from a ResNet-20."""
     swin = dict(
-        type='SwinTransformer',
+        type='mmpretrain.SwinTransformer',
         arch=dict(embed_dims=8, depths=[1, 1], num_heads=[1, 2]),
         img_size=16,
         patch_size=2,

@@ -70,5 +70,5 @@ def test_no_dependency_replaces_a_package_of_an_openmmlab_environment():
         'typing-extensions',
     ]
     assert project['optional-dependencies'].keys() == {
-        *('stack', 'segmentation', 'export', 'completion', 'cluster')
+        *('stack', 'segmentation', 'timm', 'transformers', 'export', 'completion', 'cluster')
     }

@@ -5,6 +5,8 @@ This imports nothing of mmmuse, and is run by processes that cannot.
 
 from mmpretrain.models import EfficientNet, ResNet
 
+_WHOLE = 152  # The depth that is left as it is: one export of a deep network.
+
 # The first block of a stage changes the size or the channels, the others change neither.
 _RESNET = (2, 1, 1, 1)
 # Columns: kernel, channels, ratio of the squeeze, stride, expansion, kind of block.
@@ -22,5 +24,6 @@ _EFFICIENTNET = [
 def make_shallow() -> None:
     """Build ResNets and EfficientNet-B0 with few blocks from now on, in this process."""
     for depth, (block, _) in ResNet.arch_settings.items():
-        ResNet.arch_settings[depth] = (block, _RESNET)
+        if depth != _WHOLE:
+            ResNet.arch_settings[depth] = (block, _RESNET)
     EfficientNet.layer_settings['b'] = _EFFICIENTNET

@@ -106,8 +106,12 @@ def test_levels_of_other_strides_are_refused(kind):
 
 @every_kind
 def test_more_levels_than_the_teacher_has_are_refused(kind):
-    with pytest.raises(InputError, match=r'taps has 2 of them, teacher_taps 1: tap as many'):
-        kind(specs(3, 4), specs(3, taps='teacher_taps'))
+    with pytest.raises(InputError, match=r'taps has 3 of them, teacher_taps 2: tap as many'):
+        kind(specs(3, 4, 5, grids=((8, 8), (4, 4), (2, 2))), specs(3, 4, taps='teacher_taps'))
+    with pytest.raises(
+        InputError, match=r'of the same stride, and those of module 2 are 16 .* and 8 '
+    ):
+        kind(specs(3, 4), specs(3, taps='teacher_taps'))  # Its last feature, for the last one.
 
 
 def test_a_teacher_of_a_larger_image_is_compared_on_the_students_grid():

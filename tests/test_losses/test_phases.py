@@ -41,7 +41,7 @@ def test_phases_follow_one_another():
     ('phases', 'said'),
     [
         ([dict(losses=[KD]), dict(losses=[KD])], 'phase 1 needs its length, such as epochs=60'),
-        ([dict(epochs=0, losses=[KD])], 'phase 1: epochs is how many it lasts, at least 1, got 0'),
+        ([dict(epochs=0, losses=[KD])], 'phase 1: epochs must be an integer of at least 1, got 0'),
         ([dict(epochs=2.5, losses=[KD])], 'at least 1, got 2.5'),
         ([dict(epochs=True, losses=[KD])], 'at least 1, got True'),
         (
@@ -84,7 +84,7 @@ def edge(*losses: dict):
 )
 def test_what_is_no_span_is_refused(span):
     with pytest.raises(
-        InputError, match=r'KDLoss.epochs is the first and the one behind the last, such as'
+        InputError, match=r'KDLoss\.epochs must be \(begin, end\), from 0, end not included'
     ):
         edge({**KD, 'epochs': span})
 

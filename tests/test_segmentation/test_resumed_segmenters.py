@@ -93,8 +93,12 @@ def test_a_resumed_segmenter_ends_with_the_same_bits(tmp_path, name):
     start(name, straight)
     resumed.mkdir()
     shutil.copy(straight / 'epoch_1.pth', resumed)
+    copied = (resumed / 'epoch_1.pth').stat().st_mtime_ns
     (resumed / 'last_checkpoint').write_text(str(resumed / 'epoch_1.pth'))
     start(name, resumed)
+    assert (
+        resumed / 'epoch_1.pth'
+    ).stat().st_mtime_ns == copied  # It began behind the first epoch.
     found, expected = (tensors(folder / 'epoch_2.pth') for folder in (resumed, straight))
     assert found.keys() == expected.keys()
     assert [key for key, value in expected.items() if not torch.equal(found[key], value)] == []

@@ -11,6 +11,7 @@ from mmmuse.distillers import InputConversion
 from mmmuse.distillers.teacher import build_teacher_network
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
+from mmmuse.teachers.processor_settings import processor_settings
 
 from .networks import NUM_CLASSES, folder, timm_teacher, transformers_teacher
 
@@ -131,6 +132,25 @@ def test_images_are_those_of_the_librarys_own_transform(size):
     tolerance = dict(atol=1e-5 if size == 32 else 0.04, rtol=0)
     torch.testing.assert_close(found['timm'], by_timm, **tolerance)
     torch.testing.assert_close(found['hf'], by_processor, **tolerance)
+
+
+def test_the_only_processor_of_a_network_may_be_the_fast_one(tmp_path):
+    transformers.DINOv3ViTImageProcessorFast(size=dict(height=48, width=64)).save_pretrained(
+        tmp_path
+    )
+    settings = processor_settings(str(tmp_path))
+    assert settings.size == (48, 64)
+    assert settings.mean == pytest.approx([255 * 0.485, 255 * 0.456, 255 * 0.406], rel=1e-6)
+
+
+def test_images_in_bfloat16_are_resized():
+    network = build_teacher_network(timm_teacher('vit'), None)
+    conversion = InputConversion(
+        student_preprocessor(), network.data_preprocessor, loaded='rgb'
+    ).bfloat16()
+    found = conversion(torch.randn(1, 3, 48, 40, dtype=torch.bfloat16))
+    assert found.dtype == torch.bfloat16
+    assert found.isfinite().all()
 
 
 @pytest.mark.parametrize(('loaded', 'first'), [('rgb', 0), ('bgr', 2)])

@@ -53,7 +53,7 @@ benchmark step_time_amp 40 step_time --batch-size 128 --steps 20 --warmup 5 --am
 benchmark step_settings 85 step_settings --batch-size 128 --steps 20 --warmup 5
 benchmark detection_step 40 detection_step --batch-size 16 --image-size 640 --steps 10 --warmup 3
 benchmark offline_step 45 offline_step --steps 50 --warmup 10
-benchmark teacher_step 30 teacher_step --steps 30 --warmup 5
+benchmark teacher_step 20 teacher_step --steps 30 --warmup 5
 benchmark peers 30 peers --steps 30 --warmup 10
 benchmark data_path 35 data_path --workers 0 2 --batches 50 --repeats 3
 benchmark estimators 50 estimators

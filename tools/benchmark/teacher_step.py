@@ -1,9 +1,8 @@
 """What a teacher adds to a student's step, run or stored: ResNet-56 -> ResNet-20 on random images of CIFAR's size.
 
 Steps are interleaved in one process and the median is taken; each one prepares its batch, as a runner's step does.
-"Stored" reads the teacher's outputs from a cache (``mmmuse cache-teacher``) of this run's images. A step with the
-teacher should cost the student's own step, the teacher's forward and the loss, so the last columns are held against
-the sum of the first two rows.
+"Stored" reads the teacher's outputs from a cache (``mmmuse cache-teacher``) of this run's images. Compare a row "teacher"
+with the sum of the first two rows: the student's own step and the teacher's forward.
 """
 
 import argparse
