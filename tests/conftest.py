@@ -1,6 +1,7 @@
 """Small models and data shared by the tests; nothing is downloaded."""
 
 import gc
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import mmengine
 import pytest
 import torch
 from hypothesis import settings
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.utils import digit_version
 from mmpretrain.structures import DataSample
@@ -37,6 +38,15 @@ torch.set_num_threads(1)
 # The first backward pass of a process starts a thread for each device, and a process that has started one cannot fork. A fake
 # tensor, as in an export, registers a CUDA device that is not there. So the first pass runs before any test.
 torch.ones(1, requires_grad=True).backward()
+
+
+@pytest.fixture(autouse=True)
+def _no_closed_log_files() -> None:
+    """Take log files out of MMEngine's loggers that the run of another test has closed."""
+    for logger in MMLogger._instance_dict.values():
+        for handler in list(logger.handlers):
+            if isinstance(handler, logging.FileHandler) and handler.stream is None:
+                logger.removeHandler(handler)
 
 
 def needs_torch(version: str, reason: str) -> pytest.MarkDecorator:

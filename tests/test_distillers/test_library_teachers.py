@@ -227,7 +227,7 @@ def test_a_cache_of_a_named_teacher_is_recognised_by_what_the_config_says(size):
     student = MODELS.build(classifier())
     given = given_provenance(teacher, None, None, size, 'same')
     built = build_teacher(TeacherConfig(teacher, input_size=size, channel_order='same'), student)
-    full = full_provenance(built, teacher, None, student.data_preprocessor)
+    full = full_provenance(built, teacher, None, None, student.data_preprocessor)
     assert given.items() <= full.items()
     other = given_provenance({**teacher, 'name': 'timm::convnext_femto'}, None, None, size, 'same')
     assert other['config'] != given['config']

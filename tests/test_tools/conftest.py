@@ -35,9 +35,10 @@ class Finished(NamedTuple):
 def _forget_runs() -> None:
     """Forget MMEngine's named loggers and hubs: a real command starts in a fresh process."""
     for logger in MMLogger._instance_dict.values():
-        for handler in logger.handlers:
+        for handler in list(logger.handlers):
             if isinstance(handler, logging.FileHandler):
                 handler.close()
+                logger.removeHandler(handler)
     for kind in (MMLogger, MessageHub, DefaultScope, *_with_subclasses(Visualizer)):
         kind._instance_dict.clear()
 
