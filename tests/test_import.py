@@ -116,7 +116,7 @@ def test_a_config_that_needs_mmseg_names_the_extra_where_it_is_missing(fresh):
         "'mmseg.datasets'; 'mmseg' is not a package): pip install"
     )
     assert found[1].startswith("the config is for mmseg (default_scope = 'mmseg'), which is not")
-    assert all('[segmentation]' in line or 'onedl-mmsegmentation' in line for line in found[:2])
+    assert all('[segmentation]' in line or 'mmsegmentation' in line for line in found[:2])
     assert found[2:] == [None, 'SelfDistiller']
 
 
