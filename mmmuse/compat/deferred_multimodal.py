@@ -10,10 +10,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module, reload
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from importlib.util import find_spec, spec_from_file_location
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
+
+from .source_modules import loaded_by, source_spec
 
 _OPTIMIZERS = 'mmengine.optim.optimizer.builder'
 _UTILS = 'mmpretrain.models.utils'
@@ -43,15 +45,8 @@ class _Finder:
         loader = _LOADERS.get(name)
         if loader is None or _LIBRARY in sys.modules or find_spec(_LIBRARY) is None:
             return None
-        spec = PathFinder.find_spec(name, path)
-        if spec is None or not isinstance(spec.loader, SourceFileLoader):
-            return None
-        return spec_from_file_location(
-            name,
-            spec.origin,
-            loader=loader(name, spec.origin),
-            submodule_search_locations=spec.submodule_search_locations,
-        )
+        spec = source_spec(name, path)
+        return None if spec is None else loaded_by(loader, spec)
 
 
 @contextmanager

@@ -10,11 +10,13 @@ import re
 import sys
 from collections.abc import Sequence
 from functools import cached_property
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from importlib.util import find_spec, spec_from_file_location
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
+
+from .source_modules import loaded_by, source_spec
 
 _IN = ('mmcv.', 'mmdet.', 'mmseg.')
 _SLOW = (
@@ -107,17 +109,10 @@ class _Finder:
     ) -> ModuleSpec | None:
         if not name.startswith(_IN):
             return None
-        spec = PathFinder.find_spec(name, path)
-        if spec is None or not isinstance(spec.loader, SourceFileLoader):
-            return None
-        if not _IMPORT.search(Path(spec.origin).read_bytes()):
+        spec = source_spec(name, path)
+        if spec is None or not _IMPORT.search(Path(spec.origin).read_bytes()):
             return spec
-        return spec_from_file_location(
-            name,
-            spec.origin,
-            loader=_DeferringLoader(name, spec.origin),
-            submodule_search_locations=spec.submodule_search_locations,
-        )
+        return loaded_by(_DeferringLoader, spec)
 
 
 class _DeferringLoader(SourceFileLoader):

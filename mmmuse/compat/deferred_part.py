@@ -7,10 +7,12 @@ detectors have in their configs. The mechanism: the module of that class is foun
 
 import sys
 from collections.abc import Sequence
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from importlib.util import find_spec, spec_from_file_location
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
+
+from .source_modules import loaded_by, source_spec
 
 _PART = 'mmpretrain.models.utils.res_layer_extra_norm'
 _NAME = 'ResLayerExtraNorm'
@@ -39,15 +41,8 @@ class _PartFinder:
         loader = _LOADERS.get(name)
         if loader is None or (name == _PART and not _can_be_deferred()):
             return None
-        spec = PathFinder.find_spec(name, path)
-        if spec is None or not isinstance(spec.loader, SourceFileLoader):
-            return None
-        return spec_from_file_location(
-            name,
-            spec.origin,
-            loader=loader(name, spec.origin),
-            submodule_search_locations=spec.submodule_search_locations,
-        )
+        spec = source_spec(name, path)
+        return None if spec is None else loaded_by(loader, spec)
 
 
 def _can_be_deferred() -> bool:

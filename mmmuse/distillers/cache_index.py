@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,14 +136,11 @@ class CacheIndex:
             )
             for spec in self.modules
         )
-        return CacheIndex(
-            self.images,
-            dict(self.views),
-            dict(self.teacher),
-            shapes,
-            self.types,
-            modules,
-            self.kind,
-            str(self.data),
-            self.rows,
+        return replace(
+            self,
+            views=dict(self.views),
+            teacher=dict(self.teacher),
+            shapes=shapes,
+            modules=modules,
+            data=str(self.data),
         )

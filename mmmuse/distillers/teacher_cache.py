@@ -85,20 +85,17 @@ class TeacherCache:
         Raises:
             InputError: Naming those that are not.
         """
-        held = set(self._folder.index.shapes)
-        if f'module{len(self.specs.modules)}' in held:
-            held.add('vector')
-        features = set(features)
-        missing = sorted(features - held)
+        held, needed = set(self._folder.index.shapes), set(features)
+        last = f'module{len(self.specs.modules)}'
+        if 'vector' in needed - held and last in held:  # It is the mean of the last map.
+            needed = needed - {'vector'} | {last}
+        missing = sorted(needed - held)
         if missing:
             raise InputError(
-                f'teacher_cache {self.path} holds {", ".join(sorted(self._folder.index.shapes))}, and the losses '
+                f'teacher_cache {self.path} holds {", ".join(sorted(held))}, and the losses '
                 f'read {", ".join(missing)} too: write it again with mmmuse cache-teacher and this config'
             )
-        last = f'module{len(self.specs.modules)}'
-        if 'vector' in features and 'vector' not in self._folder.index.shapes:
-            features = features - {'vector'} | {last}
-        self._read = sorted(features)
+        self._read = sorted(needed)
 
     def prepare(self, labels: Tensor) -> None:
         """Compare the training set's labels ``(M, )`` with those of the cache.
@@ -139,11 +136,7 @@ class TeacherCache:
             outputs.get(f'module{i}', inputs.new_empty(0))
             for i in range(1, len(self.specs.modules) + 1)
         ]
-        last = outputs.get('vector', modules[-1] if modules else None)
-        if modules and modules[-1].numel():
-            last = modules[-1]
-        if last is not None and not last.numel():
-            last = None
+        last = modules[-1] if modules and modules[-1].numel() else outputs.get('vector')
         return DistillFeatures(tuple(modules[:-1]), last, outputs.get('logits'))
 
     def __deepcopy__(self, memo: dict) -> 'TeacherCache':

@@ -3,13 +3,8 @@
 With the installed ones: ``test_installed_packages``.
 """
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 REGISTRY = """
 class Registry:
     def __init__(self):
@@ -94,26 +89,7 @@ USED = "print('transformers' in sys.modules)\n"
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def printed(tmp_path):
-    def run(program: str, files: dict) -> list[str]:
-        for name, text in files.items():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(text, encoding='utf-8')
-        finished = subprocess.run(
-            [sys.executable, '-c', program],
-            env={'PYTHONPATH': f'{tmp_path}:{ROOT}'},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert finished.returncode == 0, finished.stderr
-        return finished.stdout.split()
-
-    return run
-
-
-def test_the_optimizer_and_the_models_are_imported_when_they_are_built(printed):
+def test_the_optimizer_and_the_models_are_imported_when_they_are_built(printed_with):
     program = (
         'print(mmpretrain.models.utils.plain)\n' + USED + "blip = MODELS.build('Blip', size=3)\n" + USED
         + 'print(blip.size, type(blip).__mro__[1].__module__)\n'
@@ -121,17 +97,19 @@ def test_the_optimizer_and_the_models_are_imported_when_they_are_built(printed):
         "print(MODELS.module_dict['Blip'] is Blip, type(MODELS.build('Ofa')).__name__)\n"
         'print(mmpretrain.models.utils.register.__name__)\n'
     )  # fmt: skip
-    assert printed(START + program, FILES) == [
+    assert printed_with(START + program, FILES) == [
         *('1', 'False', 'True', '3', 'transformers', 'True', 'Ofa', 'register')
     ]
 
 
-def test_the_optimizer_is_that_of_the_library(printed):
+def test_the_optimizer_is_that_of_the_library(printed_with):
     program = f"{USED}print(type(OPTIMIZERS.build('Adafactor')).__module__)\n{USED}"
-    assert printed(START + program, FILES) == ['False', 'transformers', 'True']
+    assert printed_with(START + program, FILES) == ['False', 'transformers', 'True']
 
 
-def test_models_that_cannot_be_imported_fail_when_they_are_used_and_can_be_tried_again(printed):
+def test_models_that_cannot_be_imported_fail_when_they_are_used_and_can_be_tried_again(
+    printed_with,
+):
     broken = {'transformers/__init__.py': 'class Adafactor: pass\n'}
     program = (
         'for _ in range(2):\n'
@@ -140,10 +118,10 @@ def test_models_that_cannot_be_imported_fail_when_they_are_used_and_can_be_tried
         '    except ImportError as error:\n'
         '        print(error.name)\n'
     )
-    assert printed(START + program, FILES | broken) == ['transformers', 'transformers']
+    assert printed_with(START + program, FILES | broken) == ['transformers', 'transformers']
 
 
-def test_without_the_library_everything_is_as_in_mmpretrain(printed):
+def test_without_the_library_everything_is_as_in_mmpretrain(printed_with):
     missing = {name: text for name, text in FILES.items() if not name.startswith('transformers')}
     missing['mmpretrain/utils/dependency.py'] = DEPENDENCY.replace('True', 'False')
     hide = "import sys\nsys.modules['transformers'] = None\n"
@@ -154,11 +132,11 @@ def test_without_the_library_everything_is_as_in_mmpretrain(printed):
         'except ImportError as error:\n'
         '    print(error)\n'
     )
-    assert printed(hide + START + program, missing) == ['False', 'Ofa']
+    assert printed_with(hide + START + program, missing) == ['False', 'Ofa']
 
 
-def test_a_program_that_has_imported_the_library_gets_the_classes(printed):
+def test_a_program_that_has_imported_the_library_gets_the_classes(printed_with):
     program = (
         "print(MODELS.module_dict['Blip'].__name__, OPTIMIZERS.module_dict['Adafactor'].__name__)\n"
     )
-    assert printed(f'import transformers\n{START}{program}', FILES) == ['Blip', 'Adafactor']
+    assert printed_with(f'import transformers\n{START}{program}', FILES) == ['Blip', 'Adafactor']

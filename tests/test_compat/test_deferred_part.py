@@ -3,13 +3,8 @@
 With the installed ones: ``test_installed_packages``.
 """
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
 FILES = {
     'mmpretrain/__init__.py': '',
     'mmpretrain/models/__init__.py': 'from .utils import *\nfrom .utils import channel_shuffle\n',
@@ -44,22 +39,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def printed(tmp_path):
-    def run(program: str, files: dict = FILES | MMDET) -> list[str]:
-        for name, text in files.items():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(text, encoding='utf-8')
-        finished = subprocess.run(
-            [sys.executable, '-c', program],
-            env={'PYTHONPATH': f'{tmp_path}:{ROOT}'},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert finished.returncode == 0, finished.stderr
-        return finished.stdout.split()
-
-    return run
+def printed(printed_with):
+    return lambda program, files=FILES | MMDET: printed_with(program, files)
 
 
 def test_models_are_imported_without_mmdet(printed):

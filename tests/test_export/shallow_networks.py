@@ -5,7 +5,7 @@ This imports nothing of mmmuse, and is run by processes that cannot.
 
 from mmpretrain.models import EfficientNet, ResNet
 
-_WHOLE = 152  # The depth that is left as it is: one export of a deep network.
+_WHOLE = 152  # This depth keeps all of its blocks, so that one deep network is exported.
 
 # The first block of a stage changes the size or the channels, the others change neither.
 _RESNET = (2, 1, 1, 1)
