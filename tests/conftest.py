@@ -3,6 +3,7 @@
 import gc
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -83,13 +84,30 @@ def _done_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def _seed_and_scope():
-    torch.manual_seed(0)
-    # An earlier test may have left MMEngine's own; fixtures of modules set mmdet's.
-    scope = DefaultScope.get_current_instance()
-    if scope is None or scope.scope_name not in ('mmpretrain', 'mmdet'):
+@pytest.fixture(scope='module', autouse=True)
+def _scope_of_the_file() -> Iterator[None]:
+    """Begin each file in mmpretrain's scope; fixtures of modules may then set another for their file."""
+    with _scopes_as_before():
         DefaultScope.get_instance(f'test_{uuid4().hex}', scope_name='mmpretrain')
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _seed_and_scope() -> Iterator[None]:
+    torch.manual_seed(0)
+    with _scopes_as_before():
+        yield
+
+
+@contextmanager
+def _scopes_as_before() -> Iterator[None]:
+    """Leave MMEngine's default scope as it was: the last instance made, so a test's own would stay."""
+    before = dict(DefaultScope._instance_dict)
+    try:
+        yield
+    finally:
+        DefaultScope._instance_dict.clear()
+        DefaultScope._instance_dict.update(before)
 
 
 @pytest.fixture
