@@ -3,7 +3,6 @@
 import gc
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -87,27 +86,17 @@ def _done_once() -> Iterator[None]:
 @pytest.fixture(scope='module', autouse=True)
 def _scope_of_the_file() -> Iterator[None]:
     """Begin each file in mmpretrain's scope; fixtures of modules may then set another for their file."""
-    with _scopes_as_before():
-        DefaultScope.get_instance(f'test_{uuid4().hex}', scope_name='mmpretrain')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
         yield
 
 
 @pytest.fixture(autouse=True)
 def _seed_and_scope() -> Iterator[None]:
+    """Leave MMEngine's default scope as it was: it is the last one made, so a test's own would stay."""
     torch.manual_seed(0)
-    with _scopes_as_before():
+    scope = DefaultScope.get_current_instance()  # None behind a command that a fixture has run.
+    with DefaultScope.overwrite_default_scope('mmpretrain' if scope is None else scope.scope_name):
         yield
-
-
-@contextmanager
-def _scopes_as_before() -> Iterator[None]:
-    """Leave MMEngine's default scope as it was: the last instance made, so a test's own would stay."""
-    before = dict(DefaultScope._instance_dict)
-    try:
-        yield
-    finally:
-        DefaultScope._instance_dict.clear()
-        DefaultScope._instance_dict.update(before)
 
 
 @pytest.fixture

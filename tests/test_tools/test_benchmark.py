@@ -44,16 +44,14 @@ def test_step_time_counts_the_arithmetic_of_each_variant(tool, tmp_path):
 @pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='malloc is not that of glibc')
 def test_a_step_that_keeps_freed_memory_has_fewer_page_faults(tmp_path):
     figures = tmp_path / 'figures.json'
-    # Maps of more than 32 MiB, which glibc returns each time whatever was freed before.
-    options = ['--config', NARROW, '--batch-size', 300, '--steps', 1, '--warmup', 1]
+    # Maps of more than 32 MiB (520 images, 16 channels of 32x32), which glibc returns each time whatever was freed before.
+    options = ['--config', NARROW, '--batch-size', 520, '--steps', 1, '--warmup', 1]
     command = [ROOT / 'tools' / 'benchmark' / 'freed_memory.py', *options]
     command += ['--variants', 'plain network', '--json', figures]
     # In a process of its own: in this one, a training may have changed malloc.
     subprocess.run([sys.executable, *map(str, command)], check=True, capture_output=True, cwd=ROOT)
     (plain,) = json.loads(figures.read_text())['steps'].values()
-    if plain['returned']['faults'] < 10_000:
-        pytest.skip('the kernel maps what was freed in huge pages')
-    assert plain['kept']['faults'] < plain['returned']['faults'] / 2
+    assert plain['kept']['faults'] < plain['returned']['faults'] / 4
     assert plain['kept']['peak_mib'] > 0
 
 
