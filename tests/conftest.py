@@ -2,9 +2,11 @@
 
 import gc
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from uuid import uuid4
 
 import mmengine
@@ -96,6 +98,13 @@ def _seed_and_scope() -> Iterator[None]:
     torch.manual_seed(0)
     scope = DefaultScope.get_current_instance()  # None behind a command that a fixture has run.
     with DefaultScope.overwrite_default_scope('mmpretrain' if scope is None else scope.scope_name):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _environment_as_before() -> Iterator[None]:
+    """Leave the variables of the environment as they were: a command sets some for the rest of its process."""
+    with mock.patch.dict(os.environ):
         yield
 
 

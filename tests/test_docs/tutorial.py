@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
+from unittest import mock
 
 import pytest
 
@@ -87,16 +88,14 @@ def run_line(line: str) -> int:
 @contextmanager
 def in_folder(folder: Path) -> Iterator[None]:
     """Work in a folder; its variables and modules are forgotten afterwards."""
-    environment, modules = dict(os.environ), set(sys.modules)
-    with pytest.MonkeyPatch.context() as patch:
+    modules = set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ):
         patch.chdir(folder)
         patch.setattr(sys, 'argv', list(sys.argv))
         patch.setattr(sys, 'path', list(sys.path))
         try:
             yield
         finally:
-            os.environ.clear()
-            os.environ.update(environment)
             for name in set(sys.modules) - modules:
                 forget_module(name, folder)
 

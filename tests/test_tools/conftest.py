@@ -56,8 +56,7 @@ _check_environment_once = functools.cache(check_environment)
 def run_command(script: str, *args: object) -> int:
     """Run a command from the repository's root and return its exit code."""
     needs_mark('runs a command')
-    environment = dict(os.environ)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ):
         patch.chdir(ROOT)
         patch.setattr(sys, 'argv', [script, *map(str, args)])
         patch.setattr('mmmuse.commands.start.check_environment', _check_environment_once)
@@ -67,8 +66,6 @@ def run_command(script: str, *args: object) -> int:
             return stop.code or 0
         finally:
             _forget_runs()
-            os.environ.clear()
-            os.environ.update(environment)
     return 0
 
 

@@ -3,11 +3,8 @@
 import argparse
 import json
 import math
-import os
 import pickle
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
@@ -15,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from mmdet.apis import init_detector
-from mmdet.visualization import DetLocalVisualizer
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
@@ -25,7 +21,7 @@ from mmmuse.commands.parsers.shared import add_run_flags
 from mmmuse.detection import DetectionSelfDistiller
 from mmmuse.registry import MODELS, OPTIM_WRAPPERS
 
-from .conftest import ROOT, _forget_runs
+from .conftest import ROOT, _forget_runs, run_command
 from .test_train import scalars
 
 SIZE, CLASSES = 64, ('red', 'blue')
@@ -149,16 +145,10 @@ def write_configs(folder: Path, data: Path) -> None:
     (folder / 'without_ema.py').write_text("_base_ = 'distilled.py'\ncustom_hooks = []\n")
 
 
-def forget_runs() -> None:
-    """Forget runs with mmdet's scope and pictures."""
-    _forget_runs()
-    DetLocalVisualizer._instance_dict.clear()
-
-
 @pytest.fixture(autouse=True)
 def _fresh():
     yield
-    forget_runs()
+    _forget_runs()
 
 
 @pytest.fixture(scope='module')
@@ -173,14 +163,7 @@ def squares(tmp_path_factory) -> Path:
 def trained(squares) -> Path:
     """The work dir of two epochs of the distilled detector."""
     work_dir = squares / 'run'
-    command = ['train.py', str(squares / 'distilled.py'), '--work-dir', str(work_dir)]
-    environment = dict(os.environ)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, 'argv', command)
-        runpy.run_path(str(ROOT / 'tools' / 'train.py'), run_name='__main__')
-    os.environ.clear()
-    os.environ.update(environment)
-    forget_runs()
+    assert run_command('train.py', squares / 'distilled.py', '--work-dir', work_dir) == 0
     return work_dir
 
 

@@ -110,7 +110,8 @@ def test_a_disk_without_room_for_a_checkpoint_is_one_line_and_the_last_one_stays
 ):
     before = {path.name: path.read_bytes() for path in trained.glob('*.pth')}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    # Less than a checkpoint, more than two logs: a run that starts in the second of the one before writes into its file.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
     try:
         flags = ('--work-dir', trained, '--resume', '--cfg-options', *SHORT)
         finished = tool('train.py', DISTILLED, *flags)
