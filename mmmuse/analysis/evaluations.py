@@ -13,8 +13,18 @@ from .information import read_curves
 Points = dict[int, float]
 _EXIT = re.compile(r'(?:(?P<peer>[^/]+)/)?exit(?P<number>\d{1,4})/(?P<metric>.+)')
 _AVERAGE = 'average/'
-_PREFERRED = ('accuracy/top1', 'coco/bbox_mAP', 'pascal_voc/mAP', 'multi-label/mAP')
-_TITLES = {'accuracy/top1': 'top-1 accuracy', 'coco/bbox_mAP': 'box mAP'}
+_PREFERRED = ('accuracy/top1', 'coco/bbox_mAP', 'pascal_voc/mAP', 'multi-label/mAP', 'mIoU')
+_TITLES = {
+    'accuracy/top1': 'top-1 accuracy',
+    'coco/bbox_mAP': 'box mAP',
+    'coco/bbox_mAP_50': 'box mAP@0.5',
+}
+_PERCENT = re.compile(
+    r'(average/)?((accuracy|single-label|multi-label)/'
+    r'|([^/]+/)*top\d+$'
+    r'|(aAcc|m(IoU|Acc|Dice|Fscore|Precision|Recall))$'
+    r'|(IoU|Acc|Dice|Fscore|Precision|Recall)/)'
+)
 _MOST = 100  # Networks and exits, each of which is a curve.
 _NO_METRIC = {'time', 'data_time', 'memory', 'step', 'iter', 'epoch', 'lr', 'base_lr'}
 
@@ -55,7 +65,7 @@ class Evaluations(NamedTuple):
     @property
     def title(self) -> str:
         """What the metric is called in words, if it is a usual one."""
-        return _TITLES.get(self.metric, self.metric or 'accuracy')
+        return metric_title(self.metric or 'accuracy')
 
     @property
     def unit(self) -> str:
@@ -77,12 +87,25 @@ class Evaluations(NamedTuple):
                 yield from points
 
 
+def metric_title(metric: str) -> str:
+    """Return what a metric is called in words, if it is a usual one; otherwise its name.
+
+    Example:
+        >>> metric_title('average/accuracy/top1'), metric_title('mIoU')
+        ('top-1 accuracy', 'mIoU')
+    """
+    name = metric.removeprefix(_AVERAGE)
+    return _TITLES.get(name, name)
+
+
 def is_percent(metric: str | None) -> bool:
-    """Return whether a metric is in per cent, as the accuracies of mmpretrain are."""
-    return metric is not None and (
-        metric.startswith(('accuracy/', 'single-label/', 'multi-label/'))
-        or re.search(r'(^|/)top\d+$', metric) is not None
-    )
+    """Return whether a metric is in per cent, as those of mmpretrain and mmseg are, or a share.
+
+    Example:
+        >>> is_percent('accuracy/top1'), is_percent('mIoU'), is_percent('coco/bbox_mAP')
+        (True, True, False)
+    """
+    return metric is not None and _PERCENT.match(metric) is not None
 
 
 def read_evaluations(work_dir: Path) -> Evaluations:

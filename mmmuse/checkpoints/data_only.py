@@ -1,6 +1,7 @@
 """``torch.load`` for files that hold data only, by PyTorch's own unpickler or ours."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from . import restricted_unpickler
 from .safe_globals import only_safe_globals
 
 FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+_ONE_AT_A_TIME = threading.RLock()  # The variable is the whole process's.
 # Before 2.6, add_safe_globals takes no stand-in under another name, or does not exist.
 _LIST_IS_OURS = torch.__version__ >= '2.6'
 
@@ -76,13 +78,14 @@ def _storage_sizes(path: str | Path, mmap: bool) -> dict[str, int] | None:
 
 @contextmanager
 def weights_only(wanted: bool) -> Iterator[None]:
-    """Set PyTorch's environment variable for weights_only loading during one load."""
-    before = os.environ.pop(FORCE, None)
-    if wanted:
-        os.environ[FORCE] = '1'
-    try:
-        yield
-    finally:
-        os.environ.pop(FORCE, None)
-        if before is not None:
-            os.environ[FORCE] = before
+    """Set PyTorch's environment variable for weights_only loading during one load; other threads wait."""
+    with _ONE_AT_A_TIME:
+        before = os.environ.pop(FORCE, None)
+        if wanted:
+            os.environ[FORCE] = '1'
+        try:
+            yield
+        finally:
+            os.environ.pop(FORCE, None)
+            if before is not None:
+                os.environ[FORCE] = before

@@ -21,7 +21,7 @@ from mmmuse.jobs.local import LocalJobs
 from mmmuse.jobs.slurm import SlurmJobs
 from mmmuse.tables import Run, Table, plan_runs, read_record, read_table, run_all, write_report
 from mmmuse.tables.queue import Jobs
-from mmmuse.tables.record import logged_hardware, write_record
+from mmmuse.tables.record import logged_hardware, read_records, save_record, write_record
 
 from .table_flags import check_table_flags
 
@@ -41,6 +41,7 @@ def main(args: argparse.Namespace) -> None:
         check_rows(table, args.rows)
         devices = check_devices(args.device) if options is None else []
         runs = plan_runs(table, args.seeds, folder, args.epochs, args.cfg_options)
+        take_records(runs, folder, args.records)
         waiting = {
             run.work_dir: run
             for run in runs
@@ -65,6 +66,20 @@ def main(args: argparse.Namespace) -> None:
     for name, line in failed.items():
         print(f'error: {name}: {line}', file=sys.stderr)
     sys.exit(bool(failed))
+
+
+def take_records(runs: list[Run], folder: Path, files: list[str]) -> None:
+    """Finish the runs whose records are in files of other tables or machines."""
+    known = [read_records(Path(file)) for file in files]
+    taken = 0
+    for run in runs:
+        key = run.work_dir.relative_to(folder).as_posix()
+        record = next((records[key] for records in known if key in records), None)
+        if record is not None and read_record(run) is None:
+            save_record(run, record)
+            taken += 1
+    if files:
+        print(f'{taken} runs taken from {", ".join(files)}', file=sys.stderr)
 
 
 def check_rows(table: Table, names: list[str] | None) -> None:

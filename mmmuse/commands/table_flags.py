@@ -23,7 +23,7 @@ def check_table_flags(args: argparse.Namespace) -> SlurmOptions | None:
     """Check the flags that say where the runs are trained, and set those that are not given.
 
     Args:
-        args: The flags.
+        args: The flags. What Slurm has accepted is noted in them: it is asked once.
 
     Returns:
         What Slurm is asked for; None where the runs are trained on this machine, or none is.
@@ -31,10 +31,15 @@ def check_table_flags(args: argparse.Namespace) -> SlurmOptions | None:
     Raises:
         InputError: If flags of the other cluster are given, submitit is missing, or Slurm refuses.
     """
+    for package in ('scipy', 'submitit')[: 1 if args.report else 2]:
+        if find_spec(package) is None:
+            raise InputError(
+                f'mmmuse table needs the package {package}: {install_command("cluster")}'
+            )
     if args.report:
         return None
-    if find_spec('submitit') is None:
-        raise InputError(f'mmmuse table needs the package submitit: {install_command("cluster")}')
+    if (accepted := getattr(args, 'accepted_by_slurm', None)) is not None:
+        return accepted
     if args.cluster == 'local':
         given = [name for name in _SLURM if getattr(args, name) not in (None, False)]
         if given:
@@ -45,7 +50,7 @@ def check_table_flags(args: argparse.Namespace) -> SlurmOptions | None:
     for name, default in _SLURM.items():
         if getattr(args, name) is None:
             setattr(args, name, default)
-    return check_slurm(
+    args.accepted_by_slurm = check_slurm(
         args.partition,
         args.time,
         args.gpus_per_run,
@@ -53,3 +58,4 @@ def check_table_flags(args: argparse.Namespace) -> SlurmOptions | None:
         args.array_parallelism,
         args.slurm,
     )
+    return args.accepted_by_slurm

@@ -17,8 +17,8 @@ from mmmuse.errors import InputError
 from .schedule import scaled_schedule
 
 _SHIPPED = 'mmmuse::'  # The folder "configs" of a clone.
-_KEYS = {'title', 'rows', 'options', 'metric', 'caption'}
-_ROW_KEYS = {'name', 'config', 'paper', 'options', 'metric', 'after'}
+_KEYS = {'title', 'rows', 'options', 'metric', 'caption', 'references'}
+_ROW_KEYS = {'name', 'config', 'paper', 'options', 'metric', 'after', 'seed'}
 _AFTER = '{after}'  # In an option: the last checkpoint of the run that this one goes on from.
 
 
@@ -36,6 +36,8 @@ class Row:
             mean, ``'average/accuracy/top1'``.
         after: Name of a row before it whose run with the same seed is finished first. ``{after}`` in an
             option is the checkpoint of its last epoch.
+        seed: The only one with which it is trained, such as a teacher that all students have; None
+            for those of the table.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Row:
     options: dict[str, Any] = field(default_factory=dict)
     metric: str = 'accuracy/top1'
     after: str | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,13 @@ class Table:
         title: As printed.
         rows: At least one, with different names.
         caption: Text below the title.
+        references: Names of rows that every other one is compared with.
     """
 
     title: str
     rows: tuple[Row, ...]
     caption: str = ''
+    references: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,27 +121,38 @@ def read_table(path: str) -> Table:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f'{path}: two rows are named {name!r}')
+    by_name = {row.name: row for row in rows}
     for i, row in enumerate(rows):
         if row.after is not None and row.after not in names[:i]:
             raise InputError(
                 f'{path}: row {row.name!r} is after {row.after!r}, which is no row before it'
             )
-    return Table(config.title, rows, config.get('caption', '').strip())
+        if row.after is not None and row.seed is not None and by_name[row.after].seed is None:
+            raise InputError(
+                f'{path}: row {row.name!r} has a seed, and {row.after!r}, which it is after, has none'
+            )
+    references = tuple(config.get('references', ()))
+    if missing := sorted(set(references) - set(names)):
+        raise InputError(f'{path}: references has {", ".join(missing)}, which is no row')
+    return Table(config.title, rows, config.get('caption', '').strip(), references)
 
 
 def _read_row(path: str, number: int, row: dict, options: dict, metric: str) -> Row:
     if not isinstance(row, dict) or not {'name', 'config'} <= row.keys() <= _ROW_KEYS:
         raise InputError(
-            f'{path}, row {number}: a row is dict(name=..., config=...) and may have paper, '
-            f'after, options and metric, got {dict(row) if isinstance(row, dict) else row!r}'
+            f'{path}, row {number}: a row is dict(name=..., config=...) and may have paper, after, '
+            f'seed, options and metric, got {dict(row) if isinstance(row, dict) else row!r}'
         )
+    if type(row.get('seed', 0)) is not int:
+        raise InputError(f'{path}, row {number}: seed is a whole number, got {row["seed"]!r}')
     paper = row.get('paper', {})
     paper = {'top1': paper} if isinstance(paper, str) else dict(paper)
     options = {**options, **row.get('options', {})}
     config = row['config']
     if path.startswith(_SHIPPED):
         config = config.replace('configs/', _SHIPPED, 1)
-    return Row(row['name'], config, paper, options, row.get('metric', metric), row.get('after'))
+    more = {key: row[key] for key in ('after', 'seed') if key in row}
+    return Row(row['name'], config, paper, options, row.get('metric', metric), **more)
 
 
 def plan_runs(
@@ -150,7 +166,7 @@ def plan_runs(
 
     Args:
         table: The table.
-        seeds: Different ones, at least one.
+        seeds: Different ones, at least one; a row with a seed of its own has one run.
         work_dir: Folder of the runs. Each has a folder named after its config and a hash of the
             config's content, overrides included: a run that two tables share is trained once,
             and one whose config has changed is trained again.
@@ -168,11 +184,12 @@ def plan_runs(
     for row in table.rows:
         before = None if row.after is None else planned[row.after]
         planned[row.name] = _resolved(row, epochs, options or {}, before)
-    return [
+    runs = [
         _run(planned[row.name], seed, work_dir, planned.get(row.after))
         for seed in seeds
         for row in table.rows
     ]
+    return list({(run.row.name, run.seed): run for run in runs}.values())
 
 
 class _Planned(NamedTuple):
@@ -188,15 +205,23 @@ class _Planned(NamedTuple):
         """The file of the last epoch, in the folder of a run."""
         return f'epoch_{self.epochs}.pth'
 
+    def folder_of(self, seed: int) -> Path:
+        """The folder of the run that a table has with this seed."""
+        return self.folder / f'seed{self.seed_of(seed)}'
+
+    def seed_of(self, seed: int) -> int:
+        """Its own seed, if it has one."""
+        return seed if self.row.seed is None else self.row.seed
+
 
 def _run(planned: _Planned, seed: int, work_dir: Path, before: _Planned | None) -> Run:
-    row, folder, total, options = planned
-    after = None
+    after, options, own = None, planned.options, planned.seed_of(seed)
     if before is not None:
-        after = work_dir / before.folder / f'seed{seed}'
+        after = work_dir / before.folder_of(own)
         options = _with_file(options, after / before.checkpoint)
-    options = {**options, 'randomness.seed': seed}
-    return Run(row, seed, work_dir / folder / f'seed{seed}', total, options, after)
+    options = {**options, 'randomness.seed': own}
+    folder = work_dir / planned.folder_of(seed)
+    return Run(planned.row, own, folder, planned.epochs, options, after)
 
 
 def _with_file(options: dict[str, Any], file: Path) -> dict[str, Any]:

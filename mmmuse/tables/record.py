@@ -2,9 +2,12 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from mmmuse.analysis.evaluations import is_percent
+from mmmuse.analysis.information import read_curves, read_training
+from mmmuse.analysis.information_table import information_table
 from mmmuse.analysis.run_log import read_run_log
 from mmmuse.checkpoints.regular_file import check_regular_file
 from mmmuse.errors import InputError
@@ -13,8 +16,10 @@ from mmmuse.jobs.training import log_path
 
 from .plan import Run
 
-_EXIT = re.compile(r'^exit(\d+)/top1$')
+_EXIT = re.compile(r'^exit(\d+)/(.+)$')
 _FILE = 'record.json'
+_TRAINING_ACCURACY = 'accuracy_top-1'  # As mmpretrain's heads log it with cal_acc=True.
+_DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 _AVERAGE = 'average/'  # Prefix of a metric that is the mean over peers.
 
 
@@ -24,18 +29,22 @@ class Record:
 
     Attributes:
         epochs: The metrics of each epoch from 1, by column: ``'top1'`` for the
-            full network, ``'exit1'``, ... for its exits, in percent. Of several networks (peers)
-            ``'top1'`` is the mean, and each peer has a column of its name.
+            full network, ``'exit1'``, ... for its exits, in percent, whatever the metric is. Of several
+            networks (peers) ``'top1'`` is the mean, and each peer has a column of its name.
         command: Of the run.
         commit: Of the code, with ``-dirty`` if the tree had changes; several if it changed
             between a start and a resumption.
         hardware: Description of the machine.
+        at_end: What training had last logged: ``'training accuracy'`` in percent (of a student whose head
+            has ``cal_acc=True``), and of MUSE ``'MI loss 1'``, ..., ``'SI loss 1'``, ... in
+            nats and ``'gradient ratio'``. Of several networks there is nothing.
     """
 
     epochs: dict[int, dict[str, float]]
     command: str
     commit: str
     hardware: str
+    at_end: dict[str, float] = field(default_factory=dict)
 
     def last(self) -> dict[str, float]:
         """Return the metrics of the last epoch."""
@@ -56,14 +65,38 @@ def read_record(run: Run) -> Record | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-        epochs = {
-            int(epoch): {name: float(value) for name, value in metrics.items()}
-            for epoch, metrics in content.pop('epochs').items()
-        }
-        return Record(epochs=epochs, **content)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        return _record(json.loads(path.read_text(encoding='utf-8')))
+    except _DAMAGED as error:
         raise InputError(f'{path} is damaged; delete {run.work_dir} and run again') from error
+
+
+def read_records(path: Path) -> dict[str, Record]:
+    """Read the records that :func:`mmmuse.tables.write_report` has written beside a table.
+
+    Returns:
+        Each record by the folder of its run, relative to the table's.
+
+    Raises:
+        InputError: If it is missing or no such file.
+    """
+    check_regular_file(path, 'file of records')
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        return {folder: _record(record) for folder, record in content.items()}
+    except _DAMAGED as error:
+        raise InputError(f'{path} holds no records of a table') from error
+
+
+def _record(content: dict) -> Record:
+    epochs = {
+        int(epoch): {name: float(value) for name, value in metrics.items()}
+        for epoch, metrics in content['epochs'].items()
+    }
+    at_end = {name: float(value) for name, value in content.get('at_end', {}).items()}
+    texts = {name: str(content[name]) for name in ('command', 'commit', 'hardware')}
+    if not epochs or any('top1' not in metrics for metrics in epochs.values()):
+        raise ValueError('no metric')
+    return Record(epochs=epochs, at_end=at_end, **texts)
 
 
 def log_of(run: Run) -> Path:
@@ -85,11 +118,37 @@ def write_record(run: Run, command: str, hardware: str) -> Record:
         )
     lines = log_of(run).read_text(encoding='utf-8', errors='replace').splitlines()
     commits = [line.removeprefix(COMMIT) for line in lines if line.startswith(COMMIT)]
-    record = Record(epochs, command, ', '.join(dict.fromkeys(commits)), hardware)
+    commit = ', '.join(dict.fromkeys(commits))
+    record = Record(epochs, command, commit, hardware, _at_end(run.work_dir))
+    save_record(run, record)
+    return record
+
+
+def save_record(run: Run, record: Record) -> None:
+    """Write a record into the work dir of its run, which is then finished."""
+    run.work_dir.mkdir(parents=True, exist_ok=True)
     unfinished = run.work_dir / f'.{_FILE}.unfinished'
     unfinished.write_text(json.dumps(asdict(record), indent=1) + '\n', encoding='utf-8')
     unfinished.replace(run.work_dir / _FILE)
-    return record
+
+
+def _at_end(work_dir: Path) -> dict[str, float]:
+    """Return what the training of one network had last logged."""
+    try:
+        rows = information_table({'': read_training(work_dir)})
+        accuracies = read_curves(work_dir, _training_accuracy)
+    except InputError:  # Of a log without a training step, or a damaged one.
+        return {}
+    if len(rows) > 1:
+        return {}
+    logged = {name: curve[max(curve)] for name, curve in accuracies.items()}
+    logged |= {k: v for k, v in rows[0].items() if k not in ('run', 'step', 'own loss')}
+    return {name: value for name, value in logged.items() if value is not None}
+
+
+def _training_accuracy(record: dict[str, float]) -> dict[str, float]:
+    accuracy = record.get(_TRAINING_ACCURACY)
+    return {} if accuracy is None or 'iter' not in record else {'training accuracy': accuracy}
 
 
 def logged_hardware(work_dir: Path) -> str:
@@ -101,14 +160,16 @@ def logged_hardware(work_dir: Path) -> str:
 
 
 def logged_epochs(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:
-    """Return the metrics that a run and its resumptions logged, by epoch.
+    """Return the metrics that a run and its resumptions logged, by epoch, in percent.
 
     Args:
         work_dir: With the logs ``*/vis_data/scalars.json``.
-        metric: Of the full network; those of exits are ``exit1/top1``, .... If it is the mean of
-            several networks, ``average/X``, theirs are ``<peer>/X``.
+        metric: Of the full network; those of exits are ``exit1/top1`` (of ``accuracy/top1``) or
+            ``exit1/mIoU`` (of ``mIoU``). If it is the mean of several networks, ``average/X``, theirs
+            are ``<peer>/X``.
     """
     epochs: dict[int, dict[str, float]] = {}
+    scale = 1 if is_percent(metric) else 100
     for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
         check_regular_file(log, 'log')
         for line in log.read_text(errors='replace', encoding='utf-8').splitlines():
@@ -120,12 +181,20 @@ def logged_epochs(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:
             ):  # Of a run that was killed, the last is incomplete.
                 continue
             if isinstance(logged, dict) and metric in logged:
-                exits = {f'exit{m[1]}': v for k, v in logged.items() if (m := _EXIT.match(k))}
-                # The last exit is the full network.
-                exits.pop(f'exit{len(exits)}', None)
-                peers = _of_peers(logged, metric)
-                epochs[logged['step']] = {**exits, **peers, 'top1': logged[metric]}
+                columns = {**_of_exits(logged, metric), **_of_peers(logged, metric)}
+                columns['top1'] = logged[metric]
+                epochs[logged['step']] = {name: scale * v for name, v in columns.items()}
     return epochs
+
+
+def _of_exits(logged: dict[str, float], metric: str) -> dict[str, float]:
+    """Return the metric of each exit; a classifier's last one is the full network, and is left out."""
+    matches = (_EXIT.match(name) for name in logged)
+    found = [match for match in matches if match and f'/{metric}'.endswith(f'/{match[2]}')]
+    exits = {f'exit{match[1]}': logged[match[0]] for match in found}
+    if found and found[0][2] != metric:
+        exits.pop(max(exits, key=lambda name: int(name.removeprefix('exit'))))
+    return exits
 
 
 def _of_peers(logged: dict[str, float], metric: str) -> dict[str, float]:

@@ -16,7 +16,8 @@ def scaled_schedule(config: Config, epochs: int) -> dict[str, Any]:
         epochs: The new number, at least 1.
 
     Returns:
-        ``train_cfg.max_epochs`` and the arguments of schedulers in epochs, scaled and at least 1.
+        ``train_cfg.max_epochs`` and the arguments of schedulers in epochs, scaled and at least 1; a scheduler
+        begins before the last epoch.
 
     Raises:
         InputError: If the config has no epoch-based loop.
@@ -44,7 +45,10 @@ def scaled_schedule(config: Config, epochs: int) -> dict[str, Any]:
             if isinstance(value, list):
                 overrides[f'{prefix}.{name}'] = [_scaled(v, epochs, total) for v in value]
             elif value:
-                overrides[f'{prefix}.{name}'] = _scaled(value, epochs, total)
+                scaled = _scaled(value, epochs, total)
+                overrides[f'{prefix}.{name}'] = (
+                    min(scaled, epochs - 1) if name == 'begin' else scaled
+                )
     return overrides
 
 

@@ -138,13 +138,21 @@ def test_a_key_that_nothing_reads_is_named_with_its_row(tmp_path):
         (dict(title='T', rows=[]), 'needs a title and rows'),
         (dict(title='T', rows=[dict(name='a', config='b')], row=1), 'unknown keys row'),
         (dict(title='T', rows=[dict(name='a')]), 'row 1: a row is dict'),
-        (dict(title='T', rows=[dict(name='a', config='b', seed=1)]), 'row 1: a row is dict'),
+        (dict(title='T', rows=[dict(name='a', config='b', color=1)]), 'row 1: a row is dict'),
         (dict(title='T', rows=['a']), 'row 1: a row is dict'),
         (
             dict(title='T', rows=[dict(name='a', config='b', metrics='c')]),
             'options and metric, got',
         ),
         (dict(title='T', rows=[dict(name='a', config='b')] * 2), "two rows are named 'a'"),
+        (
+            dict(title='T', rows=[dict(name='a', config='b', seed='0')]),
+            "row 1: seed is a whole number, got '0'",
+        ),
+        (
+            dict(title='T', rows=[dict(name='a', config='b')], references=['c']),
+            'references has c, which is no row',
+        ),
     ],
 )
 def test_a_file_that_is_no_table_is_refused(tmp_path, content, message):
@@ -241,4 +249,30 @@ def test_a_row_that_goes_on_from_a_changed_one_is_trained_again(tmp_path):
 def test_a_row_goes_on_from_one_before_it(tmp_path):
     rows = [dict(name='a', config=BASELINE, after='b'), dict(name='b', config=BASELINE)]
     with pytest.raises(InputError, match="row 'a' is after 'b', which is no row before it"):
+        read_table(write_table(tmp_path, title='T', rows=rows))
+
+
+def test_a_row_with_a_seed_of_its_own_is_trained_once_for_all_that_go_on_from_it(tmp_path):
+    rows = [
+        dict(name='teacher', config=BASELINE, seed=7),
+        dict(name='student', config=BASELINE, after='teacher', options={'load_from': '{after}'}),
+    ]
+    runs = plan_runs(read_table(write_table(tmp_path, title='T', rows=rows)), [0, 1], tmp_path)
+    assert [run.name for run in runs] == ['teacher, seed 7', 'student, seed 0', 'student, seed 1']
+    teacher, *students = runs
+    assert teacher.options['randomness.seed'] == 7
+    assert teacher.work_dir.name == 'seed7'
+    for student in students:
+        assert student.after == teacher.work_dir
+        assert student.options['load_from'] == str(teacher.work_dir / 'epoch_200.pth')
+
+
+def test_a_row_with_a_seed_does_not_go_on_from_one_with_many(tmp_path):
+    rows = [
+        dict(name='a', config=BASELINE),
+        dict(name='b', config=BASELINE, after='a', seed=0),
+    ]
+    with pytest.raises(
+        InputError, match="row 'b' has a seed, and 'a', which it is after, has none"
+    ):
         read_table(write_table(tmp_path, title='T', rows=rows))

@@ -5,8 +5,15 @@ from pathlib import Path
 import pytest
 
 from mmmuse.errors import InputError
-from mmmuse.tables import Row, Run, Table, read_record, write_report
-from mmmuse.tables.record import log_of, logged_epochs, logged_hardware, write_record
+from mmmuse.tables import Record, Row, Run, Table, read_record, write_report
+from mmmuse.tables.record import (
+    log_of,
+    logged_epochs,
+    logged_hardware,
+    read_records,
+    save_record,
+    write_record,
+)
 
 METRIC = 'accuracy/top1'
 
@@ -92,7 +99,7 @@ def test_a_row_is_the_mean_and_spread_of_its_seeds(tmp_path):
         log(run, '1', validated(1, 1.0, 2.0), validated(2, best, 30.0), validated(3, last, 20.0))
         started(run, f'commit{run.seed}')
         write_record(run, 'python train', 'a machine')
-    markdown, table_csv = write_report(table, runs, tmp_path / 'out', 'python table.py')
+    markdown, table_csv, *_ = write_report(table, runs, tmp_path / 'out', 'python table.py')
     rows = list(csv.DictReader(table_csv.open()))
     assert [row['row'] for row in rows] == ['baseline', 'MI x SI']
     assert rows[0]['seeds'] == '0'
@@ -137,7 +144,7 @@ def test_a_network_without_exits_has_none_and_has_been_run(tmp_path):
     log(run, '1', validated(3, 40.0))
     started(run, 'abc')
     write_record(run, 'c', 'm')
-    markdown, _ = write_report(table, [run], tmp_path / 'out', 'python table.py')
+    markdown, *_ = write_report(table, [run], tmp_path / 'out', 'python table.py')
     line = markdown.read_text().splitlines()[-2]
     assert line == (r'| base\|line | `base.py` | 1 | - | - | - | - | 40.00 | 40.00 |')
 
@@ -187,7 +194,7 @@ def test_peers_stand_between_the_exits_and_the_whole_network(tmp_path):
     log(run, '1', of_pair(1, 60.0, 80.0), of_pair(2, 66.0, 70.0))
     started(run, 'abc')
     write_record(run, 'c', 'm')
-    markdown, table_csv = write_report(table, [run], tmp_path / 'out', 'python table.py')
+    markdown, table_csv, *_ = write_report(table, [run], tmp_path / 'out', 'python table.py')
     (_, row) = csv.DictReader(table_csv.open())
     assert (row['b_paper'], row['b_last_mean'], row['b_best_mean']) == ('74.97', '70.00', '80.00')
     text = markdown.read_text()
@@ -213,7 +220,7 @@ def test_peers_stand_between_the_exits_and_the_whole_network(tmp_path):
 
 def test_exits_stand_in_the_order_of_their_depth(tmp_path):
     rows = (Row('deep', 'deep.py', {'exit10': '1', 'exit2': '2'}), Row('pair', 'p.py', {'a': '3'}))
-    markdown, _ = write_report(Table('A table', rows), [], tmp_path / 'out', 'python table.py')
+    markdown, *_ = write_report(Table('A table', rows), [], tmp_path / 'out', 'python table.py')
     headers = markdown.read_text().splitlines()[-4]
     names = ('exit 2, paper', 'exit 10, paper', 'peer a, paper', 'full network, last')
     places = [headers.index(name) for name in names]
@@ -221,5 +228,114 @@ def test_exits_stand_in_the_order_of_their_depth(tmp_path):
 
 
 def test_a_table_of_single_networks_says_nothing_of_peers(tmp_path):
-    markdown, _ = write_report(Table('A table', (ROW,)), [], tmp_path / 'out', 'python table.py')
+    markdown, *_ = write_report(Table('A table', (ROW,)), [], tmp_path / 'out', 'python table.py')
     assert 'peer' not in markdown.read_text()
+
+
+@pytest.mark.parametrize(
+    ('metric', 'logged', 'columns'),
+    [
+        (
+            'coco/bbox_mAP_50',
+            {'coco/bbox_mAP': 0.25, 'coco/bbox_mAP_50': 0.5, 'exit1/coco/bbox_mAP_50': 0.375},
+            {'exit1': 37.5, 'top1': 50.0},
+        ),
+        (
+            'mIoU',
+            {'mIoU': 79.0, 'exit2/mIoU': 76.0, 'exit3/mIoU': 78.0, 'exit3/aAcc': 90.0},
+            {'exit2': 76.0, 'exit3': 78.0, 'top1': 79.0},
+        ),
+    ],
+)
+def test_exits_of_detectors_and_segmenters_are_read_in_percent(tmp_path, metric, logged, columns):
+    run = a_run(tmp_path, Row('a', 'a.py', metric=metric))
+    log(run, '1', {**logged, 'step': 3})
+    assert logged_epochs(run.work_dir, metric) == {3: columns}
+
+
+def trained(step: int, accuracy: float, mi: float) -> list[dict]:
+    line = {'accuracy_top-1': accuracy, 'loss_student': 1.0, 'iter': step, 'step': step}
+    information = {'information/mi_loss_1': mi, 'information/gradient_ratio': 0.25, 'step': step}
+    return [line, information]
+
+
+def test_what_training_had_last_logged_is_kept(tmp_path):
+    run = a_run(tmp_path, ROW, epochs=1)
+    log(run, '1', *trained(10, 50.0, 1.25), *trained(20, 90.0, 0.75), validated(1, 40.0, 30.0))
+    started(run, 'abc')
+    record = write_record(run, 'c', 'm')
+    ends = {'training accuracy': 90.0, 'MI loss 1': 0.75, 'gradient ratio': 0.25}
+    assert record.at_end == ends
+    assert read_record(run) == record
+    markdown, table_csv, *_ = write_report(Table('T', (ROW,)), [run], tmp_path / 'out', 'c')
+    assert '| row | training accuracy | MI loss 1 | gradient ratio |' in markdown.read_text()
+    assert '| MI x SI | 90 | 0.75 | 0.25 |' in markdown.read_text()
+    (row,) = csv.DictReader(table_csv.open())
+    assert row['training accuracy'] == '90'
+
+
+def finished(folder: Path, table: Table, **values: dict[int, float]) -> list[Run]:
+    """Runs that are finished with these values of the full network, by the row's name and the seed."""
+    runs = []
+    for row in table.rows:
+        for seed, value in values[row.name].items():
+            runs.append(a_run(folder, row, seed, 1))
+            save_record(runs[-1], Record({1: {'top1': value}}, 'c', 'abc', 'm'))
+    return runs
+
+
+def test_rows_are_compared_with_the_references_in_pairs_of_seeds(tmp_path):
+    rows = (Row('plain', 'a.py'), Row('muse', 'b.py'), Row('single', 'c.py'))
+    table = Table('T', rows, references=('plain',))
+    plain, muse = {0: 70.0, 1: 72.0, 2: 71.0}, {0: 71.0, 1: 73.5, 2: 72.25, 3: 99.0}
+    runs = finished(tmp_path, table, plain=plain, muse=muse, single={1: 70.0, 5: 99.0})
+    markdown, table_csv, *_ = write_report(table, runs, tmp_path / 'out', 'c')
+    lines = markdown.read_text().splitlines()
+    # Of 1, 1.5 and 1.25: mean 1.25; the quantile of 0.975 with two degrees of freedom is 4.303.
+    assert '| muse | +1.25 [+0.63, +1.87] | 3 | helps |' in lines
+    assert '| single | -2.00 | 1 | one seed |' in lines
+    assert not any(line.startswith('| plain | +') for line in lines)
+    figures = list(csv.DictReader(table_csv.open()))
+    assert [row['from plain_seeds'] for row in figures] == ['0', '3', '1']
+    assert figures[1]['from plain_half_width'] == '0.62'
+    # Without references there is no such table.
+    markdown, *_ = write_report(Table('T', rows), runs, tmp_path / 'other', 'c')
+    assert 'Difference' not in markdown.read_text()
+
+
+def test_the_records_beside_a_table_are_read_again(tmp_path):
+    table = Table('T', (Row('plain', 'a.py'),))
+    runs = finished(tmp_path, table, plain={0: 70.0, 3: 72.0})
+    *_, table_json, _ = write_report(table, runs, tmp_path / 'out', 'c')
+    assert read_records(table_json) == {
+        f'plain/seed{seed}': Record({1: {'top1': value}}, 'c', 'abc', 'm')
+        for seed, value in ((0, 70.0), (3, 72.0))
+    }
+
+
+@pytest.mark.parametrize(
+    'content', ['{', '[]', '{"a": 1}', '{"a": {"epochs": {"1": {}}}}', '{"a": {"epochs": {}}}']
+)
+def test_a_file_without_records_is_refused(tmp_path, content):
+    file = tmp_path / 'records.json'
+    with pytest.raises(InputError, match='no file of records'):
+        read_records(file)
+    file.write_text(content)
+    with pytest.raises(InputError, match='holds no records of a table'):
+        read_records(file)
+
+
+def test_the_figure_has_a_point_for_each_row_and_column(tmp_path):
+    table = Table('T', (Row('plain', 'a.py'), Row('_muse $1', 'b.py')))
+    assert len(write_report(table, [], tmp_path / 'none', 'c')) == 3  # No run, no figure.
+    runs = finished(tmp_path, table, **{'plain': {0: 70.0}, '_muse $1': {0: 71.0, 1: 72.0}})
+    *_, figure = write_report(table, runs, tmp_path / 'out', 'c')
+    assert figure.read_bytes().startswith(b'\x89PNG')
+
+
+def test_the_metric_is_named_in_the_table(tmp_path):
+    table = Table('T', (Row('a', 'a.py', metric='coco/bbox_mAP_50'),))
+    markdown, *_ = write_report(table, [], tmp_path / 'out', 'c')
+    assert 'box mAP@0.5 (%), mean' in markdown.read_text()
+    markdown, *_ = write_report(Table('T', (ROW,)), [], tmp_path / 'out', 'c')
+    assert 'Top-1 accuracy (%), mean' in markdown.read_text()

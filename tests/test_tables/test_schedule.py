@@ -37,3 +37,12 @@ def test_each_of_several_schedulers_is_scaled_where_it_counts_epochs():
 def test_a_training_without_epochs_cannot_be_scaled():
     with pytest.raises(InputError, match='not counted in epochs'):
         scaled_schedule(Config(dict(train_cfg=dict(by_epoch=False, max_iters=10))), 5)
+
+
+def test_a_schedule_with_a_warm_up_is_scaled_to_a_single_epoch():
+    config = load_config('configs/detection/yolov5_n_bccd.py', {})
+    schedule = scaled_schedule(config, 1)
+    assert schedule['param_scheduler.0.end'] == 1
+    assert schedule['param_scheduler.2.begin'] == 0
+    # MMEngine refuses a scheduler that ends before it begins.
+    assert all(schedule[f'param_scheduler.{i}.end'] >= 1 for i in range(3))

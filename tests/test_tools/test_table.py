@@ -156,17 +156,29 @@ def test_a_submission_that_fails_leaves_no_job_and_no_file(tool, only_error, tmp
     assert [each.name for each in (tmp_path / 'runs').rglob('*')] == ['.lock']
 
 
-def test_a_missing_submitit_is_one_line_with_the_command_that_installs_it(
-    tool, only_error, tmp_path, monkeypatch
+@pytest.mark.parametrize('missing', ['scipy', 'submitit'])
+def test_a_missing_package_is_one_line_with_the_command_that_installs_it(
+    tool, only_error, tmp_path, monkeypatch, missing
 ):
-    monkeypatch.setattr('mmmuse.commands.table_flags.find_spec', lambda name: None)
+    monkeypatch.setattr(
+        'mmmuse.commands.table_flags.find_spec', lambda name: None if name == missing else True
+    )
     finished = tool('benchmark/table.py', digits(tmp_path), '--work-dir', tmp_path / 'runs')
     line = only_error(finished)
-    assert 'mmmuse table needs the package submitit: pip install -e "' in line
+    assert f'mmmuse table needs the package {missing}: pip install -e "' in line
     assert line.endswith('[cluster]"')
-    # The table of finished runs needs none.
+    # The table of finished runs starts no job.
     flags = ['--work-dir', tmp_path / 'runs', '--report']
-    assert tool('benchmark/table.py', digits(tmp_path), *flags).code == 0
+    assert (tool('benchmark/table.py', digits(tmp_path), *flags).code == 0) == (
+        missing == 'submitit'
+    )
+
+
+def test_slurm_is_asked_once_whether_it_takes_the_runs(tool, tmp_path, monkeypatch):
+    path = fake_slurm(tmp_path / 'bin', sbatch='case "$*" in *--test-only*) ;; *) exit 1;; esac')
+    monkeypatch.setenv('PATH', f'{path}:/bin')
+    tool('benchmark/table.py', digits(tmp_path), '--work-dir', tmp_path / 'runs', *SLURM)
+    assert len([call for call in calls(path) if '--test-only' in call]) == 1
 
 
 def test_a_run_on_several_gpus_is_started_by_torchrun():

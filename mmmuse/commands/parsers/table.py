@@ -32,6 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--report', action='store_true', help='write the table from the finished runs; run nothing'
     )
     parser.add_argument(
+        '--records',
+        nargs='+',
+        default=[],
+        metavar='FILE',
+        help='the NAME.json that this command has written elsewhere: its runs count as finished here, as far '
+        'as their configs are the same',
+    )
+    parser.add_argument(
         '--cluster',
         choices=['local', 'slurm'],
         default='local',
