@@ -4,12 +4,12 @@ metric = 'coco/bbox_mAP_50'
 references = ['alone']
 
 _offline = 'configs/offline_detection/yolov5_s-n_bccd'
-_size = [224, 224]
+_size = (224, 224)
 _teacher = {'model.teacher_checkpoint': '{after}'}
 
 options = {
     'train_dataloader.dataset.pipeline.0.img_scale': _size,
-    'train_dataloader.dataset.pipeline.1.border': [-112, -112],
+    'train_dataloader.dataset.pipeline.1.border': (-112, -112),
     'val_dataloader.dataset.pipeline.1.scale': _size,
     'test_dataloader.dataset.pipeline.1.scale': _size,
     'train_dataloader.drop_last': True,
