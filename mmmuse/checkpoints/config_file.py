@@ -14,6 +14,9 @@ from mmmuse.errors import InputError
 
 from .packaged_config import packaged_file
 
+# MMEngine's assertions about the imports of a pure-Python config.
+_NOT_LAZY = 'Illegal syntax in config!'
+
 
 def read_config(path: str | Path) -> Config:
     """Read a config file.
@@ -46,6 +49,8 @@ def read_config(path: str | Path) -> Config:
                 f'{path}: text configs and pure-Python configs (read_base, or an import of more than '
                 'the standard library) cannot inherit from each other'
             ) from error
+        if _NOT_LAZY in str(error):
+            raise InputError(f'{path}: {str(error).replace(_NOT_LAZY, "").strip()}') from error
         if suffix == '.py' and 'null bytes' not in str(error):
             raise
         raise InputError(f'{path} is not a config file: {type(error).__name__}: {error}') from error

@@ -146,6 +146,14 @@ def test_a_text_config_that_inherits_from_a_pure_python_one_is_refused(tmp_path)
     assert 'cannot inherit from each other' in refused(path)
 
 
+def test_an_import_that_mmengine_does_not_take_is_one_line(tmp_path):
+    child = 'import os, time\n' + PURE_PYTHON['child']
+    message = refused(write(tmp_path, child=child, base=PURE_PYTHON['base']))
+    assert (
+        message == f'{tmp_path / "child.py"}: import multiple modules in one line is not supported'
+    )
+
+
 @pytest.mark.parametrize('interval', [57300.0, 3])
 def test_a_whole_number_may_be_a_quotient(tmp_path, interval):
     text = f"train_cfg = dict(type='IterBasedTrainLoop', max_iters=9, val_interval={interval})\n"

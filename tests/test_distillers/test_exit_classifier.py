@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import mmpretrain
 import pytest
 import torch
 from mmpretrain.models import heads
@@ -113,6 +114,8 @@ def test_the_logits_of_a_margin_head_are_not_imitated():
     ],
 )
 def test_a_head_without_classes_has_no_exits(head, options, reason):
+    if head not in MODELS:
+        pytest.skip(f'mmpretrain {mmpretrain.__version__} has no {head}')
     config = student(head, **options)
     logits = 'head.task_heads.a' if head == 'MultiTaskHead' else 'head'
     with pytest.raises(InputError) as error:

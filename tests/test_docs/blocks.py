@@ -5,18 +5,21 @@
 - A ``python`` block whose title is a file name is that file. Without a title it is run.
 - A ``text`` block is what the block before it prints, its numbers aside; a line ``...`` stands for any.
 - ``<!-- shorter in the test: FLAGS -->`` before a block adds flags to its ``mmmuse`` commands.
+- ``<!-- needs: PACKAGE -->`` before a block: it is run where the package is installed.
 - ``continues: PAGE`` in the front matter of a page: it uses the files of that page.
 """
 
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / 'docs'
 REFUSED = 'refused'
 _FENCE = re.compile(
-    r'^(?:<!-- shorter in the test: (?P<shorter>[^\n]+) -->\n+)?'
+    r'^(?:<!-- needs: (?P<needs>\w+) -->\n+)?'
+    r'(?:<!-- shorter in the test: (?P<shorter>[^\n]+) -->\n+)?'
     r'^```(?P<language>\w*)(?P<options>[^\n]*)\n(?P<text>.*?)^```$',
     flags=re.MULTILINE | re.DOTALL,
 )
@@ -35,6 +38,7 @@ class Block:
         title: Its title, or None.
         text: Its lines.
         shorter: Flags that the test adds.
+        needs: A package without which it is not run; empty for none.
     """
 
     page: str
@@ -43,6 +47,7 @@ class Block:
     title: str | None
     text: str
     shorter: str
+    needs: str
 
     @property
     def is_file(self) -> bool:
@@ -52,6 +57,11 @@ class Block:
     def is_run(self) -> bool:
         """Whether it is commands that are run, to an error or not."""
         return self.language == 'bash' and self.title in (None, REFUSED)
+
+    @property
+    def lacks(self) -> bool:
+        """Whether it needs a package that is not installed."""
+        return bool(self.needs) and find_spec(self.needs) is None
 
     def __str__(self) -> str:
         return f'{self.page}:{self.line}'
@@ -68,6 +78,7 @@ def blocks_of(path: Path) -> list[Block]:
             title=title[1] if (title := _TITLE.search(fence['options'])) else None,
             text=fence['text'],
             shorter=fence['shorter'] or '',
+            needs=fence['needs'] or '',
         )
         for fence in _FENCE.finditer(text)
     ]

@@ -38,6 +38,8 @@ def run_page(path: Path, folder: Path, capture: Capture) -> None:
     for block in blocks_of(path):
         if block.is_file:
             (folder / block.title).write_text(block.text, encoding='utf-8')
+        elif block.lacks:
+            continue
         elif block.is_run or block.language == 'python':
             capture.readouterr()
             with in_folder(folder):

@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 
 from mmmuse.errors import InputError, Stopped
 from mmmuse.hooks import PreemptionHook
+from mmmuse.registry import HOOKS
 
 from ..kills.comparison import differences, files, read
 from ..kills.runs import start
@@ -21,7 +22,8 @@ def _fresh():
     forget()
 
 
-class Send(Hook):
+@HOOKS.register_module(force=True)
+class SendSignal(Hook):
     """Sends this process a signal in a step, or in the evaluation after an epoch."""
 
     def __init__(self, step: int = 0, evaluation: int = 0) -> None:
@@ -36,11 +38,15 @@ class Send(Hook):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def preempted(kind: str, folder: Path, *sent: Send, **changes) -> Path:
+def send_signal(**when: int) -> dict:
+    return dict(type='mmmuse.SendSignal', **when)
+
+
+def preempted(kind: str, folder: Path, *sent: dict, **changes) -> Path:
     """Train until each of the signals, and then to the end; return the work dir."""
     work_dir = folder / 'preempted'
-    for send in sent:
-        hooks = [dict(type=PREEMPTION), dict(type='EMAHook', momentum=0.1), send]
+    for each in sent:
+        hooks = [dict(type=PREEMPTION), dict(type='EMAHook', momentum=0.1), each]
         with pytest.raises(Stopped) as stopped:
             start(kind, folder, work_dir, custom_hooks=hooks, **changes)
         assert stopped.value.number == signal.SIGTERM
@@ -60,14 +66,17 @@ def straight(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize('steps', [[3], [2, 5]])
 def test_a_run_that_is_preempted_within_an_epoch_ends_as_one_that_is_not(straight, tmp_path, steps):
-    work_dir = preempted('ema', tmp_path, *(Send(step=step) for step in steps))
+    work_dir = preempted('ema', tmp_path, *(send_signal(step=step) for step in steps))
     assert differences(work_dir, straight) == []
 
 
 def test_the_step_is_finished_and_its_checkpoint_is_the_one_to_resume_from(tmp_path):
     with pytest.raises(Stopped):
         start(
-            'self', tmp_path, tmp_path / 'run', custom_hooks=[dict(type=PREEMPTION), Send(step=5)]
+            'self',
+            tmp_path,
+            tmp_path / 'run',
+            custom_hooks=[dict(type=PREEMPTION), send_signal(step=5)],
         )
     path = tmp_path / 'run' / 'preempted.pth'
     assert (tmp_path / 'run' / 'last_checkpoint').read_text() == str(path)
@@ -76,14 +85,14 @@ def test_the_step_is_finished_and_its_checkpoint_is_the_one_to_resume_from(tmp_p
 
 
 def test_a_signal_in_an_evaluation_stops_at_once_where_the_epoch_was_saved(straight, tmp_path):
-    assert differences(preempted('ema', tmp_path, Send(evaluation=2)), straight) == []
+    assert differences(preempted('ema', tmp_path, send_signal(evaluation=2)), straight) == []
 
 
 def test_a_signal_in_an_evaluation_saves_after_it_where_the_epoch_was_not_saved(tmp_path):
     changes = {'default_hooks.checkpoint.interval': 3}
     start('ema', tmp_path, tmp_path / 'straight', **changes)
     forget()
-    work_dir = preempted('ema', tmp_path, Send(evaluation=2), **changes)
+    work_dir = preempted('ema', tmp_path, send_signal(evaluation=2), **changes)
     assert differences(work_dir, tmp_path / 'straight') == []
 
 
@@ -95,20 +104,23 @@ def test_an_iteration_based_run_is_preempted_too(tmp_path):
         custom_hooks=[dict(type='EMAHook', momentum=0.1)],
     )
     forget()
-    work_dir = preempted('iterations', tmp_path, Send(step=3))
+    work_dir = preempted('iterations', tmp_path, send_signal(step=3))
     assert differences(work_dir, tmp_path / 'straight') == []
 
 
 def test_peers_are_preempted_without_files_of_their_own(tmp_path):
     with pytest.raises(Stopped):
         start(
-            'online', tmp_path, tmp_path / 'run', custom_hooks=[dict(type=PREEMPTION), Send(step=2)]
+            'online',
+            tmp_path,
+            tmp_path / 'run',
+            custom_hooks=[dict(type=PREEMPTION), send_signal(step=2)],
         )
     assert files(tmp_path / 'run') == {'preempted.pth', 'last_checkpoint'}
 
 
 def test_another_number_of_batches_starts_the_epoch_again(tmp_path):
-    hooks = [dict(type=PREEMPTION), Send(step=2)]
+    hooks = [dict(type=PREEMPTION), send_signal(step=2)]
     with pytest.raises(Stopped):
         start('self', tmp_path, tmp_path / 'run', custom_hooks=hooks)
     forget()
@@ -137,7 +149,7 @@ def test_a_preempted_step_in_the_work_dir_keeps_the_best_and_the_rotation_of_ano
     hooks = [dict(type='mmmuse.PreemptionHook')]
     start('self', tmp_path, tmp_path / 'straight', custom_hooks=hooks, **changes)
     forget()
-    sent = [*hooks, Send(step=5)]
+    sent = [*hooks, send_signal(step=5)]
     with pytest.raises(Stopped):
         start('self', tmp_path, tmp_path / 'run', custom_hooks=sent, **changes)
     forget()

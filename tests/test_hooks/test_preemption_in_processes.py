@@ -10,7 +10,7 @@ from ..kills.comparison import differences
 from ..kills.runs import start
 from ..test_tools.test_train import free_port
 from ..two_processes import start_two_processes
-from .test_preemption import PREEMPTION, Send
+from .test_preemption import PREEMPTION, send_signal
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ def train_one_of_two(rank: int, port: int, folder: str, name: str, step: int) ->
     torch.set_num_threads(1)
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2')
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-    hooks = [dict(type=PREEMPTION), *([Send(step=step)] if rank == 1 else [])]
+    hooks = [dict(type=PREEMPTION), *([send_signal(step=step)] if rank == 1 else [])]
     stopped = False
     try:
         start('processes', Path(folder), Path(folder) / name, custom_hooks=hooks)

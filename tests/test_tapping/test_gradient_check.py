@@ -84,6 +84,9 @@ def test_under_autocast_it_is_refused_too():
         step(distiller)
 
 
+@pytest.mark.skipif(
+    torch.__version__ < '2.5', reason='PyTorch before 2.5 compiles no hook in a checkpointed region'
+)
 @pytest.mark.parametrize('compiled', ['student', ''])
 def test_compiled_it_is_refused_too(compiled):
     taps = {**TWO_STAGE_TAPS, 'modules': ['backbone.layer1.0.conv1']}

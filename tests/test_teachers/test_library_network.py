@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import nn
 
 from mmmuse.distillers import InputConversion
@@ -17,6 +16,7 @@ from .networks import NUM_CLASSES, folder, timm_teacher, transformers_teacher
 
 timm = pytest.importorskip('timm')
 transformers = pytest.importorskip('transformers')
+save_file = pytest.importorskip('safetensors.torch').save_file
 
 TEACHERS = {
     'timm vit': lambda: timm_teacher('vit'),

@@ -64,7 +64,7 @@ def test_better_anchors_are_proposed_in_the_form_that_a_config_takes(
     config, tool, tmp_path, lines_of_progress
 ):
     out = tmp_path / 'anchors.json'
-    flags = ['--generations', 20, '--seed', 5, '--json', out]
+    flags = ['--generations', 200, '--seed', 5, '--json', out]
     finished = tool(TOOL, config, *flags)
     assert finished.code == 0, finished.err
     assert 'refining the anchors: ' in finished.err

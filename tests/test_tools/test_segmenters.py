@@ -322,6 +322,15 @@ def test_classes_inside_the_onnx_file_are_those_of_its_logits(squares, exported)
     assert torch.equal(masks, logits.argmax(1))
 
 
+def quantized_weights(path: Path) -> int:
+    import onnx
+
+    tensors = onnx.load(path).graph.initializer
+    return sum(
+        tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 4 for tensor in tensors
+    )
+
+
 def test_an_exit_is_smaller_than_the_segmenter_and_the_report_has_every_form(exported):
     report = json.loads((exported['exit2'] / 'report.json').read_text())
     forms = report['forms']
@@ -330,7 +339,9 @@ def test_an_exit_is_smaller_than_the_segmenter_and_the_report_has_every_form(exp
     assert forms['mmseg']['params'] < forms['original']['params']
     assert forms['mmseg']['other_pixels'] == forms['ONNX']['other_pixels'] == 0
     assert forms['mmseg']['mIoU'] == forms['ONNX']['mIoU'] > 0
-    assert forms['ONNX int8']['bytes'] < forms['ONNX']['bytes']
+    # So small a network is not always smaller in int8: the scales of each channel and the nodes are added.
+    assert quantized_weights(exported['exit2'] / 'network_int8.onnx') > 0
+    assert quantized_weights(exported['exit2'] / 'segmenter.onnx') == 0
 
 
 def test_flags_of_other_networks_are_refused(squares, tmp_path, tool, only_error):
