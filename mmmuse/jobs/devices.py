@@ -67,10 +67,14 @@ def memory_gib(device: str) -> float | None:
 
 
 def environment(device: str, devices: Sequence[str]) -> dict[str, str]:
-    """Return the variables of a run that sees one device, or its share of the processor."""
+    """Return the variables of a run that sees one device, or its share of the processor.
+
+    ``OMP_NUM_THREADS`` stays as it is where it is set, for instance on a machine that does other work too.
+    """
     if device == 'cpu':
         cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-        threads = str(max(cores // list(devices).count('cpu'), 1))
+        share = str(max(cores // list(devices).count('cpu'), 1))
+        threads = os.environ.get('OMP_NUM_THREADS') or share
         return {'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': threads}
     number = int(device.partition(':')[2])
     visible = os.environ.get('CUDA_VISIBLE_DEVICES')  # Device numbers count the visible GPUs.

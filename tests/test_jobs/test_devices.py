@@ -29,6 +29,16 @@ def test_the_processor_is_what_is_left_without_a_gpu(monkeypatch):
     assert environment('cpu', ['cpu'])['CUDA_VISIBLE_DEVICES'] == ''
 
 
+def test_runs_on_the_processor_share_its_cores_unless_the_user_says_how_many_threads(monkeypatch):
+    monkeypatch.setattr('os.sched_getaffinity', lambda process: {0, 1, 2, 3}, raising=False)
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    assert environment('cpu', ['cpu'])['OMP_NUM_THREADS'] == '4'
+    assert environment('cpu', ['cpu'] * 3)['OMP_NUM_THREADS'] == '1'
+    assert environment('cpu', ['cpu'] * 9)['OMP_NUM_THREADS'] == '1'
+    monkeypatch.setenv('OMP_NUM_THREADS', '3')
+    assert environment('cpu', ['cpu'] * 2)['OMP_NUM_THREADS'] == '3'
+
+
 def test_more_slots_than_memory_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
     assert check_devices(['cpu', 'cuda', 'cpu', 'cuda:0']) == ['cpu', 'cuda:0', 'cpu', 'cuda:0']
