@@ -1,6 +1,7 @@
 from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmmuse.arguments import PositiveInt
@@ -55,6 +56,8 @@ class GlobalLocalCritic(nn.Module):
         locations_per_batch: With ``'auto'``, the locations of all images of a batch together (of a
             process in distributed training); of each image the same number, at least one. What an
             estimate loses depends on their sum, and so does the cost.
+        normalize: Give each vector, local and global, mean 0 and variance 1 over its channels before it is
+            scored, so that the features' scale does not matter. The paper does not give this.
 
     Raises:
         InputError: On an unknown architecture or choice of negatives, or a number below 1.
@@ -72,8 +75,10 @@ class GlobalLocalCritic(nn.Module):
         negatives: Negatives = 'roll',
         num_locations: PositiveInt | Literal['auto'] | None = None,
         locations_per_batch: PositiveInt = 1024,
+        normalize: bool = False,
     ) -> None:
         super().__init__()
+        self.normalize = normalize
         self.negatives = negatives
         self.num_locations = num_locations
         self.locations_per_batch = locations_per_batch
@@ -96,9 +101,10 @@ class GlobalLocalCritic(nn.Module):
                 another number of vectors than of local features.
         """
         _check_pairs(local, global_vector)
+        tokens, vector = self._pairs(local, global_vector)
         return self.pair_score(
-            scale_gradient(self._draw(local), gradient_scale),
-            scale_gradient(global_vector, gradient_scale),
+            scale_gradient(tokens, gradient_scale),
+            scale_gradient(vector, gradient_scale),
             self.negatives,
         )
 
@@ -123,8 +129,15 @@ class GlobalLocalCritic(nn.Module):
         _check_pairs(local, global_vector)
         if not isinstance(self.pair_score, ConcatScore):
             return jsd_critic_loss(*self(local, global_vector, gradient_scale))
-        return self.pair_score.jsd_loss(
-            self._draw(local), global_vector, self.negatives, gradient_scale
+        tokens, vector = self._pairs(local, global_vector)
+        return self.pair_score.jsd_loss(tokens, vector, self.negatives, gradient_scale)
+
+    def _pairs(self, local: Tensor, global_vector: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = self._draw(local)
+        if not self.normalize:
+            return tokens, global_vector
+        return F.layer_norm(tokens, tokens.shape[-1:]), F.layer_norm(
+            global_vector, global_vector.shape[-1:]
         )
 
     def _draw(self, local: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 from mmpretrain.datasets import CIFAR10, CIFAR100
 from mmpretrain.datasets.utils import download_and_extract_archive
 
-from mmmuse.arguments import NonNegativeInt
+from mmmuse.arguments import NonNegativeInt, PositiveInt
 from mmmuse.checkpoints.regular_file import NOT_FOUND, why_no_file
 from mmmuse.errors import InputError
 from mmmuse.registry import DATASETS
@@ -99,9 +99,13 @@ class BatchedCIFAR(BatchedImages):
         download: Whether to download the archive where files are missing.
         indices: Keep only the first ``indices`` images, or those of a list.
         start: Leave out as many images at the beginning; ``indices`` counts from there.
+        num_classes: Keep only the images of the first so many classes.
+        images_per_class: Of each class keep only the first so many images, after ``start`` and before
+            ``indices``.
 
     Raises:
-        InputError: If a file is missing and cannot be downloaded, or is damaged.
+        InputError: If a file is missing and cannot be downloaded, or is damaged; if there are fewer classes, or fewer
+            images of one.
 
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009).
     """
@@ -116,7 +120,14 @@ class BatchedCIFAR(BatchedImages):
         download: bool = True,
         indices: int | Sequence[int] | None = None,
         start: NonNegativeInt = 0,
+        num_classes: PositiveInt | None = None,
+        images_per_class: PositiveInt | None = None,
     ) -> None:
+        classes = self.source.METAINFO['classes']
+        if num_classes is not None and num_classes > len(classes):
+            raise InputError(
+                f'{self.source.__name__} has {len(classes)} classes, not {num_classes}'
+            )
         files = CIFARFiles(self.source, data_root)
         if download:
             files.download_if_missing()
@@ -129,12 +140,27 @@ class BatchedCIFAR(BatchedImages):
         labels = np.concatenate(
             [entry.get(b'labels') or entry[b'fine_labels'] for entry in entries]
         )
-        super().__init__(
-            images.reshape(-1, 3, 32, 32)[start:],
-            labels[start:],
-            self.source.METAINFO['classes'],
-            indices,
-        )
+        images, labels = images.reshape(-1, 3, 32, 32)[start:], labels[start:]
+        kept = _of_classes(labels, num_classes or len(classes), images_per_class)
+        super().__init__(images[kept], labels[kept], classes[:num_classes], indices)
+
+
+def _of_classes(labels: np.ndarray, num_classes: int, per_class: int | None) -> np.ndarray | slice:
+    """Return which images are kept, in their order.
+
+    Raises:
+        InputError: If a class has fewer than ``per_class`` images.
+    """
+    kept = labels < num_classes
+    if per_class is not None:
+        counts = np.bincount(labels[kept], minlength=num_classes)
+        if counts.min() < per_class:
+            raise InputError(
+                f'images_per_class is {per_class}, and class {counts.argmin()} has {counts.min()} images'
+            )
+        for label in range(num_classes):
+            kept[np.flatnonzero(labels == label)[per_class:]] = False
+    return slice(None) if kept.all() else kept
 
 
 @contextmanager

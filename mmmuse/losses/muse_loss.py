@@ -35,7 +35,8 @@ class MUSELoss(FeatureLoss):
     - ``mi``: :math:`MI_i` only (table 5)
     - ``si``: :math:`SI_i` only (table 5)
 
-    The gradient runs through both factors and into both sides of each critic.
+    The gradient runs through both factors and into both sides of each critic, unless
+    ``detach_global`` says otherwise.
     Each module has critics of its own; only those that ``combine`` needs are
     built. Under autocast, softplus and means stay in float32.
 
@@ -65,6 +66,8 @@ class MUSELoss(FeatureLoss):
             step; 0 for none. The paper does not give this.
         modules: Modules whose features are the local maps, from 1; the shallow ones by
             default.
+        detach_global: Critics whose global side receives no gradient: ``'mi'`` (the last
+            feature), ``'si'`` (the maps' own averages). The paper does not give this.
 
     Returns:
         ``loss_muse`` (``critic_weight`` times the loss; its gradient on the features has
@@ -94,11 +97,13 @@ class MUSELoss(FeatureLoss):
         estimator: dict | None = None,
         warmup: Fraction = 0.0,
         modules: Sequence[int] | None = None,
+        detach_global: Sequence[Literal['mi', 'si']] = (),
     ) -> None:
         super().__init__(
             learner, source, loss_weight, modules, critic_weight=critic_weight, warmup=warmup
         )
         self.combine = combine
+        self.detach_global = frozenset(detach_global)
         critic = {'type': 'mmmuse.GlobalLocalCritic', **(critic or {})}
         estimator = {'type': 'mmmuse.JensenShannon', **(estimator or {})}
         self.mi_critics = nn.ModuleList()
@@ -114,10 +119,14 @@ class MUSELoss(FeatureLoss):
     def forward(self, step: Step) -> dict[str, Tensor]:
         """Return ``loss_muse`` and the information terms of one step."""
         local = [feature for feature, _ in self.pairs(step)]
-        last = step.source.last_vector
         scale = self.feature_scale(step)
-        mi = _estimate(self.mi_estimators, self.mi_critics, local, lambda _: last, scale)
-        si = _estimate(self.si_estimators, self.si_critics, local, global_view, scale)
+        last, own = (lambda _: step.source.last_vector), global_view
+        last, own = (
+            _detached(view) if name in self.detach_global else view
+            for name, view in (('mi', last), ('si', own))
+        )
+        mi = _estimate(self.mi_estimators, self.mi_critics, local, last, scale)
+        si = _estimate(self.si_estimators, self.si_critics, local, own, scale)
         if self.combine == 'multiplicative':
             total = sum(
                 of_mi.factor(m) * of_si.factor(s)
@@ -133,6 +142,10 @@ class MUSELoss(FeatureLoss):
             for i, value in enumerate(values, 1)
         }
         return {**terms, 'loss_muse': self.critic_weight * total}
+
+
+def _detached(view: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda feature: view(feature).detach()
 
 
 def _estimate(

@@ -6,7 +6,7 @@ from statistics import mean
 
 from matplotlib.figure import Figure
 
-from .difference import half_width
+from mmmuse.analysis.difference import half_width
 
 _WIDTH = 0.7  # Of a column of the figure that its rows share.
 _MARKERS = 'os^Dv'  # For each ten rows, which have ten colours.

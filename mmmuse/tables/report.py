@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, stdev
 
+from mmmuse.analysis.difference import Difference, paired_difference
 from mmmuse.analysis.evaluations import metric_title
 
-from .difference import Difference, paired_difference
 from .figure import write_figure
 from .plan import Row, Run, Table
 from .record import Record, read_record

@@ -316,3 +316,30 @@ def test_a_trained_critic_orders_gaussians_by_their_mutual_information(architect
     assert losses[0] == pytest.approx(2 * math.log(2), abs=0.05)
     for weaker, stronger in itertools.pairwise(losses):
         assert stronger < weaker - 0.03
+
+
+@pytest.mark.parametrize('architecture', ARCHITECTURES)
+@pytest.mark.parametrize('method', ['__call__', 'jsd_loss'])
+def test_a_normalizing_critic_scores_standardised_vectors(architecture, method):
+    """Its values and gradients are those of a plain critic on them; the features' scale does not matter."""
+    critic, local, vector = critic_and_views(architecture, normalize=True)
+    plain = GlobalLocalCritic(5, 7, architecture, hidden_channels=6).double()
+    plain.load_state_dict(critic.state_dict())
+
+    def value(of, *views):
+        found = getattr(of, method)(*views)
+        return found if method == 'jsd_loss' else found.joint.sum() + 2 * found.marginal.sum()
+
+    def standardised(vectors, dim):
+        centred = vectors - vectors.mean(dim, keepdim=True)
+        return centred / (centred.square().mean(dim, keepdim=True) + 1e-5).sqrt()
+
+    expected = value(plain, standardised(local, 1), standardised(vector, 1))
+    found = value(critic, local, vector)
+    torch.testing.assert_close(found, expected, **EXACT)
+    for one, other in zip(
+        gradients(found, critic, local, vector), gradients(expected, plain, local, vector)
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    larger = value(critic, 1e4 * local, 1e4 * vector)
+    torch.testing.assert_close(larger, found, rtol=1e-4, atol=1e-4)

@@ -284,3 +284,31 @@ def test_a_start_leaves_out_images_at_the_beginning(cifar100, tmp_path):
     assert (part.images == every.images[1:2]).all()
     with pytest.raises(InputError, match='the dataset has no images'):
         cifar100.dataset(str(tmp_path), start=len(every))
+
+
+def test_some_images_of_some_classes_are_kept_in_their_order(tmp_path):
+    labels = [3, 0, 99, 1, 0, 1, 0, 2, 1]
+    tiny = TinyCIFAR(CIFAR100, dict(train=labels, test=[7, 7]), 'fine_labels')
+    tiny.write(tmp_path)
+
+    def kept(**options) -> list[int]:
+        part = tiny.dataset(str(tmp_path), **options)
+        found = [
+            int(np.flatnonzero((tiny.images['train'] == image).all((1, 2, 3)))[0])
+            for image in part.images
+        ]
+        assert [labels[i] for i in found] == part.labels.tolist()
+        assert (
+            part.metainfo['classes'] == CIFAR100.METAINFO['classes'][: options.get('num_classes')]
+        )
+        return found
+
+    assert kept(num_classes=2) == [1, 3, 4, 5, 6, 8]
+    assert kept(num_classes=2, images_per_class=2) == [1, 3, 4, 5]
+    assert kept(num_classes=2, images_per_class=2, start=2) == [3, 4, 5, 6]
+    assert kept(num_classes=2, images_per_class=2, indices=3) == [1, 3, 4]
+    assert kept() == list(range(9))
+    with pytest.raises(InputError, match='images_per_class is 4, and class 0 has 3 images'):
+        kept(num_classes=2, images_per_class=4)
+    with pytest.raises(InputError, match='CIFAR100 has 100 classes, not 101'):
+        kept(num_classes=101)

@@ -115,6 +115,30 @@ def test_si_reaches_the_map_through_its_average_too():
     assert not torch.allclose(whole, locals_alone)
 
 
+def test_a_detached_global_side_receives_no_gradient_and_changes_no_value():
+    features = step_features()
+    plain = muse('additive')
+    values = {}
+    for detached in ((), ('mi',), ('si',), ('mi', 'si')):
+        loss = muse('additive', detach_global=detached)
+        loss.load_state_dict(plain.state_dict())
+        values[detached] = loss(Step.within(features))['loss_muse']
+    assert len({value.item() for value in values.values()}) == 1
+    last, local = features.last, features.shallow[0]
+
+    def gradient(detached, of):
+        (found,) = torch.autograd.grad(values[detached], of, retain_graph=True, allow_unused=True)
+        return found
+
+    assert gradient(('mi',), last) is None
+    assert torch.equal(gradient(('si',), last), gradient((), last))
+    # SI's own average is detached: what is left of it is the gradient of its local side.
+    mi = plain.mi_critics[0].jsd_loss(local, global_view(last))
+    si = plain.si_critics[0].jsd_loss(local, global_view(local).detach())
+    (expected,) = torch.autograd.grad(mi + si, local)
+    torch.testing.assert_close(gradient(('si',), local), expected)
+
+
 @pytest.mark.parametrize(
     ('combine', 'num_mi', 'num_si'),
     [('multiplicative', 2, 2), ('additive', 2, 2), ('mi', 2, 0), ('si', 0, 2)],
@@ -304,3 +328,8 @@ def test_a_warm_up_outside_of_the_training_is_refused(warmup):
 def test_a_part_that_is_no_config_is_refused(part):
     with pytest.raises(InputError, match=f"MUSELoss: {part} is None or a dict, got 'mmmuse.NWJ'"):
         MUSELoss(*within([3], 5), **{part: 'mmmuse.NWJ'})
+
+
+def test_an_unknown_side_to_detach_is_refused():
+    with pytest.raises(InputError, match='detach_global'):
+        muse(detach_global=('last',))

@@ -3,7 +3,7 @@ import math
 import pytest
 from scipy import stats
 
-from mmmuse.tables.difference import Difference, half_width, paired_difference
+from mmmuse.analysis.difference import Difference, half_width, paired_difference
 
 
 def test_the_interval_is_that_of_the_paired_t_test():

@@ -1,0 +1,41 @@
+"""Print the last evaluation of each log as mean and standard deviation over the seeds.
+
+``python docs/builder/log_means.py 'plain=docs/results/segmentation/unet_membrane_seed*.log' --metrics mIoU exit3/mIoU``
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+
+from does_it_help import of_logs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument(
+        'rows', nargs='+', metavar='NAME=LOGS', help='a name, and a pattern of files'
+    )
+    parser.add_argument('--metrics', nargs='+', required=True)
+    args = parser.parse_args()
+    cells = [['row', 'seeds', *args.metrics], ['---'] * (2 + len(args.metrics))]
+    for row in args.rows:
+        name, _, pattern = row.partition('=')
+        found = [of_logs(Path(), pattern, metric) for metric in args.metrics]
+        if not any(found):
+            print(f'error: {name}: no evaluation in {pattern or "(no pattern)"}', file=sys.stderr)
+            sys.exit(1)
+        seeds = sorted({seed for values in found for seed in values})
+        cells.append([name, ', '.join(map(str, seeds)), *map(_spread, found)])
+    print('\n'.join(f'| {" | ".join(line)} |' for line in cells))
+
+
+def _spread(values: dict[int, float]) -> str:
+    if not values:
+        return '-'
+    spread = f' ± {stdev(values.values()):.2f}' if len(values) > 1 else ''
+    return f'{mean(values.values()):.2f}{spread}'
+
+
+if __name__ == '__main__':
+    main()
