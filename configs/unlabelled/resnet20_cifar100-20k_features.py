@@ -5,7 +5,7 @@ model = dict(
     type='mmmuse.FeatureDistiller',
     student='resnet20_cifar100-2k.py',
     teacher='resnet56_cifar100-25k.py',
-    teacher_checkpoint='work_dirs/resnet56_cifar100-25k/epoch_20.pth',
+    teacher_checkpoint='work_dirs/resnet56_cifar100-25k/epoch_12.pth',
 )
 data_preprocessor = dict(num_views=2)
 train_dataloader = dict(drop_last=True, dataset=dict(indices=20000))
@@ -28,12 +28,12 @@ param_scheduler = [
         type='CosineAnnealingLR',
         by_epoch=True,
         begin=1,
-        T_max=14,
-        end=15,
+        T_max=5,
+        end=6,
         convert_to_iter_based=True,
     ),
 ]
-train_cfg = dict(max_epochs=15, val_interval=5)
+train_cfg = dict(max_epochs=6, val_interval=3)
 default_hooks = dict(
     checkpoint=dict(max_keep_ckpts=1),
     channels_last=dict(type='mmmuse.ChannelsLastHook'),

@@ -5,7 +5,7 @@ model = dict(
     backbone=dict(
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='work_dirs/resnet20_cifar100-20k_features/epoch_15.pth',
+            checkpoint='work_dirs/resnet20_cifar100-20k_features/epoch_6.pth',
             prefix='backbone.',
         )
     )

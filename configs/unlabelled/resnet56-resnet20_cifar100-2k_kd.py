@@ -6,7 +6,7 @@ model = dict(
     type='mmmuse.OfflineDistiller',
     student=_base_.model,
     teacher='resnet56_cifar100-25k.py',
-    teacher_checkpoint='work_dirs/resnet56_cifar100-25k/epoch_20.pth',
+    teacher_checkpoint='work_dirs/resnet56_cifar100-25k/epoch_12.pth',
     taps=dict(logits='head'),
     losses=[dict(type='mmmuse.KDLoss', temperature=4, loss_weight=0.9)],
 )

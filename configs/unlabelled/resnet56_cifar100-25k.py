@@ -9,8 +9,8 @@ _base_ = [
 model = dict(backbone=dict(type='mmmuse.SmallResNetCIFAR', depth=56), head=dict(in_channels=64))
 train_dataloader = dict(drop_last=True, dataset=dict(start=25000))
 val_dataloader = dict(dataset=dict(split='train', start=20000, indices=5000))
-param_scheduler = dict(T_max=20)
-train_cfg = dict(max_epochs=20, val_interval=5)
+param_scheduler = dict(T_max=12)
+train_cfg = dict(max_epochs=12, val_interval=4)
 default_hooks = dict(
     checkpoint=dict(max_keep_ckpts=1, save_best=None),
     channels_last=dict(type='mmmuse.ChannelsLastHook'),

@@ -111,7 +111,7 @@ def _figures(table: Table, row: Row, all_records: _Records, columns: Sequence[st
             figures[f'{column}_{which}_mean'] = f'{mean(values):.2f}' if values else ''
             figures[f'{column}_{which}_std'] = f'{stdev(values):.2f}' if len(values) > 1 else ''
     for reference in table.references:
-        difference = _difference(all_records, row.name, reference)
+        difference = _difference(table, all_records, row.name, reference)
         half = None if difference is None else difference.half_width
         key = f'from {reference}'
         figures[f'{key}_mean'] = '' if difference is None else f'{difference.mean:.2f}'
@@ -134,9 +134,13 @@ def _values(
     return [metrics[column] for record in records.values() if column in (metrics := epoch(record))]
 
 
-def _difference(records: _Records, name: str, reference: str) -> Difference | None:
-    """Return how much better a row's full network is in the last epoch than a reference's."""
-    if name == reference:
+def _difference(table: Table, records: _Records, name: str, reference: str) -> Difference | None:
+    """Return how much better a row's full network is in the last epoch than a reference's.
+
+    None for the reference itself, for a row with a seed of its own, and for one of another metric.
+    """
+    row, other = (next(row for row in table.rows if row.name == each) for each in (name, reference))
+    if name == reference or row.seed is not None or row.metric != other.metric:
         return None
     values, of_reference = (
         {seed: record.last()['top1'] for seed, record in records[row].items()}
@@ -195,7 +199,7 @@ def _differences(table: Table, records: _Records) -> list[str]:
     """Return the table of differences from the references; nothing if there is no pair of runs."""
     rows = []
     for row in table.rows:
-        found = [_difference(records, row.name, name) for name in table.references]
+        found = [_difference(table, records, row.name, name) for name in table.references]
         if any(found):
             cells = [cell for each in found for cell in _of_difference(each)]
             rows.append(_line([_escaped(row.name), *cells]))

@@ -303,6 +303,19 @@ def test_rows_are_compared_with_the_references_in_pairs_of_seeds(tmp_path):
     assert 'Difference' not in markdown.read_text()
 
 
+def test_what_cannot_be_compared_has_no_difference(tmp_path):
+    """A teacher that is trained once, and a row of another metric."""
+    rows = (
+        Row('teacher', 't.py', seed=0),
+        Row('plain', 'a.py'),
+        Row('near', 'b.py', metric='knn/top1'),
+    )
+    table = Table('T', rows, references=('plain',))
+    values = dict(teacher={0: 80.0}, plain={0: 70.0, 1: 72.0}, near={0: 60.0, 1: 61.0})
+    markdown, *_ = write_report(table, finished(tmp_path, table, **values), tmp_path / 'out', 'c')
+    assert 'Difference' not in markdown.read_text()
+
+
 def test_the_records_beside_a_table_are_read_again(tmp_path):
     table = Table('T', (Row('plain', 'a.py'),))
     runs = finished(tmp_path, table, plain={0: 70.0, 3: 72.0})
