@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.optim import BaseOptimWrapper
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from mmengine.registry import Registry
 from mmengine.runner import Runner
@@ -33,6 +34,8 @@ _TOP_LEVEL = {
 }
 _SPLITS = ('train', 'val', 'test')
 _OWN_REGISTRIES = [value for value in vars(registry).values() if isinstance(value, Registry)]
+# Of an optimizer wrapper: what MMEngine's constructor reads or builds.
+_OF_THE_CONSTRUCTOR = {'optimizer', 'constructor', 'paramwise_cfg'}
 _LOADER_KEYS = set(inspect.signature(DataLoader).parameters) | {'num_batch_per_epoch'}
 # Parts that a run may build late or never. For each: the types for which it is checked (none for any),
 # and its known keys.
@@ -157,6 +160,8 @@ def _check(path: str, part: Mapping, closed: set[str]) -> None:
             raise InputError(unknown_key(f'{path}.type', set(annotations)))
         _check_names(path, part, REQUIRED.get(at_path, set()), at_path in closed and annotations)
     elif (own := _own_class(kind)) is not None:
+        if issubclass(own, BaseOptimWrapper):
+            given = {key: value for key, value in given.items() if key not in _OF_THE_CONSTRUCTOR}
         check_arguments(path, own.__init__, given)
     if _scope(kind) in _LIBRARIES | {'mmmuse'}:
         check_keys(path, given, BY_TYPE.get(_name(kind), {}))

@@ -10,6 +10,7 @@ from mmmuse.command_line.config import load_config
 from mmmuse.errors import InputError
 from tests.installed_configs import check, installed_configs
 
+ROOT = Path(__file__).resolve().parents[2]
 RESNET = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'
 
 
@@ -152,6 +153,21 @@ def test_an_import_that_mmengine_does_not_take_is_one_line(tmp_path):
     assert (
         message == f'{tmp_path / "child.py"}: import multiple modules in one line is not supported'
     )
+
+
+@pytest.mark.parametrize(
+    'config',
+    ['configs/demo/resnet18_digits_mi_x_si.py', 'configs/detection/yolov5_n_bccd.py'],
+)
+def test_an_optimizer_wrapper_of_ours_takes_the_optimizer_of_the_config(tmp_path, config):
+    options = {'optim_wrapper.type': 'mmmuse.BFloat16OptimWrapper'}
+    loaded = load_config(str(ROOT / config), options)
+    assert loaded.optim_wrapper.optimizer.type == 'SGD'
+    # The config that a run dumps is read again.
+    loaded.dump(tmp_path / 'dumped.py')
+    assert load_config(str(tmp_path / 'dumped.py'), {}).optim_wrapper == loaded.optim_wrapper
+    wrong = refused(ROOT / config, {**options, 'optim_wrapper.accumulative_counts': 0.5})
+    assert wrong.startswith('optim_wrapper.accumulative_counts is ')
 
 
 @pytest.mark.parametrize('interval', [57300.0, 3])
