@@ -238,7 +238,9 @@ class Edge(ModuleList):
     @property
     def min_batch_size(self) -> int:
         """Images that the losses need in a batch."""
-        return max([1, *(loss.min_batch_size for loss in self)])  # Dynamo has no max with a default.
+        return max(
+            [1, *(loss.min_batch_size for loss in self)]
+        )  # Dynamo has no max with a default.
 
     @property
     def source_features(self) -> frozenset[str]:
