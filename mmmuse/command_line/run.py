@@ -1,5 +1,6 @@
 """Build and run an MMEngine runner; remove the files of a run without a finished step."""
 
+import gc
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -111,6 +112,17 @@ def run(config: Config, act: Callable[[Runner], Any], resume_from: str | None = 
         with errors_noted(runner.logger):
             add_missing_hooks(runner)
             return act(runner)
+
+
+def end_process_group() -> None:
+    """End the process group of a run that several processes share; without one, do nothing.
+
+    Otherwise PyTorch's threads can abort a process at its exit, and torchrun reports a complete run as failed.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        gc.collect()  # A wrapped model that is still there would hold the group.
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.checkpoint import check_before_loading
 from mmmuse.command_line.config import apply_shared_flags, load_config
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.run import run
+from mmmuse.command_line.run import end_process_group, run
 from mmmuse.command_line.tta import apply_test_time_augmentation
 from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.errors import InputError
@@ -53,3 +53,4 @@ def main(args: argparse.Namespace) -> None:
             config.test_cfg.fp16 = True
         check_before_loading(config, args.trust_checkpoint)
         run(config, lambda runner: evaluate(runner, args))
+        end_process_group()

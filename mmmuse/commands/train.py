@@ -7,7 +7,7 @@ from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.checkpoint import check_before_loading
 from mmmuse.command_line.config import apply_training_flags, load_config
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.run import run, train
+from mmmuse.command_line.run import end_process_group, run, train
 from mmmuse.datasets.load_checked_image import check_loaded_images
 
 from .early_checks import check_named_in_config
@@ -23,3 +23,4 @@ def main(args: argparse.Namespace) -> None:
         check_named_in_config('train', args, config)
         resume_from = check_before_loading(config, args.trust_checkpoint)
         run(config, train, resume_from)
+        end_process_group()
