@@ -7,6 +7,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from mmmuse.command_line.run import end_process_group
+
 PROCESSES = 2
 
 
@@ -29,6 +31,4 @@ def _in_a_group(rank: int, function: Callable[[int, str], None], folder: str) ->
         'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=PROCESSES
     )
     function(rank, folder)
-    # The group is destroyed after everything that DDP has wrapped, which could otherwise be the
-    # last to hold the group and wait for its threads for ever.
-    dist.destroy_process_group()
+    end_process_group()

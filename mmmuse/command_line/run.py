@@ -42,6 +42,8 @@ from .parts import path_in
 from .run_notes import errors_noted, note_start
 from .signals import stop_if_received
 
+_ENDS_WITHOUT_THE_GIL = torch.__version__ >= '2.11'  # Of those between, it is not known.
+
 
 class _Steps(Hook):
     """Counts finished iterations of any kind, and knows whether the present one is the first."""
@@ -118,11 +120,14 @@ def end_process_group() -> None:
     """End the process group of a run that several processes share; without one, do nothing.
 
     Otherwise PyTorch's threads can abort a process at its exit, and torchrun reports a complete run as failed.
+    Where PyTorch holds the GIL while it does this (2.4 does), it can wait for such a thread for ever instead: there the
+    group is left to the exit.
     """
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized() and _ENDS_WITHOUT_THE_GIL:
+        distributed.barrier()
         gc.collect()  # A wrapped model that is still there would hold the group.
-        torch.distributed.destroy_process_group()
+        distributed.destroy_process_group()
 
 
 @contextmanager
