@@ -26,7 +26,7 @@ class Difference(NamedTuple):
         """What it says of the first row: ``'helps'`` or ``'hurts'`` where the interval does not hold 0."""
         if self.half_width is None:
             return 'one seed'
-        if abs(self.mean) <= self.half_width:
+        if not abs(self.mean) > self.half_width:  # Of values that are not numbers, too.
             return 'no difference seen'
         return 'helps' if self.mean > 0 else 'hurts'
 

@@ -19,7 +19,16 @@ from mmmuse.jobs.code_version import code_version
 from mmmuse.jobs.devices import check_devices
 from mmmuse.jobs.local import LocalJobs
 from mmmuse.jobs.slurm import SlurmJobs
-from mmmuse.tables import Run, Table, plan_runs, read_record, read_table, run_all, write_report
+from mmmuse.tables import (
+    Record,
+    Run,
+    Table,
+    plan_runs,
+    read_record,
+    read_table,
+    run_all,
+    write_report,
+)
 from mmmuse.tables.queue import Jobs
 from mmmuse.tables.record import logged_hardware, read_records, save_record, write_record
 
@@ -69,17 +78,20 @@ def main(args: argparse.Namespace) -> None:
 
 
 def take_records(runs: list[Run], folder: Path, files: list[str]) -> None:
-    """Finish the runs whose records are in files of other tables or machines."""
-    known = [read_records(Path(file)) for file in files]
-    taken = 0
-    for run in runs:
-        key = run.work_dir.relative_to(folder).as_posix()
-        record = next((records[key] for records in known if key in records), None)
-        if record is not None and read_record(run) is None:
-            save_record(run, record)
-            taken += 1
+    """Finish the runs whose records are in files that this command has written elsewhere.
+
+    A run that one which is still to be trained goes on from is not finished by its record: its checkpoint is needed.
+    """
+    known: dict[Path, Record] = {}
+    for file in files:
+        known |= {folder / key: record for key, record in read_records(Path(file)).items()}
+    waiting = [run for run in runs if run.work_dir not in known and read_record(run) is None]
+    needed = {run.after for run in waiting}
+    taken = [run for run in runs if run.work_dir in known.keys() - needed and not read_record(run)]
+    for run in taken:
+        save_record(run, known[run.work_dir])
     if files:
-        print(f'{taken} runs taken from {", ".join(files)}', file=sys.stderr)
+        print(f'{len(taken)} runs taken from {", ".join(files)}', file=sys.stderr)
 
 
 def check_rows(table: Table, names: list[str] | None) -> None:

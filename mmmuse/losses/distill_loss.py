@@ -238,9 +238,8 @@ class Edge(ModuleList):
     @property
     def min_batch_size(self) -> int:
         """Images that the losses need in a batch."""
-        return max(
-            [1, *(loss.min_batch_size for loss in self)]
-        )  # Dynamo has no max with a default.
+        # Not max with a default: a compiled step would be interrupted by it.
+        return max([1, *(loss.min_batch_size for loss in self)])
 
     @property
     def source_features(self) -> frozenset[str]:

@@ -120,10 +120,9 @@ class MUSELoss(FeatureLoss):
         """Return ``loss_muse`` and the information terms of one step."""
         local = [feature for feature, _ in self.pairs(step)]
         scale = self.feature_scale(step)
-        last, own = (lambda _: step.source.last_vector), global_view
+        views = {'mi': lambda _: step.source.last_vector, 'si': global_view}
         last, own = (
-            _detached(view) if name in self.detach_global else view
-            for name, view in (('mi', last), ('si', own))
+            _detached(view) if name in self.detach_global else view for name, view in views.items()
         )
         mi = _estimate(self.mi_estimators, self.mi_critics, local, last, scale)
         si = _estimate(self.si_estimators, self.si_critics, local, own, scale)

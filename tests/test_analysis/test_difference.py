@@ -25,6 +25,7 @@ def test_the_interval_is_that_of_the_paired_t_test():
         (Difference(2.0, 2.0, 3), 'no difference seen'),
         (Difference(-1.0, 2.0, 3), 'no difference seen'),
         (Difference(9.0, None, 1), 'one seed'),
+        (Difference(math.nan, math.nan, 3), 'no difference seen'),
     ],
 )
 def test_the_verdict_follows_from_the_interval(difference, verdict):

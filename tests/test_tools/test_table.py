@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from mmmuse.commands.table import check_before, train_command
+from mmmuse.commands.table import check_before, take_records, train_command
 from mmmuse.errors import InputError
-from mmmuse.tables import Row, Run
+from mmmuse.tables import Row, Run, read_record
 
 from ..test_jobs.fake_slurm import calls, fake_slurm
 from ..test_jobs.fork_server import forked_training_command
@@ -211,3 +211,30 @@ def test_a_row_without_the_one_that_it_goes_on_from_is_refused(tmp_path):
     record = dict(epochs={2: dict(top1=50.0)}, command='', commit='', hardware='')
     (first.work_dir / 'record.json').write_text(json.dumps(record), encoding='utf-8')
     check_before(runs, {second.work_dir: second})
+
+
+def test_records_of_another_machine_finish_all_but_what_is_still_needed(tmp_path, capsys):
+    teacher = Run(Row('teacher', 't.py', seed=0), 0, tmp_path / 't' / 'seed0', 1, {})
+    students = [
+        Run(Row('student', 's.py'), seed, tmp_path / 's' / f'seed{seed}', 1, {}, teacher.work_dir)
+        for seed in (0, 1)
+    ]
+    alone = Run(Row('alone', 'a.py'), 0, tmp_path / 'a' / 'seed0', 1, {})
+    runs = [teacher, *students, alone]
+    record = dict(epochs={1: dict(top1=50.0)}, command='', commit='', hardware='')
+    file = tmp_path / 'elsewhere.json'
+    file.write_text(json.dumps(dict.fromkeys(('t/seed0', 's/seed0', 'a/seed0', 'x/seed0'), record)))
+    take_records(runs, tmp_path, [str(file)])
+    # The teacher of seed 1 is trained again: its checkpoint is not in the file.
+    assert [read_record(run) is not None for run in runs] == [False, True, False, True]
+    assert capsys.readouterr().err == f'2 runs taken from {file}\n'
+    file.write_text(json.dumps(dict.fromkeys(('t/seed0', 's/seed1'), record)))
+    take_records(runs, tmp_path, [str(file)])
+    assert all(read_record(run) is not None for run in runs)
+
+
+def test_records_are_read_before_anything_is_written(tool, only_error, tmp_path):
+    flags = ['--work-dir', tmp_path / 'runs', '--records', tmp_path / 'none.json']
+    line = only_error(tool('benchmark/table.py', digits(tmp_path), *flags))
+    assert line == f'error: no file of records {tmp_path / "none.json"}'
+    assert not (tmp_path / 'runs').exists()
