@@ -1,9 +1,9 @@
 """Differences between two rows of a table, paired by seed, with confidence intervals."""
 
-import math
 from collections.abc import Mapping, Sequence
-from statistics import mean, stdev
 from typing import NamedTuple
+
+import numpy as np
 
 LEVEL = 0.95  # Of the intervals.
 
@@ -13,8 +13,8 @@ class Difference(NamedTuple):
 
     Attributes:
         mean: In the unit of the values.
-        half_width: Of the confidence interval, which lies symmetrically around the mean; None of one seed.
-        seeds: How many pairs there are.
+        half_width: Of the confidence interval, which lies symmetrically around the mean; None for one seed.
+        seeds: Number of pairs.
     """
 
     mean: float
@@ -23,9 +23,11 @@ class Difference(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What it says of the first row: ``'helps'`` or ``'hurts'`` where the interval does not hold 0."""
+        """The verdict on the first row: ``'helps'`` or ``'hurts'`` where the interval does not contain 0."""
         if self.half_width is None:
             return 'one seed'
+        if self.half_width == 0:  # Differences that are equal say nothing about their spread.
+            return 'no spread'
         if not abs(self.mean) > self.half_width:  # Of values that are not numbers, too.
             return 'no difference seen'
         return 'helps' if self.mean > 0 else 'hurts'
@@ -54,11 +56,11 @@ def paired_difference(
         +2.00 [-0.48, +4.48]
     """
     pairs = [values[seed] - reference[seed] for seed in values if seed in reference]
-    return Difference(mean(pairs), half_width(pairs), len(pairs)) if pairs else None
+    return Difference(float(np.mean(pairs)), half_width(pairs), len(pairs)) if pairs else None
 
 
 def half_width(values: Sequence[float]) -> float | None:
-    """Return half of the width of the 95 % confidence interval of a mean; None of fewer than two values.
+    """Return half of the width of the 95 % confidence interval of a mean; None for fewer than two values.
 
     Args:
         values: A sample of a normal distribution.
@@ -67,5 +69,6 @@ def half_width(values: Sequence[float]) -> float | None:
         return None
     from scipy import stats
 
-    quantile = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1))
-    return quantile * stdev(values) / math.sqrt(len(values))
+    # Not stats.t.interval, which has no interval for values that are equal.
+    deviation = 0.0 if np.ptp(values) < 1e-9 else stats.sem(values)
+    return float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * deviation)

@@ -25,6 +25,7 @@ _PERCENT = re.compile(
     r'|(aAcc|m(IoU|Acc|Dice|Fscore|Precision|Recall))$'
     r'|(IoU|Acc|Dice|Fscore|Precision|Recall)/)'
 )
+_SHARE = re.compile(r'(average/)?(coco|pascal_voc|openimages|lvis)/\w*(mAP|AR)')
 _MOST = 100  # Networks and exits, each of which is a curve.
 _NO_METRIC = {'time', 'data_time', 'memory', 'step', 'iter', 'epoch', 'lr', 'base_lr'}
 
@@ -69,7 +70,7 @@ class Evaluations(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """Unit of the metric: per cent, or a share between 0 and 1."""
+        """Unit of the metric: percent, or a share between 0 and 1."""
         return '%' if is_percent(self.metric) else '0 to 1'
 
     @property
@@ -87,6 +88,18 @@ class Evaluations(NamedTuple):
                 yield from points
 
 
+def percent_factor(metric: str) -> int | None:
+    """Return the factor that brings a metric to percent: 1, or 100 of mmdet's average precisions; None if it is not known.
+
+    Example:
+        >>> percent_factor('mIoU'), percent_factor('coco/bbox_mAP'), percent_factor('coco_panoptic/PQ')
+        (1, 100, None)
+    """
+    if is_percent(metric):
+        return 1
+    return 100 if _SHARE.match(metric) else None
+
+
 def metric_title(metric: str) -> str:
     """Return what a metric is called in words, if it is a usual one; otherwise its name.
 
@@ -99,7 +112,7 @@ def metric_title(metric: str) -> str:
 
 
 def is_percent(metric: str | None) -> bool:
-    """Return whether a metric is in per cent, as those of mmpretrain and mmseg are, or a share.
+    """Return whether a metric is in percent, as those of mmpretrain and mmseg are, or a share.
 
     Example:
         >>> is_percent('accuracy/top1'), is_percent('mIoU'), is_percent('coco/bbox_mAP')

@@ -50,17 +50,21 @@ def main(args: argparse.Namespace) -> None:
         check_rows(table, args.rows)
         devices = check_devices(args.device) if options is None else []
         runs = plan_runs(table, args.seeds, folder, args.epochs, args.cfg_options)
-        take_records(runs, folder, args.records)
-        waiting = {
-            run.work_dir: run
-            for run in runs
-            if read_record(run) is None and (args.rows is None or run.row.name in args.rows)
+        known = {
+            folder / key: record
+            for file in args.records
+            for key, record in read_records(Path(file)).items()
         }
-        if not args.report:
-            check_before(runs, waiting)
+        if known:
+            with locked(folder):
+                taken = take_records(runs, known)
+            print(
+                f'{taken} of {len(runs)} runs taken from {", ".join(args.records)}', file=sys.stderr
+            )
+        waiting = {} if args.report else waiting_runs(runs, args.rows)
         note_other_commits(runs)
         failed = {}
-        if waiting and not args.report:
+        if waiting:
             jobs = (
                 LocalJobs(devices)
                 if options is None
@@ -77,21 +81,60 @@ def main(args: argparse.Namespace) -> None:
     sys.exit(bool(failed))
 
 
-def take_records(runs: list[Run], folder: Path, files: list[str]) -> None:
-    """Finish the runs whose records are in files that this command has written elsewhere.
+def take_records(runs: list[Run], known: Mapping[Path, Record]) -> int:
+    """Finish the runs whose records are known from elsewhere, and return how many these are.
 
     A run that one which is still to be trained goes on from is not finished by its record: its checkpoint is needed.
+
+    Args:
+        runs: Of the table.
+        known: Records by the folder of the run.
     """
-    known: dict[Path, Record] = {}
-    for file in files:
-        known |= {folder / key: record for key, record in read_records(Path(file)).items()}
-    waiting = [run for run in runs if run.work_dir not in known and read_record(run) is None]
-    needed = {run.after for run in waiting}
-    taken = [run for run in runs if run.work_dir in known.keys() - needed and not read_record(run)]
-    for run in taken:
-        save_record(run, known[run.work_dir])
-    if files:
-        print(f'{len(taken)} runs taken from {", ".join(files)}', file=sys.stderr)
+    taken = {
+        run.work_dir: run
+        for run in runs
+        if run.work_dir in known
+        and known[run.work_dir].metric == run.row.metric
+        and read_record(run) is None
+    }
+    by_folder = {run.work_dir: run for run in runs}
+    for run in runs:
+        if run.work_dir not in taken and read_record(run) is None:
+            while run.after is not None:
+                taken.pop(run.after, None)
+                run = by_folder[run.after]
+    for folder, run in taken.items():
+        save_record(run, known[folder])
+    return len(taken)
+
+
+def waiting_runs(runs: list[Run], rows: list[str] | None) -> dict[Path, Run]:
+    """Return the runs to train, by their folder.
+
+    They are those without a record, and those without a checkpoint that one of these goes on from.
+
+    Args:
+        runs: Of the table.
+        rows: Names of the rows that are trained; None for all.
+
+    Raises:
+        InputError: If a run of another row has to be trained before.
+    """
+    by_folder = {run.work_dir: run for run in runs}
+    waiting = {
+        run.work_dir: run
+        for run in runs
+        if read_record(run) is None and (rows is None or run.row.name in rows)
+    }
+    for run in list(waiting.values()):
+        while run.after is not None and run.after not in waiting:
+            before = by_folder[run.after]
+            if read_record(before) is not None and before.checkpoint.is_file():
+                break
+            if rows is not None and before.row.name not in rows:
+                raise InputError(f'{run.name} needs {before.name}: add its row to --rows')
+            waiting[run.after] = run = before
+    return {run.work_dir: run for run in runs if run.work_dir in waiting}
 
 
 def check_rows(table: Table, names: list[str] | None) -> None:
@@ -100,16 +143,6 @@ def check_rows(table: Table, names: list[str] | None) -> None:
     missing = sorted(set(names or ()) - set(known))
     if missing:
         raise InputError(f'unknown row {", ".join(missing)}; available: {", ".join(known)}')
-
-
-def check_before(runs: list[Run], waiting: Mapping[Path, Run]) -> None:
-    """Check that the runs that others go on from are finished, or are trained by this command."""
-    by_folder = {run.work_dir: run for run in runs}
-    for run in waiting.values():
-        if run.after is not None and run.after not in waiting:
-            before = by_folder[run.after]
-            if read_record(before) is None:
-                raise InputError(f'{run.name} needs {before.name}: add its row to --rows')
 
 
 def note_other_commits(runs: list[Run]) -> None:

@@ -1,24 +1,26 @@
 """The figure of a table: the accuracy of every exit, rows side by side, with confidence intervals."""
 
+import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from statistics import mean
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from mmmuse.analysis.difference import half_width
 
 _WIDTH = 0.7  # Of a column of the figure that its rows share.
 _MARKERS = 'os^Dv'  # For each ten rows, which have ten colours.
+_LINE = 0.22  # Inches of a line of the legend.
 
 
-def write_figure(
-    path: Path, values: Mapping[str, Mapping[str, Sequence[float]]], title: str, metric: str
-) -> None:
-    """Write a PNG with a column for each exit and one for the full network.
+def table_figure(
+    values: Mapping[str, Mapping[str, Sequence[float]]], title: str, metric: str
+) -> Figure:
+    """Return a figure with a column for each exit and one for the full network.
+
+    A point is a mean over the seeds; its bar is the 95 % interval of that mean, which one seed has not.
 
     Args:
-        path: Of the PNG.
         values: For each row, those of its seeds by the title of the column. A row without values is
             left out.
         title: Of the figure.
@@ -26,19 +28,27 @@ def write_figure(
     """
     rows = {name: columns for name, columns in values.items() if any(columns.values())}
     columns = list(dict.fromkeys(name for of_row in rows.values() for name in of_row))
-    figure = Figure((3 + 1.5 * len(columns), 4.5), layout='constrained')
+    size = (max(6, 1.5 + 1.5 * len(columns)), 4.2 + _LINE * len(rows))
+    figure = Figure(size, layout='constrained')
     axis = figure.subplots()
-    for number, (name, of_row) in enumerate(rows.items()):
+    drawn = []
+    for number, of_row in enumerate(rows.values()):
         shift = _WIDTH * ((number + 0.5) / len(rows) - 0.5)
-        places, means, halves = [], [], []
-        for place, column in enumerate(columns):
-            if found := of_row.get(column):
-                places.append(place + shift)
-                means.append(mean(found))
-                halves.append(half_width(found) or 0.0)
-        marker = _MARKERS[number // 10 % len(_MARKERS)]
-        style = dict(fmt=marker, markersize=4, capsize=3, color=f'C{number % 10}')
-        axis.errorbar(places, means, halves, label=_text(name), **style)
+        found = [
+            (place + shift, of_row[name]) for place, name in enumerate(columns) if of_row.get(name)
+        ]
+        halves = [half_width(seeds) for _, seeds in found]
+        drawn.append(
+            axis.errorbar(
+                [place for place, _ in found],
+                [float(np.mean(seeds)) for _, seeds in found],
+                [math.nan if half is None else half for half in halves],
+                fmt=_MARKERS[number // 10 % len(_MARKERS)],
+                markersize=4,
+                capsize=3,
+                color=f'C{number % 10}',
+            )
+        )
     axis.set_xticks(range(len(columns)), columns)
     axis.set_xlim(-0.5, len(columns) - 0.5)
     for place in range(1, len(columns)):
@@ -46,10 +56,6 @@ def write_figure(
     axis.set_ylabel(metric, parse_math=False)
     axis.grid(axis='y', alpha=0.3)
     axis.set_title(title, parse_math=False)
-    figure.legend(loc='outside right upper', fontsize='small')
-    figure.savefig(path, dpi=120)
-
-
-def _text(name: str) -> str:
-    """Return a name as matplotlib prints it: neither as a formula nor hidden."""
-    return name.replace('$', r'\$').removeprefix('_')
+    names = [name.replace('$', r'\$') for name in rows]
+    figure.legend(drawn, names, loc='outside lower left', fontsize='small')
+    return figure

@@ -32,7 +32,7 @@ class Row:
         paper: The paper's figures by column: ``'top1'`` for the full network,
             ``'exit1'``, ... for its exits, a peer's name for each of several networks.
         options: Overrides of config keys, those of the table included.
-        metric: Of the full network, as MMEngine logs it; of several networks their
+        metric: Of the full network, as MMEngine logs it, higher is better; of several networks their
             mean, ``'average/accuracy/top1'``.
         after: Name of a row before it whose run with the same seed is finished first. ``{after}`` in an
             option is the checkpoint of its last epoch.
@@ -91,6 +91,11 @@ class Run:
         """Row and seed, for messages."""
         return f'{self.row.name}, seed {self.seed}'
 
+    @property
+    def checkpoint(self) -> Path:
+        """Of the last epoch, which later runs go on from."""
+        return self.work_dir / _checkpoint(self.epochs)
+
     def arguments(self) -> list[str]:
         """Return the arguments of ``mmmuse train``."""
         flags = ['--work-dir', str(self.work_dir), '--resume', '--cfg-options']
@@ -115,6 +120,9 @@ def read_table(path: str) -> Table:
         raise InputError(f'{path} is not a table: unknown keys {", ".join(unknown)}')
     if not config.get('rows') or not isinstance(config.get('title'), str):
         raise InputError(f'{path} is not a table: it needs a title and rows')
+    for key, kind in (('options', dict), ('metric', str), ('caption', str), ('references', list)):
+        if not isinstance(config.get(key, kind()), kind):
+            raise InputError(f'{path}: {key} is a {kind.__name__}, got {config[key]!r}')
     options, metric = config.get('options', {}), config.get('metric', Row.metric)
     rows = tuple(_read_row(path, i, row, options, metric) for i, row in enumerate(config.rows, 1))
     names = [row.name for row in rows]
@@ -131,9 +139,12 @@ def read_table(path: str) -> Table:
             raise InputError(
                 f'{path}: row {row.name!r} has a seed, and {row.after!r}, which it is after, has none'
             )
-    references = tuple(config.get('references', ()))
-    if missing := sorted(set(references) - set(names)):
-        raise InputError(f'{path}: references has {", ".join(missing)}, which is no row')
+    references = tuple(dict.fromkeys(config.get('references', ())))
+    for name in references:
+        if name not in by_name:
+            raise InputError(f'{path}: references has {name!r}, which is no row')
+        if by_name[name].seed is not None:
+            raise InputError(f'{path}: references has {name!r}, a row with a seed of its own')
     return Table(config.title, rows, config.get('caption', '').strip(), references)
 
 
@@ -143,8 +154,13 @@ def _read_row(path: str, number: int, row: dict, options: dict, metric: str) -> 
             f'{path}, row {number}: a row is dict(name=..., config=...) and may have paper, after, '
             f'seed, options and metric, got {dict(row) if isinstance(row, dict) else row!r}'
         )
-    if type(row.get('seed', 0)) is not int:
-        raise InputError(f'{path}, row {number}: seed is a whole number, got {row["seed"]!r}')
+    for key in ('name', 'config', 'metric', 'after'):
+        if not isinstance(row.get(key, ''), str):
+            raise InputError(f'{path}, row {number}: {key} is a text, got {row[key]!r}')
+    if type(row.get('seed', 0)) is not int or row.get('seed', 0) < 0:
+        raise InputError(
+            f'{path}, row {number}: seed is a whole number from 0, got {row["seed"]!r}'
+        )
     paper = row.get('paper', {})
     paper = {'top1': paper} if isinstance(paper, str) else dict(paper)
     options = {**options, **row.get('options', {})}
@@ -184,12 +200,24 @@ def plan_runs(
     for row in table.rows:
         before = None if row.after is None else planned[row.after]
         planned[row.name] = _resolved(row, epochs, options or {}, before)
+    _check_metrics(planned)
     runs = [
         _run(planned[row.name], seed, work_dir, planned.get(row.after))
         for seed in seeds
         for row in table.rows
     ]
     return list({(run.row.name, run.seed): run for run in runs}.values())
+
+
+def _check_metrics(planned: dict[str, '_Planned']) -> None:
+    """Refuse two rows of one training with different metrics: a run has one record."""
+    by_folder: dict[Path, Row] = {}
+    for row, folder, *_ in planned.values():
+        other = by_folder.setdefault(folder, row)
+        if other.metric != row.metric:
+            raise InputError(
+                f'rows {other.name!r} and {row.name!r} are the same training with different metrics'
+            )
 
 
 class _Planned(NamedTuple):
@@ -199,11 +227,6 @@ class _Planned(NamedTuple):
     folder: Path
     epochs: int
     options: dict[str, Any]
-
-    @property
-    def checkpoint(self) -> str:
-        """The file of the last epoch, in the folder of a run."""
-        return f'epoch_{self.epochs}.pth'
 
     def folder_of(self, seed: int) -> Path:
         """The folder of the run that a table has with this seed."""
@@ -218,10 +241,15 @@ def _run(planned: _Planned, seed: int, work_dir: Path, before: _Planned | None) 
     after, options, own = None, planned.options, planned.seed_of(seed)
     if before is not None:
         after = work_dir / before.folder_of(own)
-        options = _with_file(options, after / before.checkpoint)
+        options = _with_file(options, after / _checkpoint(before.epochs))
     options = {**options, 'randomness.seed': own}
     folder = work_dir / planned.folder_of(seed)
     return Run(planned.row, own, folder, planned.epochs, options, after)
+
+
+def _checkpoint(epochs: int) -> str:
+    """Return the name of the file of the last epoch."""
+    return f'epoch_{epochs}.pth'
 
 
 def _with_file(options: dict[str, Any], file: Path) -> dict[str, Any]:
@@ -240,7 +268,7 @@ def _resolved(row: Row, epochs: int | None, options: dict, before: _Planned | No
             resolved = {**row.options, **schedule, **options, 'train_cfg.max_epochs': epochs}
         known = resolved
         if before is not None:  # The folder's name has a hash, which is then part of this one.
-            known = _with_file(resolved, before.folder / before.checkpoint)
+            known = _with_file(resolved, before.folder / _checkpoint(before.epochs))
         config = load_config(row.config, known)
     except InputError as error:
         raise InputError(f'row {row.name!r}: {error}') from error

@@ -5,7 +5,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from mmmuse.analysis.evaluations import is_percent
+from mmmuse.analysis.evaluations import percent_factor
 from mmmuse.analysis.information import read_curves, read_training
 from mmmuse.analysis.information_table import information_table
 from mmmuse.analysis.run_log import read_run_log
@@ -14,7 +14,7 @@ from mmmuse.errors import InputError
 from mmmuse.jobs.code_version import COMMIT
 from mmmuse.jobs.training import log_path
 
-from .plan import Run
+from .plan import Row, Run
 
 _EXIT = re.compile(r'^exit(\d+)/(.+)$')
 _FILE = 'record.json'
@@ -29,8 +29,8 @@ class Record:
 
     Attributes:
         epochs: The metrics of each epoch from 1, by column: ``'top1'`` for the
-            full network, ``'exit1'``, ... for its exits, in percent, whatever the metric is. Of several
-            networks (peers) ``'top1'`` is the mean, and each peer has a column of its name.
+            full network, ``'exit1'``, ... for its exits, whatever the metric is; in percent, if it is known
+            how. Of several networks (peers) ``'top1'`` is the mean, and each peer has a column of its name.
         command: Of the run.
         commit: Of the code, with ``-dirty`` if the tree had changes; several if it changed
             between a start and a resumption.
@@ -38,6 +38,7 @@ class Record:
         at_end: What training had last logged: ``'training accuracy'`` in percent (of a student whose head
             has ``cal_acc=True``), and of MUSE ``'MI loss 1'``, ..., ``'SI loss 1'``, ... in
             nats and ``'gradient ratio'``. Of several networks there is nothing.
+        metric: Of the full network.
     """
 
     epochs: dict[int, dict[str, float]]
@@ -45,6 +46,7 @@ class Record:
     commit: str
     hardware: str
     at_end: dict[str, float] = field(default_factory=dict)
+    metric: str = Row.metric
 
     def last(self) -> dict[str, float]:
         """Return the metrics of the last epoch."""
@@ -56,7 +58,9 @@ class Record:
 
 
 def read_record(run: Run) -> Record | None:
-    """Return the record of a run; None if it is not finished.
+    """Return the record of a run; None if it is not finished, or is of another metric than the row's.
+
+    In the latter case the log of the run has the metric: trained again, it ends at once.
 
     Raises:
         InputError: If the file is damaged.
@@ -65,9 +69,10 @@ def read_record(run: Run) -> Record | None:
     if not path.is_file():
         return None
     try:
-        return _record(json.loads(path.read_text(encoding='utf-8')))
+        record = _record(json.loads(path.read_text(encoding='utf-8')))
     except _DAMAGED as error:
         raise InputError(f'{path} is damaged; delete {run.work_dir} and run again') from error
+    return record if record.metric == run.row.metric else None
 
 
 def read_records(path: Path) -> dict[str, Record]:
@@ -82,7 +87,9 @@ def read_records(path: Path) -> dict[str, Record]:
     check_regular_file(path, 'file of records')
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
-        return {folder: _record(record) for folder, record in content.items()}
+        if not isinstance(content, list):
+            raise ValueError('no list')
+        return {str(record['folder']): _record(record) for record in content}
     except _DAMAGED as error:
         raise InputError(f'{path} holds no records of a table') from error
 
@@ -94,6 +101,7 @@ def _record(content: dict) -> Record:
     }
     at_end = {name: float(value) for name, value in content.get('at_end', {}).items()}
     texts = {name: str(content[name]) for name in ('command', 'commit', 'hardware')}
+    texts['metric'] = str(content.get('metric', Row.metric))
     if not epochs or any('top1' not in metrics for metrics in epochs.values()):
         raise ValueError('no metric')
     return Record(epochs=epochs, at_end=at_end, **texts)
@@ -119,7 +127,9 @@ def write_record(run: Run, command: str, hardware: str) -> Record:
     lines = log_of(run).read_text(encoding='utf-8', errors='replace').splitlines()
     commits = [line.removeprefix(COMMIT) for line in lines if line.startswith(COMMIT)]
     commit = ', '.join(dict.fromkeys(commits))
-    record = Record(epochs, command, commit, hardware, _at_end(run.work_dir))
+    record = Record(
+        epochs, command, commit, hardware, _last_training_values(run.work_dir), run.row.metric
+    )
     save_record(run, record)
     return record
 
@@ -132,7 +142,7 @@ def save_record(run: Run, record: Record) -> None:
     unfinished.replace(run.work_dir / _FILE)
 
 
-def _at_end(work_dir: Path) -> dict[str, float]:
+def _last_training_values(work_dir: Path) -> dict[str, float]:
     """Return what the training of one network had last logged."""
     try:
         rows = information_table({'': read_training(work_dir)})
@@ -160,7 +170,7 @@ def logged_hardware(work_dir: Path) -> str:
 
 
 def logged_epochs(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:
-    """Return the metrics that a run and its resumptions logged, by epoch, in percent.
+    """Return the metrics that a run and its resumptions logged, by epoch, in percent where that is known.
 
     Args:
         work_dir: With the logs ``*/vis_data/scalars.json``.
@@ -169,7 +179,7 @@ def logged_epochs(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:
             are ``<peer>/X``.
     """
     epochs: dict[int, dict[str, float]] = {}
-    scale = 1 if is_percent(metric) else 100
+    factor = percent_factor(metric) or 1
     for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
         check_regular_file(log, 'log')
         for line in log.read_text(errors='replace', encoding='utf-8').splitlines():
@@ -183,7 +193,7 @@ def logged_epochs(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:
             if isinstance(logged, dict) and metric in logged:
                 columns = {**_of_exits(logged, metric), **_of_peers(logged, metric)}
                 columns['top1'] = logged[metric]
-                epochs[logged['step']] = {name: scale * v for name, v in columns.items()}
+                epochs[logged['step']] = {name: factor * v for name, v in columns.items()}
     return epochs
 
 

@@ -6,18 +6,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import mean, stdev
 
-from mmmuse.analysis.difference import Difference, paired_difference
-from mmmuse.analysis.evaluations import metric_title
+import numpy as np
 
-from .figure import write_figure
+from mmmuse.analysis.difference import Difference
+from mmmuse.analysis.evaluations import metric_title, percent_factor
+
+from .comparison import Records, compared
+from .figure import table_figure
 from .plan import Row, Run, Table
 from .record import Record, read_record
 
 _EXIT = re.compile(r'exit(\d+)')
-# By the row's name, then by the seed.
-_Records = Mapping[str, Mapping[int, Record]]
+# What training logs, in the order of the table.
+_TRAINING_VALUES = ('training accuracy', 'MI loss', 'SI loss', 'gradient ratio')
 
 
 def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> list[Path]:
@@ -25,8 +27,8 @@ def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> 
 
     A cell is mean ± standard deviation (n - 1) over the seeds, in percent. "Best" is the epoch in which
     the full network was best, also for its exits. Of several networks (peers), the column of the
-    full network is the average. Differences from the table's references are of the full network's last
-    epoch, paired by seed, with the 95 % interval of Student's t-test.
+    full network is the average. Differences to the table's references are of the last epoch, paired by
+    seed, with the 95 % interval of Student's t-test.
 
     Args:
         table: The table.
@@ -35,8 +37,7 @@ def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> 
         command: Printed above the table.
 
     Returns:
-        The paths: ``.md``, ``.csv``, ``.json`` (each record by its run's folder), and ``.png`` where a run
-        is finished.
+        The paths: ``.md``, ``.csv``, ``.json`` (the records), and ``.png`` where a run is finished.
     """
     found = [(run, record) for run in runs if (record := read_record(run)) is not None]
     records = {
@@ -54,23 +55,25 @@ def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> 
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator='\n')
         writer.writeheader()
         writer.writerows(rows)
-    by_folder = {
-        run.work_dir.relative_to(out.parent).as_posix(): {
+    listed = [
+        {
+            'folder': run.work_dir.relative_to(out.parent).as_posix(),
             'row': run.row.name,
             'seed': run.seed,
             **asdict(record),
         }
         for run, record in found
-    }
-    table_json.write_text(json.dumps(by_folder, indent=1) + '\n', encoding='utf-8')
+    ]
+    table_json.write_text(json.dumps(listed, indent=1) + '\n', encoding='utf-8')
     written = [markdown, table_csv, table_json]
     if found:
-        write_figure(figure, _last_values(records, columns), table.title, f'{_metric(table)} (%)')
+        values = _last_values(records, columns)
+        table_figure(values, table.title, _metric(table)).savefig(figure, dpi=120)
         written.append(figure)
     return written
 
 
-def _last_values(records: _Records, columns: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+def _last_values(records: Records, columns: Sequence[str]) -> dict[str, dict[str, list[float]]]:
     """Return the last epoch's values of each row by the title of the column."""
     return {
         name: {_title(column): _values(of_row, column, Record.last) for column in columns}
@@ -79,13 +82,14 @@ def _last_values(records: _Records, columns: Sequence[str]) -> dict[str, dict[st
 
 
 def _metric(table: Table) -> str:
-    """Return the name of the rows' metric, with a capital letter; of several metrics all names."""
-    names = dict.fromkeys(metric_title(row.metric) for row in table.rows)
+    """Return the name of the rows' metric, with "(%)" if it is in percent; of several metrics all names."""
+    units = {row.metric: '' if percent_factor(row.metric) is None else ' (%)' for row in table.rows}
+    names = dict.fromkeys(metric_title(metric) + unit for metric, unit in units.items())
     joined = ', '.join(names)
     return joined[0].upper() + joined[1:] if joined.startswith('top-') else joined
 
 
-def _columns(table: Table, records: _Records) -> list[str]:
+def _columns(table: Table, records: Records) -> list[str]:
     """Return the columns of figures: exits from shallow to deep, peers, the full network."""
     names = [name for row in table.rows for name in row.paper]
     found = [record for of_row in records.values() for record in of_row.values()]
@@ -101,25 +105,29 @@ def _title(column: str) -> str:
     return f'exit {match[1]}' if (match := _EXIT.fullmatch(column)) else f'peer {column}'
 
 
-def _figures(table: Table, row: Row, all_records: _Records, columns: Sequence[str]) -> dict:
+def _figures(table: Table, row: Row, all_records: Records, columns: Sequence[str]) -> dict:
     records = all_records[row.name]
     figures = {'row': row.name, 'config': row.config, 'seeds': len(records)}
     for column in columns:
         figures[f'{column}_paper'] = row.paper.get(column, '')
         for which, epoch in (('last', Record.last), ('best', Record.best)):
             values = _values(records, column, epoch)
-            figures[f'{column}_{which}_mean'] = f'{mean(values):.2f}' if values else ''
-            figures[f'{column}_{which}_std'] = f'{stdev(values):.2f}' if len(values) > 1 else ''
+            figures[f'{column}_{which}_mean'] = f'{np.mean(values):.2f}' if values else ''
+            figures[f'{column}_{which}_std'] = (
+                f'{np.std(values, ddof=1):.2f}' if len(values) > 1 else ''
+            )
+    comparisons = {
+        each.reference: each
+        for each in compared(table, all_records, columns)
+        if each.row == row.name
+    }
     for reference in table.references:
-        difference = _difference(table, all_records, row.name, reference)
-        half = None if difference is None else difference.half_width
-        key = f'from {reference}'
-        figures[f'{key}_mean'] = '' if difference is None else f'{difference.mean:.2f}'
-        figures[f'{key}_half_width'] = '' if half is None else f'{half:.2f}'
-        figures[f'{key}_seeds'] = 0 if difference is None else difference.seeds
-    for name in _names_at_end(all_records):
-        values = _at_end(records, name)
-        figures[name] = f'{mean(values):.4g}' if values else ''
+        found = comparisons[reference].differences if reference in comparisons else {}
+        for column in columns:
+            figures |= _difference_figures(f'{column} minus {reference}', found.get(column))
+    for name in _logged_values(all_records):
+        values = _training_values(records, name)
+        figures[name] = f'{np.mean(values):.4g}' if values else ''
     epochs = {max(record.epochs) for record in records.values()}
     figures['epochs'] = ' '.join(map(str, sorted(epochs)))
     for key in ('commit', 'hardware'):
@@ -134,30 +142,25 @@ def _values(
     return [metrics[column] for record in records.values() if column in (metrics := epoch(record))]
 
 
-def _difference(table: Table, records: _Records, name: str, reference: str) -> Difference | None:
-    """Return how much better a row's full network is in the last epoch than a reference's.
-
-    None for the reference itself, for a row with a seed of its own, and for one of another metric.
-    """
-    row, other = (next(row for row in table.rows if row.name == each) for each in (name, reference))
-    if name == reference or row.seed is not None or row.metric != other.metric:
-        return None
-    values, of_reference = (
-        {seed: record.last()['top1'] for seed, record in records[row].items()}
-        for row in (name, reference)
-    )
-    return paired_difference(values, of_reference)
+def _difference_figures(name: str, difference: Difference | None) -> dict:
+    if difference is None:
+        return {f'{name}, mean': '', f'{name}, half_width': '', f'{name}, seeds': 0}
+    half_width = difference.half_width
+    return {
+        f'{name}, mean': f'{difference.mean:.2f}',
+        f'{name}, half_width': '' if half_width is None else f'{half_width:.2f}',
+        f'{name}, seeds': difference.seeds,
+    }
 
 
-def _names_at_end(records: _Records) -> list[str]:
+def _logged_values(records: Records) -> list[str]:
     """Return the names of what training had last logged: accuracy, MI and SI losses, gradient ratio."""
     found = [record for of_row in records.values() for record in of_row.values()]
-    order = ('training', 'MI', 'SI', 'gradient')
     names = dict.fromkeys(name for record in found for name in record.at_end)
-    return sorted(names, key=lambda name: order.index(name.split()[0]))
+    return [name for start in _TRAINING_VALUES for name in names if name.startswith(start)]
 
 
-def _at_end(records: Mapping[int, Record], name: str) -> list[float]:
+def _training_values(records: Mapping[int, Record], name: str) -> list[float]:
     return [record.at_end[name] for record in records.values() if name in record.at_end]
 
 
@@ -166,7 +169,7 @@ def _markdown(
     rows: Sequence[dict],
     columns: Sequence[str],
     command: str,
-    records: _Records,
+    records: Records,
 ) -> str:
     headers = ['row', 'config', 'seeds']
     keys: list[tuple[str, ...]] = []
@@ -190,67 +193,64 @@ def _markdown(
             missing = 'not run' if not row['seeds'] and 'paper' not in group[0] else '-'
             cells.append(figure or missing)
         lines.append(_line(cells))
-    lines += _differences(table, records)
-    lines += _ends(records)
+    lines += _difference_table(table, records, columns)
+    lines += _training_table(records)
     return '\n'.join(lines) + '\n'
 
 
-def _differences(table: Table, records: _Records) -> list[str]:
-    """Return the table of differences from the references; nothing if there is no pair of runs."""
-    rows = []
-    for row in table.rows:
-        found = [_difference(table, records, row.name, name) for name in table.references]
-        if any(found):
-            cells = [cell for each in found for cell in _of_difference(each)]
-            rows.append(_line([_escaped(row.name), *cells]))
-    if not rows:
+def _difference_table(table: Table, records: Records, columns: Sequence[str]) -> list[str]:
+    """Return the lines of the differences to the references; none if there is no pair of runs."""
+    comparisons = compared(table, records, columns)
+    if not comparisons:
         return []
-    headers = ['row']
-    for name in table.references:
-        headers += [f'from {_escaped(name)}', 'seeds', 'verdict']
+    shown = [
+        column for column in columns if any(column in each.differences for each in comparisons)
+    ]
+    headers = ['row', 'against', *map(_title, shown), 'seeds', 'verdict on the full network']
+    rows = [
+        [
+            _escaped(each.row),
+            _escaped(each.reference),
+            *(str(each.differences.get(column, '-')) for column in shown),
+            str(each.full.seeds),
+            each.full.verdict,
+        ]
+        for each in comparisons
+    ]
     return [
         '',
-        'Difference of the full network in the last epoch, in points: the mean over the seeds that both rows '
+        'Differences in the last epoch, in the unit of the table: the mean over the seeds that both rows '
         'have, and its 95 % interval (paired t-test).',
         '',
-        _line(headers),
-        _line(['---'] * len(headers)),
-        *rows,
+        *(_line(cells) for cells in (headers, ['---'] * len(headers), *rows)),
     ]
 
 
-def _of_difference(difference: Difference | None) -> list[str]:
-    if difference is None:
-        return ['-', '-', '-']
-    return [str(difference), str(difference.seeds), difference.verdict]
-
-
-def _ends(records: _Records) -> list[str]:
-    """Return the table of what training had last logged; nothing if it was nothing."""
-    names = _names_at_end(records)
+def _training_table(records: Records) -> list[str]:
+    """Return the lines of what training had last logged; none if it was nothing."""
+    names = _logged_values(records)
     if not names:
         return []
     rows = []
     for row, of_row in records.items():
-        values = [_at_end(of_row, name) for name in names]
+        values = [_training_values(of_row, name) for name in names]
         if any(values):
-            cells = [f'{mean(found):.3g}' if found else '-' for found in values]
-            rows.append(_line([_escaped(row), *cells]))
+            cells = [f'{np.mean(found):.3g}' if found else '-' for found in values]
+            rows.append([_escaped(row), *cells])
+    headers = ['row', *names]
     return [
         '',
         'At the end of training, means over the seeds: accuracy on training images in percent, losses in nats.',
         '',
-        _line(['row', *names]),
-        _line(['---'] * (1 + len(names))),
-        *rows,
+        *(_line(cells) for cells in (headers, ['---'] * len(headers), *rows)),
     ]
 
 
-def _circumstances(table: Table, records: _Records, columns: Sequence[str]) -> list[str]:
+def _circumstances(table: Table, records: Records, columns: Sequence[str]) -> list[str]:
     found = [record for of_row in records.values() for record in of_row.values()]
     epochs = sorted({max(record.epochs) for record in found})
     lines = [
-        f'{_metric(table)} (%), mean ± standard deviation over the seeds; "best" is the epoch in which the '
+        f'{_metric(table)}, mean ± standard deviation over the seeds; "best" is the epoch in which the '
         'full network was best.'
     ]
     if any(_title(column).startswith('peer') for column in columns):

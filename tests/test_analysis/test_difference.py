@@ -26,6 +26,7 @@ def test_the_interval_is_that_of_the_paired_t_test():
         (Difference(-1.0, 2.0, 3), 'no difference seen'),
         (Difference(9.0, None, 1), 'one seed'),
         (Difference(math.nan, math.nan, 3), 'no difference seen'),
+        (Difference(0.1, 0.0, 2), 'no spread'),
     ],
 )
 def test_the_verdict_follows_from_the_interval(difference, verdict):
@@ -40,4 +41,10 @@ def test_of_one_seed_there_is_no_interval_and_of_none_no_difference():
 
 def test_equal_values_have_an_interval_of_no_width():
     assert half_width([3.0, 3.0, 3.0]) == 0.0
-    assert not math.isnan(paired_difference({0: 2.0, 1: 3.0}, {0: 1.0, 1: 2.0}).half_width)
+    difference = paired_difference({0: 0.3, 1: 0.7}, {0: 0.2, 1: 0.6})
+    assert (difference.half_width, difference.verdict) == (0.0, 'no spread')
+
+
+def test_values_that_are_not_numbers_have_no_verdict():
+    difference = paired_difference({0: math.nan, 1: 3.0}, {0: 1.0, 1: 2.0})
+    assert difference.verdict == 'no difference seen'

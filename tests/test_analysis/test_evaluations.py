@@ -30,7 +30,7 @@ def test_the_full_detector_is_none_of_its_logged_exits(tmp_path):
     assert found.networks[None].full_number is None
 
 
-def test_a_segmenter_is_judged_by_its_miou_in_per_cent(tmp_path):
+def test_a_segmenter_is_judged_by_its_miou_in_percent(tmp_path):
     metrics = {'aAcc': 92.0, 'mIoU': 79.0, 'IoU/cell': 91.0, 'exit3/mIoU': 78.0, 'exit3/aAcc': 91.0}
     found = evaluated(tmp_path, evaluation(2, **metrics))
     assert (found.metric, found.title, found.unit) == ('mIoU', 'mIoU', '%')

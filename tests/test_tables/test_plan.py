@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_every_row_has_a_run_before_any_has_two(tmp_path):
 def test_a_row_has_its_own_metric_or_the_tables(tmp_path):
     rows = [
         dict(name='pair', config=BASELINE, metric='average/accuracy/top1'),
-        dict(name='one', config=BASELINE),
+        dict(name='one', config=MUSE),
     ]
 
     def metrics(**shared) -> list[str]:
@@ -147,11 +148,11 @@ def test_a_key_that_nothing_reads_is_named_with_its_row(tmp_path):
         (dict(title='T', rows=[dict(name='a', config='b')] * 2), "two rows are named 'a'"),
         (
             dict(title='T', rows=[dict(name='a', config='b', seed='0')]),
-            "row 1: seed is a whole number, got '0'",
+            "row 1: seed is a whole number from 0, got '0'",
         ),
         (
             dict(title='T', rows=[dict(name='a', config='b')], references=['c']),
-            'references has c, which is no row',
+            "references has 'c', which is no row",
         ),
     ],
 )
@@ -265,6 +266,34 @@ def test_a_row_with_a_seed_of_its_own_is_trained_once_for_all_that_go_on_from_it
     for student in students:
         assert student.after == teacher.work_dir
         assert student.options['load_from'] == str(teacher.work_dir / 'epoch_200.pth')
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (dict(references='a'), "references is a list, got 'a'"),
+        (dict(caption=None), 'caption is a str, got None'),
+        (dict(options=5), 'options is a dict, got 5'),
+        (dict(references=['once']), "references has 'once', a row with a seed of its own"),
+        (dict(rows=[dict(name=5, config='b')]), 'row 1: name is a text, got 5'),
+        (dict(rows=[dict(name='a', config='b', metric=5)]), 'row 1: metric is a text, got 5'),
+        (dict(rows=[dict(name='a', config='b', seed=-1)]), 'seed is a whole number from 0, got -1'),
+    ],
+)
+def test_a_value_of_another_type_is_refused(tmp_path, content, message):
+    rows = [dict(name='a', config='b'), dict(name='once', config='c', seed=0)]
+    with pytest.raises(InputError, match=re.escape(message)):
+        read_table(write_table(tmp_path, **{'title': 'T', 'rows': rows, **content}))
+
+
+def test_two_rows_of_one_training_have_one_metric(tmp_path):
+    rows = [
+        dict(name='a', config=BASELINE),
+        dict(name='b', config=BASELINE, metric='accuracy/top5'),
+    ]
+    table = read_table(write_table(tmp_path, title='T', rows=rows))
+    with pytest.raises(InputError, match="rows 'a' and 'b' are the same training with different"):
+        plan_runs(table, [0], tmp_path)
 
 
 def test_a_row_with_a_seed_does_not_go_on_from_one_with_many(tmp_path):

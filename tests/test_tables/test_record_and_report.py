@@ -1,11 +1,15 @@
 import csv
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmmuse.errors import InputError
 from mmmuse.tables import Record, Row, Run, Table, read_record, write_report
+from mmmuse.tables.figure import table_figure
 from mmmuse.tables.record import (
     log_of,
     logged_epochs,
@@ -240,6 +244,7 @@ def test_a_table_of_single_networks_says_nothing_of_peers(tmp_path):
             {'coco/bbox_mAP': 0.25, 'coco/bbox_mAP_50': 0.5, 'exit1/coco/bbox_mAP_50': 0.375},
             {'exit1': 37.5, 'top1': 50.0},
         ),
+        ('coco_panoptic/PQ', {'coco_panoptic/PQ': 45.0}, {'top1': 45.0}),
         (
             'mIoU',
             {'mIoU': 79.0, 'exit2/mIoU': 76.0, 'exit3/mIoU': 78.0, 'exit3/aAcc': 90.0},
@@ -280,7 +285,8 @@ def finished(folder: Path, table: Table, **values: dict[int, float]) -> list[Run
     for row in table.rows:
         for seed, value in values[row.name].items():
             runs.append(a_run(folder, row, seed, 1))
-            save_record(runs[-1], Record({1: {'top1': value}}, 'c', 'abc', 'm'))
+            record = Record({1: {'top1': value}}, 'c', 'abc', 'm', metric=row.metric)
+            save_record(runs[-1], record)
     return runs
 
 
@@ -292,12 +298,12 @@ def test_rows_are_compared_with_the_references_in_pairs_of_seeds(tmp_path):
     markdown, table_csv, *_ = write_report(table, runs, tmp_path / 'out', 'c')
     lines = markdown.read_text().splitlines()
     # Of 1, 1.5 and 1.25: mean 1.25; the quantile of 0.975 with two degrees of freedom is 4.303.
-    assert '| muse | +1.25 [+0.63, +1.87] | 3 | helps |' in lines
-    assert '| single | -2.00 | 1 | one seed |' in lines
-    assert not any(line.startswith('| plain | +') for line in lines)
+    assert '| muse | plain | +1.25 [+0.63, +1.87] | 3 | helps |' in lines
+    assert '| single | plain | -2.00 | 1 | one seed |' in lines
+    assert not any(line.startswith('| plain | plain') for line in lines)
     figures = list(csv.DictReader(table_csv.open()))
-    assert [row['from plain_seeds'] for row in figures] == ['0', '3', '1']
-    assert figures[1]['from plain_half_width'] == '0.62'
+    assert [row['top1 minus plain, seeds'] for row in figures] == ['0', '3', '1']
+    assert figures[1]['top1 minus plain, half_width'] == '0.62'
     # Without references there is no such table.
     markdown, *_ = write_report(Table('T', rows), runs, tmp_path / 'other', 'c')
     assert 'Difference' not in markdown.read_text()
@@ -316,18 +322,69 @@ def test_what_cannot_be_compared_has_no_difference(tmp_path):
     assert 'Difference' not in markdown.read_text()
 
 
+def test_exits_are_compared_where_both_rows_have_them(tmp_path):
+    rows = (Row('plain', 'a.py'), Row('exits', 'b.py'), Row('muse', 'c.py'))
+    table = Table('T', rows, references=('plain', 'exits'))
+    values = [{'top1': 70.0}, {'exit1': 50.0, 'top1': 71.0}, {'exit1': 52.0, 'top1': 72.0}]
+    runs = []
+    for row, metrics in zip(rows, values):
+        for seed in (0, 1):
+            runs.append(a_run(tmp_path, row, seed, 1))
+            shifted = {name: value + seed for name, value in metrics.items()}
+            save_record(runs[-1], Record({1: shifted}, 'c', 'abc', 'm'))
+    markdown, *_ = write_report(table, runs, tmp_path / 'out', 'c')
+    lines = markdown.read_text().splitlines()
+    assert (
+        '| row | against | exit 1 | full network | seeds | verdict on the full network |' in lines
+    )
+    assert '| muse | plain | - | +2.00 [+2.00, +2.00] | 2 | no spread |' in lines
+    assert '| muse | exits | +2.00 [+2.00, +2.00] | +1.00 [+1.00, +1.00] | 2 | no spread |' in lines
+
+
+def test_a_value_that_is_no_number_does_not_end_the_report(tmp_path):
+    rows = (Row('plain', 'a.py'), Row('muse', 'b.py'))
+    table = Table('T', rows, references=('plain',))
+    runs = finished(tmp_path, table, plain={0: 70.0, 1: 71.0}, muse={0: math.nan, 1: 72.0})
+    markdown, *_ = write_report(table, runs, tmp_path / 'out', 'c')
+    assert '| muse | plain | +nan [+nan, +nan] | 2 | no difference seen |' in markdown.read_text()
+
+
 def test_the_records_beside_a_table_are_read_again(tmp_path):
-    table = Table('T', (Row('plain', 'a.py'),))
-    runs = finished(tmp_path, table, plain={0: 70.0, 3: 72.0})
+    rows = (Row('plain', 'a.py', metric='mIoU'), Row('same', 'a.py', metric='mIoU'))
+    table = Table('T', rows)
+    runs = finished(tmp_path, table, plain={0: 70.0, 3: 72.0}, same={0: 70.0})
     *_, table_json, _ = write_report(table, runs, tmp_path / 'out', 'c')
     assert read_records(table_json) == {
-        f'plain/seed{seed}': Record({1: {'top1': value}}, 'c', 'abc', 'm')
-        for seed, value in ((0, 70.0), (3, 72.0))
+        f'{row}/seed{seed}': Record({1: {'top1': value}}, 'c', 'abc', 'm', metric='mIoU')
+        for row, seed, value in (('plain', 0, 70.0), ('plain', 3, 72.0), ('same', 0, 70.0))
     }
 
 
+def test_a_record_of_another_metric_is_not_that_of_the_row(tmp_path):
+    run = a_run(tmp_path, ROW, epochs=1)
+    log(run, '1', {**validated(1, 40.0), 'mIoU': 79.0})
+    started(run, 'abc')
+    assert write_record(run, 'c', 'm').last() == {'top1': 40.0}
+    other = replace(run, row=replace(ROW, metric='mIoU'))
+    assert read_record(other) is None
+    assert write_record(other, 'c', 'm').last() == {'top1': 79.0}
+    assert read_record(run) is None
+
+
+RECORD = dict(folder='a', command='', commit='', hardware='')
+
+
 @pytest.mark.parametrize(
-    'content', ['{', '[]', '{"a": 1}', '{"a": {"epochs": {"1": {}}}}', '{"a": {"epochs": {}}}']
+    'content',
+    [
+        '{',
+        '{}',
+        '[1]',
+        '[{"folder": "a"}]',
+        json.dumps([{**RECORD, 'epochs': {'1': {}}}]),
+        json.dumps([{**RECORD, 'epochs': {}}]),
+        json.dumps([{**RECORD, 'epochs': {'1': {'top1': 'x'}}}]),
+    ],
 )
 def test_a_file_without_records_is_refused(tmp_path, content):
     file = tmp_path / 'records.json'
@@ -338,11 +395,37 @@ def test_a_file_without_records_is_refused(tmp_path, content):
         read_records(file)
 
 
-def test_the_figure_has_a_point_for_each_row_and_column(tmp_path):
-    table = Table('T', (Row('plain', 'a.py'), Row('_muse $1', 'b.py')))
-    assert len(write_report(table, [], tmp_path / 'none', 'c')) == 3  # No run, no figure.
-    runs = finished(tmp_path, table, **{'plain': {0: 70.0}, '_muse $1': {0: 71.0, 1: 72.0}})
-    *_, figure = write_report(table, runs, tmp_path / 'out', 'c')
+def test_the_figure_has_a_point_for_each_row_and_column():
+    values = {
+        'plain': {'exit 1': [], 'full network': [70.0]},
+        '_muse $1': {'exit 1': [50.0, 52.0, 51.0], 'full network': [71.0, 72.0, 73.0]},
+        'not run': {'exit 1': [], 'full network': []},
+    }
+    figure = table_figure(values, 'T', 'Top-1 (%)')
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ['exit 1', 'full network']
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ['plain', r'_muse \$1']
+    plain, muse = axis.containers
+    assert plain.lines[0].get_ydata().tolist() == [70.0]
+    assert muse.lines[0].get_ydata().tolist() == [51.0, 72.0]
+    assert [round(place) for place in muse.lines[0].get_xdata()] == [0, 1]
+    # The bar of one seed is not drawn; that of 50, 52 and 51 is 4.303 / sqrt(3) long on each side.
+    (bars,) = muse.lines[2]
+    low, high = bars.get_segments()[0][:, 1]
+    assert (low, high) == (pytest.approx(51 - 2.484, abs=1e-3), pytest.approx(51 + 2.484, abs=1e-3))
+    (bars,) = plain.lines[2]
+    assert not any(len(bar) and np.isfinite(bar).all() for bar in bars.get_segments())
+
+
+def test_a_table_without_a_run_has_no_figure(tmp_path):
+    assert len(write_report(Table('T', (ROW,)), [], tmp_path / 'none', 'c')) == 3
+    *_, figure = write_report(
+        Table('T', (ROW,)),
+        finished(tmp_path, Table('T', (ROW,)), **{'MI x SI': {0: 70.0}}),
+        tmp_path / 'out',
+        'c',
+    )
     assert figure.read_bytes().startswith(b'\x89PNG')
 
 
@@ -352,3 +435,6 @@ def test_the_metric_is_named_in_the_table(tmp_path):
     assert 'box mAP@0.5 (%), mean' in markdown.read_text()
     markdown, *_ = write_report(Table('T', (ROW,)), [], tmp_path / 'out', 'c')
     assert 'Top-1 accuracy (%), mean' in markdown.read_text()
+    unknown = Table('T', (Row('a', 'a.py', metric='coco_panoptic/PQ'),))
+    markdown, *_ = write_report(unknown, [], tmp_path / 'out', 'c')
+    assert 'coco_panoptic/PQ, mean' in markdown.read_text()  # As it is logged.

@@ -2,12 +2,14 @@ import csv
 import json
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from mmmuse.commands.table import check_before, take_records, train_command
+from mmmuse.commands.table import take_records, train_command, waiting_runs
 from mmmuse.errors import InputError
-from mmmuse.tables import Row, Run, read_record
+from mmmuse.tables import Record, Row, Run, read_record
+from mmmuse.tables.record import save_record
 
 from ..test_jobs.fake_slurm import calls, fake_slurm
 from ..test_jobs.fork_server import forked_training_command
@@ -198,39 +200,60 @@ def test_a_run_on_several_gpus_is_started_by_torchrun():
         assert train_command(args)[1:] == ['-m', 'mmmuse', 'train']
 
 
-def test_a_row_without_the_one_that_it_goes_on_from_is_refused(tmp_path):
-    first = Run(Row('first', 'a.py'), 0, tmp_path / 'first' / 'seed0', 2, {})
-    second = Run(Row('second', 'b.py'), 0, tmp_path / 'second' / 'seed0', 2, {}, first.work_dir)
-    runs = [first, second]
-    check_before(runs, {run.work_dir: run for run in runs})
+def chain(folder, seed: int = 0) -> list[Run]:
+    """A teacher that is trained once, a student of it, and a student of that one."""
+    teacher = Run(Row('teacher', 't.py', seed=0), 0, folder / 't' / 'seed0', 2, {})
+    first = Run(Row('first', 'a.py'), seed, folder / 'a' / f'seed{seed}', 2, {}, teacher.work_dir)
+    second = Run(Row('second', 'b.py'), seed, folder / 'b' / f'seed{seed}', 2, {}, first.work_dir)
+    return [teacher, first, second]
+
+
+def finish(run: Run, checkpoint: bool = True) -> None:
+    save_record(run, RECORD)
+    if checkpoint:
+        run.checkpoint.write_bytes(b'')
+
+
+RECORD = Record({2: {'top1': 50.0}}, '', '', '')
+
+
+def test_a_run_waits_for_what_it_goes_on_from(tmp_path):
+    teacher, first, second = runs = chain(tmp_path)
+    assert list(waiting_runs(runs, None).values()) == runs
     with pytest.raises(
         InputError, match=r'^second, seed 0 needs first, seed 0: add its row to --rows'
     ):
-        check_before(runs, {second.work_dir: second})
-    first.work_dir.mkdir(parents=True)
-    record = dict(epochs={2: dict(top1=50.0)}, command='', commit='', hardware='')
-    (first.work_dir / 'record.json').write_text(json.dumps(record), encoding='utf-8')
-    check_before(runs, {second.work_dir: second})
+        waiting_runs(runs, ['second'])
+    finish(first)
+    assert list(waiting_runs(runs, ['second']).values()) == [second]
+    finish(teacher)
+    assert list(waiting_runs(runs, None).values()) == [second]
+    # Without its checkpoint, a finished run is trained again if another one goes on from it.
+    first.checkpoint.unlink()
+    assert list(waiting_runs(runs, None).values()) == [first, second]
+    teacher.checkpoint.unlink()
+    assert list(waiting_runs(runs, None).values()) == runs
+    finish(second)
+    assert waiting_runs(runs, None) == {}
 
 
-def test_records_of_another_machine_finish_all_but_what_is_still_needed(tmp_path, capsys):
-    teacher = Run(Row('teacher', 't.py', seed=0), 0, tmp_path / 't' / 'seed0', 1, {})
-    students = [
-        Run(Row('student', 's.py'), seed, tmp_path / 's' / f'seed{seed}', 1, {}, teacher.work_dir)
-        for seed in (0, 1)
-    ]
-    alone = Run(Row('alone', 'a.py'), 0, tmp_path / 'a' / 'seed0', 1, {})
-    runs = [teacher, *students, alone]
-    record = dict(epochs={1: dict(top1=50.0)}, command='', commit='', hardware='')
-    file = tmp_path / 'elsewhere.json'
-    file.write_text(json.dumps(dict.fromkeys(('t/seed0', 's/seed0', 'a/seed0', 'x/seed0'), record)))
-    take_records(runs, tmp_path, [str(file)])
-    # The teacher of seed 1 is trained again: its checkpoint is not in the file.
-    assert [read_record(run) is not None for run in runs] == [False, True, False, True]
-    assert capsys.readouterr().err == f'2 runs taken from {file}\n'
-    file.write_text(json.dumps(dict.fromkeys(('t/seed0', 's/seed1'), record)))
-    take_records(runs, tmp_path, [str(file)])
-    assert all(read_record(run) is not None for run in runs)
+def test_records_of_another_machine_finish_all_but_what_is_still_needed(tmp_path):
+    runs = [*chain(tmp_path), *chain(tmp_path, 1)[1:]]
+    known = {run.work_dir: RECORD for run in runs[:3]}
+    # The teacher of seed 1 is trained again: its checkpoint is not there.
+    assert take_records(runs, known) == 2
+    assert [read_record(run) is not None for run in runs] == [False, True, True, False, False]
+    assert list(waiting_runs(runs, None).values()) == [runs[0], *runs[3:]]
+    # A record of another metric is none of this run.
+    assert take_records(runs, {run.work_dir: replace(RECORD, metric='mIoU') for run in runs}) == 0
+    assert take_records(runs, {run.work_dir: RECORD for run in runs}) == 3
+    assert waiting_runs(runs, None) == {}
+
+
+def test_what_a_chain_goes_on_from_is_not_taken_either(tmp_path):
+    teacher, first, _ = runs = chain(tmp_path)
+    assert take_records(runs, {run.work_dir: RECORD for run in (teacher, first)}) == 0
+    assert len(waiting_runs(runs, None)) == 3
 
 
 def test_records_are_read_before_anything_is_written(tool, only_error, tmp_path):
