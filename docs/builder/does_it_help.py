@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ _HEADERS = ('setting', 'compared', 'metric', 'seeds', 'difference (95 % interval
 _EVALUATION = re.compile(r'Epoch\(val\) +\[(\d+)\]')
 _SEED = re.compile(r'(\d+)\.log$')
 
-Values = dict[int, float]
+# Epoch and value of the last evaluation, by seed.
+Values = dict[int, tuple[int, float]]
 
 
 def table(file: Path) -> str:
@@ -29,7 +31,7 @@ def table(file: Path) -> str:
     Args:
         file: JSON with a list ``settings``. Each has ``setting`` (a text), ``link`` (to its commands), ``row``,
             ``reference`` and ``metric`` (their names), and says in ``from`` where the values of both lie, relative to the
-            file; without it the line says "not run".
+            file; without it the line says "not run". ``unit`` is a factor on the values.
     """
     settings = json.loads(file.read_text(encoding='utf-8'))['settings']
     lines = [_line(_HEADERS), _line(['---'] * len(_HEADERS))]
@@ -42,9 +44,13 @@ def _cells(setting: Mapping[str, Any], folder: Path) -> list[str]:
     cells = [f'[{setting["setting"]}]({setting["link"]})', compared, setting['metric']]
     if 'from' not in setting:
         return [*cells, '-', '-', 'not run']
+    sides = [_values(setting['from'], side, folder) for side in ('row', 'reference')]
+    epochs = {epoch for values in sides for epoch, _ in values.values()}
+    if len(epochs) > 1:
+        raise ValueError(f'{setting["setting"]}: evaluations of epochs {sorted(epochs)}')
+    unit = setting.get('unit', 1)
     values, reference = (
-        _values(setting['from'], side, folder, setting.get('unit', 1))
-        for side in ('row', 'reference')
+        {seed: unit * value for seed, (_, value) in values.items()} for values in sides
     )
     difference = paired_difference(values, reference)
     if difference is None:
@@ -52,15 +58,14 @@ def _cells(setting: Mapping[str, Any], folder: Path) -> list[str]:
     return [*cells, str(difference.seeds), str(difference), f'**{difference.verdict}**']
 
 
-def _values(source: Mapping[str, Any], side: str, folder: Path, unit: float) -> Values:
-    """Return the values of one of the two rows by seed, in percent.
+def _values(source: Mapping[str, Any], side: str, folder: Path) -> Values:
+    """Return the values of one of the two rows.
 
     Args:
         source: Its ``kind`` is a key of ``_KINDS``, and it has that function's arguments, ``row`` and
             ``reference`` among them.
         side: ``'row'`` or ``'reference'``.
         folder: Of the paths.
-        unit: Factor on every value.
     """
     arguments = {
         key: value for key, value in source.items() if key not in ('kind', 'row', 'reference')
@@ -68,17 +73,17 @@ def _values(source: Mapping[str, Any], side: str, folder: Path, unit: float) -> 
     found = _KINDS[source['kind']](folder, source[side], **arguments)
     if not found:
         raise ValueError(f'no values of {source[side]}')
-    return {seed: unit * value for seed, value in found.items()}
+    return found
 
 
 def _of_records(folder: Path, name: str, file: str) -> Values:
     """Read the file of records that ``mmmuse table`` writes: the last epoch of the full network."""
-    records = json.loads((folder / file).read_text(encoding='utf-8')).values()
-    return {
-        record['seed']: record['epochs'][max(record['epochs'], key=int)]['top1']
-        for record in records
-        if record['row'] == name
-    }
+    found = {}
+    for record in json.loads((folder / file).read_text(encoding='utf-8')):
+        if record['row'] == name:
+            last = max(record['epochs'], key=int)
+            found[record['seed']] = int(last), record['epochs'][last]['top1']
+    return found
 
 
 def of_logs(folder: Path, pattern: str, metric: str) -> Values:
@@ -88,16 +93,15 @@ def of_logs(folder: Path, pattern: str, metric: str) -> Values:
     """
     scalar = re.compile(rf'(?:^| )(?:average/)?{re.escape(metric)}: +(\S+)')
     found = {}
-    for log in sorted(folder.glob(pattern)):
+    for log in map(Path, sorted(glob(str(folder / pattern)))):
         seed = _SEED.search(log.name)
-        lines = log.read_text(encoding='utf-8').splitlines()
         logged = [
-            match[1]
-            for line in lines
-            if _EVALUATION.search(line) and (match := scalar.search(line))
+            (int(epoch[1]), float(match[1]))
+            for line in log.read_text(encoding='utf-8').splitlines()
+            if (epoch := _EVALUATION.search(line)) and (match := scalar.search(line))
         ]
         if seed and logged:
-            found[int(seed[1])] = float(logged[-1])
+            found[int(seed[1])] = logged[-1]
     return found
 
 
@@ -105,7 +109,9 @@ def _of_csv(folder: Path, name: str, file: str, column: str, epoch: str) -> Valu
     """Read a CSV file with the columns ``row``, ``epoch`` and, if there are several, ``seed``."""
     with (folder / file).open(newline='', encoding='utf-8') as lines:
         rows = [row for row in csv.DictReader(lines) if (row['row'], row['epoch']) == (name, epoch)]
-    return {int(row.get('seed', 0)): float(row[column]) for row in rows if row[column]}
+    return {
+        int(row.get('seed', 0)): (int(epoch), float(row[column])) for row in rows if row[column]
+    }
 
 
 _KINDS: dict[str, Callable[..., Values]] = {

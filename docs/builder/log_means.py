@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from statistics import mean, stdev
 
-from does_it_help import of_logs
+from does_it_help import Values, of_logs
 
 
 def main() -> None:
@@ -25,16 +25,20 @@ def main() -> None:
         if not any(found):
             print(f'error: {name}: no evaluation in {pattern or "(no pattern)"}', file=sys.stderr)
             sys.exit(1)
-        seeds = sorted({seed for values in found for seed in values})
-        cells.append([name, ', '.join(map(str, seeds)), *map(_spread, found)])
+        sets = [values for values in found if values]
+        if any(values.keys() != sets[0].keys() for values in sets):
+            print(f'error: {name}: the metrics are of different seeds', file=sys.stderr)
+            sys.exit(1)
+        cells.append([name, ', '.join(map(str, sorted(sets[0]))), *map(_spread, found)])
     print('\n'.join(f'| {" | ".join(line)} |' for line in cells))
 
 
-def _spread(values: dict[int, float]) -> str:
-    if not values:
+def _spread(found: Values) -> str:
+    if not found:
         return '-'
-    spread = f' ± {stdev(values.values()):.2f}' if len(values) > 1 else ''
-    return f'{mean(values.values()):.2f}{spread}'
+    values = [value for _, value in found.values()]
+    spread = f' ± {stdev(values):.2f}' if len(values) > 1 else ''
+    return f'{mean(values):.2f}{spread}'
 
 
 if __name__ == '__main__':

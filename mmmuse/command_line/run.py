@@ -42,7 +42,7 @@ from .parts import path_in
 from .run_notes import errors_noted, note_start
 from .signals import stop_if_received
 
-_ENDS_WITHOUT_THE_GIL = torch.__version__ >= '2.11'  # Of those between, it is not known.
+_ENDS_WITHOUT_THE_GIL = torch.__version__ >= '2.11'  # Versions 2.5 to 2.10 were not tried.
 
 
 class _Steps(Hook):

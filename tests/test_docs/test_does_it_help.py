@@ -63,11 +63,19 @@ def test_logs_are_paired_by_the_seed_in_their_names(builder, tmp_path):
     )
 
 
+def test_a_run_that_was_cut_off_is_not_compared(builder, tmp_path):
+    for name, epoch in (('new0', 9), ('old0', 10)):
+        (tmp_path / f'{name}.log').write_text(f'Epoch(val) [{epoch}][1/1] m: 2.0\n')
+    write(tmp_path, **{'from': dict(kind='logs', row='new*.log', reference='old*.log', metric='m')})
+    with pytest.raises(ValueError, match=r'S: evaluations of epochs \[9, 10\]'):
+        builder.table(tmp_path / 'settings.json')
+
+
 def test_records_are_read_at_their_last_epoch(builder, tmp_path):
-    records = {
-        f'{row}{seed}': dict(row=row, seed=seed, epochs={'9': {'top1': 0.0}, '10': {'top1': value}})
+    records = [
+        dict(row=row, seed=seed, epochs={'9': {'top1': 0.0}, '10': {'top1': value}})
         for row, seed, value in (('new', 0, 60.0), ('new', 2, 61.0), ('old', 2, 60.5))
-    }
+    ]
     (tmp_path / 'records.json').write_text(json.dumps(records))
     source = dict(kind='records', row='new', reference='old', file='records.json')
     write(tmp_path, **{'from': source})
