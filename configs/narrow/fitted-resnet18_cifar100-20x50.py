@@ -1,5 +1,5 @@
 # A ResNet-18 of 32-256 channels that fits its training set: 20 classes of CIFAR-100 with 50 images each, 50 epochs of one
-# cycle (15 steps of 64 each), tested on the 2,000 test images of these classes.
+# cycle (15 steps of 64 each) in bfloat16, tested on the 2,000 test images of these classes.
 _base_ = '../baselines/resnet18_cifar100.py'
 
 model = dict(
@@ -12,6 +12,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(dataset=dict(num_classes=20))
 test_dataloader = val_dataloader
+optim_wrapper = dict(type='mmmuse.BFloat16OptimWrapper')
 param_scheduler = dict(
     _delete_=True, type='OneCycleLR', eta_max=0.1, total_steps=750, by_epoch=False
 )
