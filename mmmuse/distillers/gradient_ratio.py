@@ -19,9 +19,9 @@ def gradient_ratio(
 ) -> dict[str, Tensor]:
     """Return the length of MUSE's gradient over that of the network's own loss, in one step.
 
-    Both are taken at the deepest feature that both losses train through, that of the last
-    shallow module, by a backward pass each that ends there. The step's own backward pass and
-    the parameters' gradients are not touched.
+    Both are taken at the deepest feature that both losses train through, by a backward pass each that ends
+    there: that of the last shallow module, or, where MUSE reads earlier modules only, of the last of
+    these. The step's own backward pass and the parameters' gradients are not touched.
 
     Args:
         features: Of the network, from this step's forward.
@@ -30,28 +30,34 @@ def gradient_ratio(
             those in which another network learns from this one.
 
     Returns:
-        ``gradient_ratio``; nothing without MUSE, where the feature receives no gradient (its
+        ``gradient_ratio``; nothing without MUSE, where no feature receives a gradient of both (their
         modules are frozen), where the network has no loss of its own or the ratio is not finite, or
         where gradients cannot be taken there (reentrant checkpointing; said once).
     """
-    feature = features.shallow[-1] if features.shallow else features.last
     muse = [
         value
         for name, value in added.items()
         if name.startswith('loss_muse') or '.loss_muse' in name
     ]
     own = sum_of_losses(task)
-    if feature is None or not feature.requires_grad or not muse or not isinstance(own, Tensor):
+    if not muse or not isinstance(own, Tensor):
         return {}
-    try:
-        lengths = [_length(of_terms, feature) for of_terms in (sum(muse), own)]
-    except RuntimeError as error:
-        warnings.warn(f'{GRADIENT_RATIO} is not measured: {error}', stacklevel=2)
-        return {}
-    ratio = lengths[0] / lengths[1]
-    return {GRADIENT_RATIO: ratio} if ratio.isfinite() else {}
+    # The last feature is that of a network without shallow modules.
+    for feature in reversed(features.shallow or (features.last,)):
+        if feature is None or not feature.requires_grad:
+            continue
+        try:
+            lengths = [_length(of_terms, feature) for of_terms in (sum(muse), own)]
+        except RuntimeError as error:
+            warnings.warn(f'{GRADIENT_RATIO} is not measured: {error}', stacklevel=2)
+            return {}
+        if None not in lengths:
+            ratio = lengths[0] / lengths[1]
+            return {GRADIENT_RATIO: ratio} if ratio.isfinite() else {}
+    return {}
 
 
-def _length(loss: Tensor, feature: Tensor) -> Tensor:
+def _length(loss: Tensor, feature: Tensor) -> Tensor | None:
+    """Return the length of a loss's gradient; None where the loss does not depend on the feature."""
     (gradient,) = torch.autograd.grad(loss, feature, retain_graph=True, allow_unused=True)
-    return loss.new_zeros(()) if gradient is None else at_least_float32(gradient).norm()
+    return None if gradient is None else at_least_float32(gradient).norm()

@@ -8,7 +8,9 @@ import torch
 from mmengine.hooks import Hook
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from mmmuse.distillers.gradient_ratio import gradient_ratio
 from mmmuse.registry import MODELS
+from mmmuse.tapping.features import DistillFeatures
 
 from ..conftest import small_distiller
 from ..test_distillers.transfer import LABELS, MUSE, TAPS, batch, network, online
@@ -133,3 +135,19 @@ def test_measuring_does_not_change_a_steps_gradients(kind):
     assert gradients[True].keys() == gradients[False].keys()
     for name, gradient in gradients[False].items():
         assert torch.equal(gradients[True][name], gradient), name
+
+
+def test_it_is_taken_at_the_deepest_module_that_muse_reads():
+    first = torch.randn(2, 3, 4, 4, requires_grad=True)
+    second = first * torch.randn(2, 3, 4, 4)
+    features = DistillFeatures((first, second), second.mean((2, 3)))
+    own, muse = second.square().sum(), 3 * first.square().sum()
+    (found,) = gradient_ratio(features, {'loss': own}, {'loss_muse': muse}).values()
+    assert found.item() == pytest.approx(length_at(first, muse) / length_at(first, own))
+    both = {'loss_muse': muse, 'loss_muse_2': second.abs().sum()}
+    (found,) = gradient_ratio(features, {'loss': own}, both).values()
+    assert found.item() == pytest.approx(
+        length_at(second, both['loss_muse_2']) / length_at(second, own)
+    )
+    unread = torch.randn(2, 3, requires_grad=True).sum()
+    assert gradient_ratio(features, {'loss': own}, {'loss_muse': unread}) == {}
