@@ -12,7 +12,7 @@ import numpy as np
 from mmmuse.analysis.difference import Difference
 from mmmuse.analysis.evaluations import metric_title, percent_factor
 
-from .comparison import Records, compared
+from .comparison import Comparison, Records, compared
 from .figure import table_figure
 from .plan import Row, Run, Table
 from .record import Record, read_record
@@ -45,12 +45,15 @@ def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> 
         for row in table.rows
     }
     columns = _columns(table, records)
-    rows = [_figures(table, row, records, columns) for row in table.rows]
+    comparisons = compared(table, records, columns)
+    rows = [_figures(table, row, records, columns, comparisons) for row in table.rows]
     markdown, table_csv, table_json, figure = (
         out.with_name(out.name + suffix) for suffix in ('.md', '.csv', '.json', '.png')
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    markdown.write_text(_markdown(table, rows, columns, command, records), encoding='utf-8')
+    markdown.write_text(
+        _markdown(table, rows, columns, command, records, comparisons), encoding='utf-8'
+    )
     with table_csv.open('w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator='\n')
         writer.writeheader()
@@ -105,7 +108,13 @@ def _title(column: str) -> str:
     return f'exit {match[1]}' if (match := _EXIT.fullmatch(column)) else f'peer {column}'
 
 
-def _figures(table: Table, row: Row, all_records: Records, columns: Sequence[str]) -> dict:
+def _figures(
+    table: Table,
+    row: Row,
+    all_records: Records,
+    columns: Sequence[str],
+    comparisons: Sequence[Comparison],
+) -> dict:
     records = all_records[row.name]
     figures = {'row': row.name, 'config': row.config, 'seeds': len(records)}
     for column in columns:
@@ -116,13 +125,9 @@ def _figures(table: Table, row: Row, all_records: Records, columns: Sequence[str
             figures[f'{column}_{which}_std'] = (
                 f'{np.std(values, ddof=1):.2f}' if len(values) > 1 else ''
             )
-    comparisons = {
-        each.reference: each
-        for each in compared(table, all_records, columns)
-        if each.row == row.name
-    }
+    differences = {each.reference: each.differences for each in comparisons if each.row == row.name}
     for reference in table.references:
-        found = comparisons[reference].differences if reference in comparisons else {}
+        found = differences.get(reference, {})
         for column in columns:
             figures |= _difference_figures(f'{column} minus {reference}', found.get(column))
     for name in _logged_values(all_records):
@@ -170,6 +175,7 @@ def _markdown(
     columns: Sequence[str],
     command: str,
     records: Records,
+    comparisons: Sequence[Comparison],
 ) -> str:
     headers = ['row', 'config', 'seeds']
     keys: list[tuple[str, ...]] = []
@@ -193,14 +199,13 @@ def _markdown(
             missing = 'not run' if not row['seeds'] and 'paper' not in group[0] else '-'
             cells.append(figure or missing)
         lines.append(_line(cells))
-    lines += _difference_table(table, records, columns)
+    lines += _difference_table(comparisons, columns)
     lines += _training_table(records)
     return '\n'.join(lines) + '\n'
 
 
-def _difference_table(table: Table, records: Records, columns: Sequence[str]) -> list[str]:
+def _difference_table(comparisons: Sequence[Comparison], columns: Sequence[str]) -> list[str]:
     """Return the lines of the differences to the references; none if there is no pair of runs."""
-    comparisons = compared(table, records, columns)
     if not comparisons:
         return []
     shown = [
