@@ -339,7 +339,8 @@ def test_an_exit_is_smaller_than_the_segmenter_and_the_report_has_every_form(exp
     assert forms['mmseg']['params'] < forms['original']['params']
     assert forms['mmseg']['other_pixels'] == forms['ONNX']['other_pixels'] == 0
     assert forms['mmseg']['mIoU'] == forms['ONNX']['mIoU'] > 0
-    # So small a network is not always smaller in int8: the scales of each channel and the nodes are added.
+    if torch.__version__ >= '2.5':  # Older exporters add more nodes than this small network saves.
+        assert forms['ONNX int8']['bytes'] < forms['ONNX']['bytes']
     assert quantized_weights(exported['exit2'] / 'network_int8.onnx') > 0
     assert quantized_weights(exported['exit2'] / 'segmenter.onnx') == 0
 
