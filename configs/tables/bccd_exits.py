@@ -1,0 +1,23 @@
+# Does MUSE help a YOLOv5-N on BCCD, and is it MUSE or its exit, a second neck and head? Images of 224 px, 100 epochs, bfloat16: the row "alone" is that
+# of bccd_teachers.py.
+_base_ = 'bccd_teachers.py'
+
+title = 'MUSE in a detector: BCCD'
+references = ['alone', 'exit']
+
+_muse = 'configs/detection/yolov5_n_bccd_mi_x_si.py'
+_fast = {
+    'optim_wrapper.type': 'mmmuse.BFloat16OptimWrapper',
+    'default_hooks.channels_last.type': 'mmmuse.ChannelsLastHook',
+}
+
+rows = [
+    dict(name='alone', config='configs/detection/yolov5_n_bccd.py', options=_fast),
+    dict(name='exit', config=_muse, options={'model.head': None, **_fast}),
+    dict(
+        name='MI + SI',
+        config=_muse,
+        options={'model.head.discrepancy.combine': 'additive', **_fast},
+    ),
+    dict(name='MI x SI', config=_muse, options=_fast),
+]
