@@ -4,8 +4,8 @@ from mmengine.config import Config
 
 from mmmuse.errors import InputError
 
-# The arguments of MMEngine's schedulers that are counted in epochs.
-_IN_EPOCHS = ('milestones', 'begin', 'end', 'T_max', 'step_size')
+# The arguments of MMEngine's schedulers that are counted in epochs, or in iterations with by_epoch=False.
+_COUNTED = ('milestones', 'begin', 'end', 'T_max', 'step_size', 'total_steps', 'periods')
 
 
 def scaled_schedule(config: Config, epochs: int) -> dict[str, Any]:
@@ -16,8 +16,8 @@ def scaled_schedule(config: Config, epochs: int) -> dict[str, Any]:
         epochs: The new number, at least 1.
 
     Returns:
-        ``train_cfg.max_epochs`` and the arguments of schedulers in epochs, scaled and at least 1; a scheduler
-        begins before the last epoch.
+        ``train_cfg.max_epochs`` and the arguments of schedulers in epochs or iterations, scaled and at least 1; a
+        scheduler begins before the last epoch, and ends after it begins.
 
     Raises:
         InputError: If the config has no epoch-based loop.
@@ -37,19 +37,25 @@ def scaled_schedule(config: Config, epochs: int) -> dict[str, Any]:
     schedulers = config.get('param_scheduler') or []
     single = isinstance(schedulers, dict)
     for i, scheduler in enumerate([schedulers] if single else schedulers):
-        if not scheduler.get('by_epoch', True):
-            continue
         prefix = 'param_scheduler' if single else f'param_scheduler.{i}'
-        for name in _IN_EPOCHS:
-            value = scheduler.get(name)
-            if isinstance(value, list):
-                overrides[f'{prefix}.{name}'] = [_scaled(v, epochs, total) for v in value]
-            elif value:
-                scaled = _scaled(value, epochs, total)
-                overrides[f'{prefix}.{name}'] = (
-                    min(scaled, epochs - 1) if name == 'begin' else scaled
-                )
+        scaled = _scaled_arguments(scheduler, epochs, total)
+        overrides.update({f'{prefix}.{name}': value for name, value in scaled.items()})
     return overrides
+
+
+def _scaled_arguments(scheduler: dict, epochs: int, total: int) -> dict[str, Any]:
+    scaled: dict[str, Any] = {}
+    for name in _COUNTED:
+        value = scheduler.get(name)
+        if isinstance(value, (list, tuple)):
+            scaled[name] = [_scaled(number, epochs, total) for number in value]
+        elif value:
+            scaled[name] = _scaled(value, epochs, total)
+    if 'begin' in scaled and scheduler.get('by_epoch', True):
+        scaled['begin'] = min(scaled['begin'], epochs - 1)
+    if 'end' in scaled:
+        scaled['end'] = max(scaled['end'], scaled.get('begin', 0) + 1)
+    return scaled
 
 
 def _scaled(value: int, epochs: int, total: int) -> int:

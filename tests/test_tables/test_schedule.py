@@ -14,7 +14,7 @@ def test_a_shipped_schedule_is_scaled_in_proportion():
     }
 
 
-def test_each_of_several_schedulers_is_scaled_where_it_counts_epochs():
+def test_each_of_several_schedulers_is_scaled():
     config = Config(
         dict(
             train_cfg=dict(max_epochs=100),
@@ -31,6 +31,32 @@ def test_each_of_several_schedulers_is_scaled_where_it_counts_epochs():
         'param_scheduler.1.begin': 1,
         'param_scheduler.1.end': 5,
         'param_scheduler.1.T_max': 4,
+        'param_scheduler.2.end': 25,
+    }
+
+
+def test_one_cycle_of_iterations_ends_with_the_training():
+    """Otherwise the learning rate would still be high at the end."""
+    config = load_config('configs/narrow/narrow-resnet18_cifar100.py', {})
+    assert scaled_schedule(config, 20) == {
+        'train_cfg.max_epochs': 20,
+        'param_scheduler.total_steps': 780,
+    }
+
+
+def test_restarts_are_scaled():
+    scheduler = dict(type='CosineRestartLR', periods=[40, 60], restart_weights=[1, 0.5])
+    config = Config(dict(train_cfg=dict(max_epochs=100), param_scheduler=scheduler))
+    assert scaled_schedule(config, 50)['param_scheduler.periods'] == [20, 30]
+
+
+def test_a_scheduler_of_iterations_ends_after_it_begins():
+    scheduler = dict(type='LinearLR', by_epoch=False, begin=10, end=20)
+    config = Config(dict(train_cfg=dict(max_epochs=100), param_scheduler=[scheduler]))
+    assert scaled_schedule(config, 1) == {
+        'train_cfg.max_epochs': 1,
+        'param_scheduler.0.begin': 1,
+        'param_scheduler.0.end': 2,
     }
 
 
