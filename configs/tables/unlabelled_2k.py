@@ -1,11 +1,16 @@
 # 2,000 labels of CIFAR-100 on two cores: from scratch, with supervised KD, and fine-tuned after 20,000 images without labels. The
-# teacher is trained once.
+# teacher is trained once. In bfloat16.
 title = '2,000 labels: pretraining without labels'
 references = ['from scratch', 'KD']
 caption = """
 The teacher and the rows without labels are evaluated on held-out training images, the latter by the accuracy of nearest neighbours; the others have
 top-1 on the test set.
 """
+
+options = {
+    'optim_wrapper.type': 'mmmuse.BFloat16OptimWrapper',
+    'default_hooks.channels_last.type': 'mmmuse.ChannelsLastHook',
+}
 
 _folder = 'configs/unlabelled'
 _teacher = {'model.teacher_checkpoint': '{after}'}

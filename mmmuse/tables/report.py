@@ -26,8 +26,8 @@ def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> 
     """Write a table from the runs that are finished: Markdown, CSV, their records, and a figure.
 
     A cell is mean ± standard deviation (n - 1) over the seeds, in percent. "Best" is the epoch in which
-    the full network was best, also for its exits. Of several networks (peers), the column of the
-    full network is the average. Differences to the table's references are of the last epoch, paired by
+    the full network was best, also for its exits; Markdown omits it where every run was evaluated once.
+    Of several networks (peers), the column of the full network is the average. Differences to the table's references are of the last epoch, paired by
     seed, with the 95 % interval of Student's t-test.
 
     Args:
@@ -141,6 +141,11 @@ def _figures(
     return figures
 
 
+def _has_best(records: Records) -> bool:
+    """Whether a run was evaluated more than once: otherwise its best epoch is its last."""
+    return any(len(record.epochs) > 1 for of_row in records.values() for record in of_row.values())
+
+
 def _values(
     records: Mapping[int, Record], column: str, epoch: Callable[[Record], dict[str, float]]
 ) -> list[float]:
@@ -178,13 +183,14 @@ def _markdown(
     comparisons: Sequence[Comparison],
 ) -> str:
     headers = ['row', 'config', 'seeds']
+    epochs = ('last', 'best') if _has_best(records) else ('last',)
     keys: list[tuple[str, ...]] = []
     for column in columns:
         title = _title(column)
         if any(row[f'{column}_paper'] for row in rows):
             headers.append(f'{title}, paper')
             keys.append((f'{column}_paper',))
-        for which in ('last', 'best'):
+        for which in epochs:
             headers.append(f'{title}, {which}')
             keys.append((f'{column}_{which}_mean', f'{column}_{which}_std'))
     lines = [f'# {table.title}', '']
@@ -254,10 +260,8 @@ def _training_table(records: Records) -> list[str]:
 def _circumstances(table: Table, records: Records, columns: Sequence[str]) -> list[str]:
     found = [record for of_row in records.values() for record in of_row.values()]
     epochs = sorted({max(record.epochs) for record in found})
-    lines = [
-        f'{_metric(table)}, mean ± standard deviation over the seeds; "best" is the epoch in which the '
-        'full network was best.'
-    ]
+    best = '; "best" is the epoch in which the full network was best' if _has_best(records) else ''
+    lines = [f'{_metric(table)}, mean ± standard deviation over the seeds{best}.']
     if any(_title(column).startswith('peer') for column in columns):
         lines.append('Of several networks trained together (peers), "full network" is the average.')
     for name, values in (
