@@ -1,5 +1,5 @@
-# Does MUSE help a YOLOv5-N on BCCD, and is it MUSE or its exit, a second neck and head? Images of 224 px, 100 epochs, bfloat16: the row "alone" is that
-# of bccd_teachers.py.
+# MUSE in a YOLOv5-N on BCCD. The row "exit" has a second neck and head without MUSE, so it separates the effect of the exit from that of MUSE.
+# Images of 224 px, 100 epochs, bfloat16; "alone" is the same training as in bccd_teachers.py.
 _base_ = 'bccd_teachers.py'
 
 title = 'MUSE in a detector: BCCD'

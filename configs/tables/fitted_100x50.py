@@ -1,7 +1,6 @@
-# Does MUSE help a network that fits 50 images of each of the 100 classes? The paper's schedule in 60 epochs, tested on all test images.
-title = (
-    "A network that fits its training set: 100 classes with 50 images each, the paper's schedule"
-)
+# Does MUSE help a network that is trained on 50 images of each of the 100 classes, with the paper's schedule in 60 epochs? All test images. Features at
+# 0.1 are a second weight set beforehand.
+title = "100 classes with 50 images each, the paper's schedule"
 references = ['plain', 'CE + KD']
 
 _muse = 'configs/narrow/fitted-resnet18_cifar100-100x50_mi_x_si.py'

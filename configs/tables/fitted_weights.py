@@ -1,6 +1,5 @@
-# Does MUSE help a network that fits its training set? configs/narrow/fitted-*, on two CPU cores; tested on the test set. The weight of the features (0.03
-# where no row says another) is to be chosen on training images that no row trains on: mmmuse test with --cfg-options test_dataloader.dataset.split=train
-# test_dataloader.dataset.start=25000 test_dataloader.dataset.images_per_class=100.
+# Does MUSE help a network that fits its training set? configs/narrow/fitted-*, on two CPU cores; tested on the test set. The weight of the features is 0.03
+# where no row says another. docs/results says how to choose it without the test set.
 title = 'A network that fits its training set: 20 classes with 50 images each'
 references = ['plain', 'CE + KD']
 

@@ -40,7 +40,11 @@ rows = [
         name='the teacher',
         config='configs/baselines/resnet56_cifar100.py',
         seed=0,
-        options={'train_cfg.max_epochs': 40, 'param_scheduler.milestones': [24, 32, 36]},
+        options={
+            'train_cfg.max_epochs': 40,
+            'train_cfg.val_interval': 40,
+            'param_scheduler.milestones': [24, 32, 36],
+        },
     ),
     dict(name='alone', config='configs/baselines/resnet20_cifar100.py'),
     _taught('KD', 'kd', _equal),

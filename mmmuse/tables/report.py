@@ -26,7 +26,7 @@ def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> 
     """Write a table from the runs that are finished: Markdown, CSV, their records, and a figure.
 
     A cell is mean ± standard deviation (n - 1) over the seeds, in percent. "Best" is the epoch in which
-    the full network was best, also for its exits; Markdown omits it where every run was evaluated once.
+    the full network was best, also for its exits; Markdown omits it where it is the last of every run.
     Of several networks (peers), the column of the full network is the average. Differences to the table's references are of the last epoch, paired by
     seed, with the 95 % interval of Student's t-test.
 
@@ -142,8 +142,10 @@ def _figures(
 
 
 def _has_best(records: Records) -> bool:
-    """Whether a run was evaluated more than once: otherwise its best epoch is its last."""
-    return any(len(record.epochs) > 1 for of_row in records.values() for record in of_row.values())
+    """Whether the best epoch of a run is another one than its last."""
+    return any(
+        record.best() != record.last() for of_row in records.values() for record in of_row.values()
+    )
 
 
 def _values(

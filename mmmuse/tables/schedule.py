@@ -1,11 +1,10 @@
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 from mmengine.config import Config
 
 from mmmuse.errors import InputError
-
-# The arguments of MMEngine's schedulers that are counted in epochs, or in iterations with by_epoch=False.
-_COUNTED = ('milestones', 'begin', 'end', 'T_max', 'step_size', 'total_steps', 'periods')
 
 
 def scaled_schedule(config: Config, epochs: int) -> dict[str, Any]:
@@ -16,8 +15,9 @@ def scaled_schedule(config: Config, epochs: int) -> dict[str, Any]:
         epochs: The new number, at least 1.
 
     Returns:
-        ``train_cfg.max_epochs`` and the arguments of schedulers in epochs or iterations, scaled and at least 1; a
-        scheduler begins before the last epoch, and ends after it begins.
+        ``train_cfg.max_epochs`` and the arguments of schedulers in epochs or iterations. A cosine or a cycle
+        ends where it did, in proportion; a scheduler of epochs begins in the last one at the latest. A warm-up
+        of which a single epoch is left counts in iterations, as it would be at its first value otherwise.
 
     Raises:
         InputError: If the config has no epoch-based loop.
@@ -44,18 +44,45 @@ def scaled_schedule(config: Config, epochs: int) -> dict[str, Any]:
 
 
 def _scaled_arguments(scheduler: dict, epochs: int, total: int) -> dict[str, Any]:
-    scaled: dict[str, Any] = {}
-    for name in _COUNTED:
-        value = scheduler.get(name)
-        if isinstance(value, (list, tuple)):
-            scaled[name] = [_scaled(number, epochs, total) for number in value]
-        elif value:
-            scaled[name] = _scaled(value, epochs, total)
-    if 'begin' in scaled and scheduler.get('by_epoch', True):
-        scaled['begin'] = min(scaled['begin'], epochs - 1)
-    if 'end' in scaled:
-        scaled['end'] = max(scaled['end'], scaled.get('begin', 0) + 1)
+    """Return the arguments of a scheduler that are counted in epochs, or in iterations with ``by_epoch=False``."""
+    by_epoch, converted = (
+        scheduler.get('by_epoch', True),
+        scheduler.get('convert_to_iter_based', False),
+    )
+    old = scheduler.get('begin', 0)
+    begin = _scaled(old, epochs, total) if old else 0
+    if by_epoch:
+        begin = min(begin, epochs - 1)
+    shortest = (
+        1 if by_epoch else 2
+    )  # In steps: the first has the first value, the last one the last.
+
+    def end_of(count: int) -> int:
+        return max(_scaled(count, epochs, total), begin + shortest)
+
+    scaled: dict[str, Any] = {'begin': begin} if old else {}
+    if scheduler.get('end'):
+        scaled['end'] = end_of(scheduler['end'])
+        if by_epoch and not converted and scaled['end'] - begin == 1 < scheduler['end'] - old:
+            scaled['convert_to_iter_based'] = True
+    for name in ('T_max', 'total_steps'):  # From the beginning of the scheduler.
+        if scheduler.get(name):
+            scaled[name] = end_of(old + scheduler[name]) - begin
+    if scheduler.get('milestones'):
+        scaled['milestones'] = [_scaled(step, epochs, total) for step in scheduler['milestones']]
+    if scheduler.get('step_size'):
+        scaled['step_size'] = _scaled(scheduler['step_size'], epochs, total)
+    if scheduler.get('periods'):
+        scaled['periods'] = _scaled_periods(scheduler['periods'], epochs, total)
     return scaled
+
+
+def _scaled_periods(periods: Sequence[int], epochs: int, total: int) -> list[int]:
+    """Return periods whose ends are scaled, so that their sum is, too."""
+    ends = [0]
+    for end in accumulate(periods):
+        ends.append(max(_scaled(end, epochs, total), ends[-1] + 1))
+    return [end - begin for begin, end in pairwise(ends)]
 
 
 def _scaled(value: int, epochs: int, total: int) -> int:

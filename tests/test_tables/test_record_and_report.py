@@ -145,13 +145,13 @@ def test_a_row_is_the_mean_and_spread_of_its_seeds(tmp_path):
 def test_a_network_without_exits_has_none_and_has_been_run(tmp_path):
     table = Table('A table', (Row('base|line', 'base.py'), ROW))
     run = a_run(tmp_path, table.rows[0])
-    log(run, '1', validated(3, 40.0))
+    log(run, '1', validated(2, 30.0), validated(3, 40.0))
     started(run, 'abc')
     write_record(run, 'c', 'm')
     markdown, *_ = write_report(table, [run], tmp_path / 'out', 'python table.py')
     text = markdown.read_text()
     assert text.splitlines()[-2] == (r'| base\|line | `base.py` | 1 | - | - | - | 40.00 |')
-    assert 'best' not in text  # One evaluation is the last and the best.
+    assert 'best' not in text  # It is the last one.
 
 
 PAIR = Row('online', 'pair.py', {'b': '74.97', 'a': '71.13'}, metric='average/accuracy/top1')
