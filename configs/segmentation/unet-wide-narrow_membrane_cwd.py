@@ -6,7 +6,7 @@ model = dict(
     _delete_=True,
     type='mmmuse.OfflineDistiller',
     student=_base_.model,
-    teacher='./unet-wide_membrane.py',
+    teacher='{{ fileDirname }}/unet-wide_membrane.py',
     teacher_checkpoint='work_dirs/unet-wide_membrane/epoch_40.pth',
     taps=dict(modules=['backbone.decoder.0'], last='decode_head.conv_seg'),
     losses=[

@@ -3,8 +3,8 @@ _base_ = ['../_base_/datasets/cifar100.py', '../_base_/unlabelled_runtime.py']
 
 model = dict(
     type='mmmuse.FeatureDistiller',
-    student='resnet20_cifar100-2k.py',
-    teacher='resnet56_cifar100-25k.py',
+    student='{{ fileDirname }}/resnet20_cifar100-2k.py',
+    teacher='{{ fileDirname }}/resnet56_cifar100-25k.py',
     teacher_checkpoint='work_dirs/resnet56_cifar100-25k/epoch_12.pth',
 )
 data_preprocessor = dict(num_views=2)

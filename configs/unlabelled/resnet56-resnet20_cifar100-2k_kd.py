@@ -5,7 +5,7 @@ model = dict(
     _delete_=True,
     type='mmmuse.OfflineDistiller',
     student=_base_.model,
-    teacher='resnet56_cifar100-25k.py',
+    teacher='{{ fileDirname }}/resnet56_cifar100-25k.py',
     teacher_checkpoint='work_dirs/resnet56_cifar100-25k/epoch_12.pth',
     taps=dict(logits='head'),
     losses=[dict(type='mmmuse.KDLoss', temperature=4, loss_weight=0.9)],

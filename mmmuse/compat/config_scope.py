@@ -3,6 +3,9 @@
 MMEngine has a fixed table of the packages whose configs can be named like this, and marks every part
 of such a base with the package as its registry scope. The parts of our configs are found in the
 scope of the library that the config is for, its ``default_scope``.
+
+MMEngine also marks what it then gives to a function as it is: ``collate_fn`` and ``clip_grad``. Such a
+function refuses the mark, so they get none, whichever package the base is of.
 """
 
 import sys
@@ -18,6 +21,7 @@ from .shipped_configs import configs_folder
 
 _SCOPE = 'mmmuse'
 _MODULE = 'mmengine.config.config'
+_FUNCTIONS = ('collate_fn', 'clip_grad')
 
 
 def add_config_scope() -> None:
@@ -91,12 +95,18 @@ def _with_folders(find: Callable[..., tuple], table: dict[str, str]) -> Callable
 
 
 def _with_own_scope(convert: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark the parts of our configs with their ``default_scope``, or not at all without one."""
+    """Mark the parts of our configs with their ``default_scope``, or not at all without one; no arguments of a function."""
 
     @wraps(convert)
     def dict_to_config_dict(cfg: Any, scope: str | None = None, has_scope: bool = True) -> Any:
         if scope == _SCOPE:
             scope = cfg.get('default_scope') if isinstance(cfg, dict) else None
-        return convert(cfg, scope, has_scope)
+        converted = convert(cfg, scope, has_scope)
+        if isinstance(converted, dict):
+            for name in _FUNCTIONS:
+                arguments = dict.get(converted, name)
+                if isinstance(arguments, dict):
+                    arguments.pop('_scope_', None)
+        return converted
 
     return dict_to_config_dict

@@ -1,5 +1,6 @@
 """Configs of any project can name ours: ``mmmuse::folder/file.py``."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,39 @@ def test_its_parts_are_found_in_a_scope_that_has_none_of_them(config):
 def test_a_base_without_a_library_is_not_marked_with_one(config):
     own = Config.fromfile(config("_base_ = ['mmmuse::_base_/schedules/cifar_200e.py']"))
     assert '_scope_' not in own.param_scheduler
+
+
+@pytest.mark.parametrize('scope', ['mmpretrain', 'mmdet'])
+def test_what_is_given_to_a_function_is_not_marked(scope):
+    """MMEngine calls the function with all keys, and ``_scope_`` is none of its arguments."""
+    base = dict(
+        train_dataloader=dict(dataset=dict(type='A'), collate_fn=dict(type='default_collate')),
+        optim_wrapper=dict(optimizer=dict(type='SGD'), clip_grad=dict(type='value')),
+    )
+    marked = Config._dict_to_config_dict(base, scope=scope)
+    assert marked.train_dataloader.to_dict() == {
+        'dataset': {'type': 'A', '_scope_': scope},
+        'collate_fn': {'type': 'default_collate'},
+    }
+    assert marked.optim_wrapper.to_dict() == {
+        'optimizer': {'type': 'SGD', '_scope_': scope},
+        'clip_grad': {'type': 'value'},
+    }
+
+
+NAMES_A_CONFIG = re.compile(r"\b(teacher|student|model)='[^']*\.py'")
+NAMING = [
+    path.relative_to(configs_folder()).as_posix()
+    for path in sorted(configs_folder().rglob('*.py'))
+    if NAMES_A_CONFIG.search(path.read_text(encoding='utf-8'))
+]
+
+
+@pytest.mark.parametrize('name', NAMING)
+def test_a_config_that_names_another_one_is_a_base_in_any_folder(config, name):
+    own = load_config(str(config(f"_base_ = ['mmmuse::{name}']")), {})
+    shipped = load_config(str(configs_folder() / name), {})
+    assert own.model.type == shipped.model.type
 
 
 def test_other_scopes_are_marked_as_before(config):

@@ -129,6 +129,21 @@ def test_resume_goes_on_at_the_next_epoch(tool, trained, tmp_path):
     assert tested.code == 0, tested.err
 
 
+def test_a_config_whose_base_is_the_package_trains_to_the_same_weights(tool, trained, tmp_path):
+    config = tmp_path / 'own.py'
+    base = DISTILLED.replace('configs/', 'mmmuse::')
+    config.write_text(f'_base_ = [{base!r}]\ntrain_cfg = dict(val_interval=1)\n')
+    work_dir = tmp_path / 'run'
+    finished = tool('train.py', config, '--work-dir', work_dir, '--cfg-options', *SHORT)
+    assert finished.code == 0, finished.err
+    ours, shipped = (
+        torch.load(run / 'epoch_2.pth', weights_only=False)['state_dict']
+        for run in (work_dir, trained)
+    )
+    assert ours.keys() == shipped.keys()
+    assert all(torch.equal(ours[name], shipped[name]) for name in ours)
+
+
 def test_testing_the_distilled_and_the_plain_config_agree(tool, trained, tmp_path):
     found = {}
     for config in (DISTILLED, BASELINE):
