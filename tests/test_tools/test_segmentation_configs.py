@@ -166,7 +166,7 @@ def test_a_taught_membrane_config_trains_and_its_student_is_tested(
     ]
     narrow = ['backbone.base_channels=4', 'decode_head.in_channels=4']
     teacher = Config.fromfile(CONFIGS / f'{name}.py').model.teacher
-    assert teacher == './unet-wide_membrane.py'
+    assert Path(teacher).resolve() == (CONFIGS / 'unet-wide_membrane.py').resolve()
     wide = tmp_path / 'wide.py'
     wide.write_text(
         f'_base_ = {str(CONFIGS / "unet-wide_membrane.py")!r}\n'
