@@ -95,7 +95,10 @@ def _with_folders(find: Callable[..., tuple], table: dict[str, str]) -> Callable
 
 
 def _with_own_scope(convert: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark the parts of our configs with their ``default_scope``, or not at all without one; no arguments of a function."""
+    """Mark the parts of our configs with their ``default_scope``, or not at all without one.
+
+    Arguments of functions are not marked.
+    """
 
     @wraps(convert)
     def dict_to_config_dict(cfg: Any, scope: str | None = None, has_scope: bool = True) -> Any:

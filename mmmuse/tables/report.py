@@ -27,8 +27,8 @@ def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> 
 
     A cell is mean ± standard deviation (n - 1) over the seeds, in percent. "Best" is the epoch in which
     the full network was best, also for its exits; Markdown omits it where it is the last of every run.
-    Of several networks (peers), the column of the full network is the average. Differences to the table's references are of the last epoch, paired by
-    seed, with the 95 % interval of Student's t-test.
+    Of several networks (peers), the column of the full network is the average. Differences to the
+    table's references are of the last epoch, paired by seed, with the 95 % interval of Student's t-test.
 
     Args:
         table: The table.

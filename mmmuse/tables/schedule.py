@@ -45,17 +45,14 @@ def scaled_schedule(config: Config, epochs: int) -> dict[str, Any]:
 
 def _scaled_arguments(scheduler: dict, epochs: int, total: int) -> dict[str, Any]:
     """Return the arguments of a scheduler that are counted in epochs, or in iterations with ``by_epoch=False``."""
-    by_epoch, converted = (
-        scheduler.get('by_epoch', True),
-        scheduler.get('convert_to_iter_based', False),
-    )
+    by_epoch = scheduler.get('by_epoch', True)
+    converted = scheduler.get('convert_to_iter_based', False)
     old = scheduler.get('begin', 0)
     begin = _scaled(old, epochs, total) if old else 0
     if by_epoch:
         begin = min(begin, epochs - 1)
-    shortest = (
-        1 if by_epoch else 2
-    )  # In steps: the first has the first value, the last one the last.
+    # In steps: the first one has the first value, and the last one the last.
+    shortest = 1 if by_epoch else 2
 
     def end_of(count: int) -> int:
         return max(_scaled(count, epochs, total), begin + shortest)
