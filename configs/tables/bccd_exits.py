@@ -5,19 +5,16 @@ _base_ = 'bccd_teachers.py'
 title = 'MUSE in a detector: BCCD'
 references = ['alone', 'exit']
 
-_muse = 'configs/detection/yolov5_n_bccd_mi_x_si.py'
-_fast = {
+options = {
     'optim_wrapper.type': 'mmmuse.BFloat16OptimWrapper',
     'default_hooks.channels_last.type': 'mmmuse.ChannelsLastHook',
 }
 
+_muse = 'configs/detection/yolov5_n_bccd_mi_x_si.py'
+
 rows = [
-    dict(name='alone', config='configs/detection/yolov5_n_bccd.py', options=_fast),
-    dict(name='exit', config=_muse, options={'model.head': None, **_fast}),
-    dict(
-        name='MI + SI',
-        config=_muse,
-        options={'model.head.discrepancy.combine': 'additive', **_fast},
-    ),
-    dict(name='MI x SI', config=_muse, options=_fast),
+    dict(name='alone', config='configs/detection/yolov5_n_bccd.py'),
+    dict(name='exit', config=_muse, options={'model.head': None}),
+    dict(name='MI + SI', config=_muse, options={'model.head.discrepancy.combine': 'additive'}),
+    dict(name='MI x SI', config=_muse),
 ]
