@@ -23,7 +23,7 @@ class StepSeedHook(Hook):
     processes draw the same numbers in a step, unless ``randomness.diff_rank_seed`` is set.
 
     A checkpoint that was saved within an epoch (``PreemptionHook``) continues with the next batch
-    of that epoch.
+    of that epoch, and hooks are given that batch's number.
 
     ``mmmuse train`` adds this hook.
     """
@@ -68,7 +68,10 @@ class StepSeedHook(Hook):
         if self._batches is None:
             return
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
-            self._batches.start(runner.epoch, skip=self._batches_done(runner))
+            done = self._batches_done(runner)
+            self._batches.start(runner.epoch, skip=done)
+            if done:
+                _count_from(runner.train_loop, done)
         else:
             # MMEngine's loop goes through the batches that were done, or moves the sampler.
             moved = _sampler_skips(runner.train_loop)
@@ -77,6 +80,10 @@ class StepSeedHook(Hook):
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         """Seed the generators for a step."""
         seed_generators(_seed(runner), _STEP, runner.iter)
+
+    def after_train_epoch(self, runner) -> None:
+        """Let the loop count the batches of the next epoch from 0."""
+        vars(runner.train_loop).pop('run_iter', None)
 
     def before_val_epoch(self, runner) -> None:
         """Seed the generators for an evaluation."""
@@ -93,6 +100,12 @@ class StepSeedHook(Hook):
             )
             return 0
         return done
+
+
+def _count_from(loop: EpochBasedTrainLoop, done: int) -> None:
+    """Let a loop add the batches that are done to the numbers that it gives to hooks."""
+    run_iter = loop.run_iter
+    loop.run_iter = lambda index, batch: run_iter(index + done, batch)
 
 
 def _seed(runner) -> int:

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 from pathlib import Path
@@ -68,6 +69,55 @@ def straight(tmp_path_factory) -> Path:
 def test_a_run_that_is_preempted_within_an_epoch_ends_as_one_that_is_not(straight, tmp_path, steps):
     work_dir = preempted('ema', tmp_path, *(send_signal(step=step) for step in steps))
     assert differences(work_dir, straight) == []
+
+
+def scalars(work_dir: Path, key: str) -> list[tuple[int, float]]:
+    """Return the steps of the lines that all starts of a run have logged, and their values."""
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+    return [(line['step'], line[key]) for line in lines if key in line]
+
+
+class Numbers(Hook):
+    """Notes the epoch, the step and the number of each batch that it is given."""
+
+    def __init__(self, noted: list) -> None:
+        self.noted = noted
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self.noted.append((runner.epoch, runner.iter, batch_idx))
+
+
+@pytest.mark.parametrize('steps', [[4], [4, 5]])
+@pytest.mark.parametrize('interval', [2, 10])
+def test_the_log_of_a_run_that_is_preempted_within_an_epoch_has_every_line(
+    tmp_path, steps, interval
+):
+    # The logged loss is a mean over all steps of the epoch so far: the most that a line can need.
+    changes = {
+        'log_processor': dict(
+            custom_cfg=[dict(data_src='loss', window_size='epoch', method_name='mean')]
+        ),
+        'default_hooks.logger': dict(type='LoggerHook', interval=interval),
+    }
+    start('self', tmp_path, tmp_path / 'straight', **changes)
+    forget()
+    work_dir = preempted('self', tmp_path, *(send_signal(step=step) for step in steps), **changes)
+    straight = scalars(tmp_path / 'straight', 'loss')
+    assert [step for step, _ in straight] == ([2, 5, 8] if interval == 2 else [3, 6, 9])
+    assert scalars(work_dir, 'loss') == straight
+
+
+def test_hooks_are_given_the_number_of_a_batch_in_its_epoch_after_a_resume(tmp_path):
+    noted = []
+    HOOKS.register_module(name='Numbers', module=lambda: Numbers(noted), force=True)
+    numbers = dict(type='mmmuse.Numbers')
+    hooks = [dict(type=PREEMPTION), send_signal(step=4), numbers]
+    with pytest.raises(Stopped):
+        start('self', tmp_path, tmp_path / 'run', custom_hooks=hooks)
+    forget()
+    start('self', tmp_path, tmp_path / 'run', custom_hooks=[dict(type=PREEMPTION), numbers])
+    assert noted == [(step // 3, step, step % 3) for step in range(9)]
 
 
 def test_the_step_is_finished_and_its_checkpoint_is_the_one_to_resume_from(tmp_path):
