@@ -1,4 +1,5 @@
-# The same network on 50 images of each of the 100 classes, tested on all 10,000 test images (39 steps of 128 an epoch).
+# The same network on 50 images of each of the 100 classes, tested on all 10,000 test images: 100 epochs (78 steps of 64 each),
+# after which it fits its training set. In 60 epochs of batches of 128 it does not (58 %).
 _base_ = 'fitted-resnet18_cifar100-20x500.py'
 
 model = dict(head=dict(num_classes=100))
@@ -6,4 +7,8 @@ data_preprocessor = dict(num_classes=100)
 train_dataloader = dict(dataset=dict(num_classes=100, images_per_class=50))
 val_dataloader = dict(dataset=dict(num_classes=100))
 test_dataloader = val_dataloader
-default_hooks = dict(logger=dict(interval=39), information=dict(interval=39))
+param_scheduler = dict(milestones=[38, 65, 90])
+train_cfg = dict(max_epochs=100)
+default_hooks = dict(
+    checkpoint=dict(interval=100), logger=dict(interval=78), information=dict(interval=78)
+)

@@ -1,5 +1,5 @@
-# Does MUSE help a network that is trained on 50 images of each of the 100 classes, with the paper's schedule in 60 epochs? All test images. Features at
-# 0.1 are a second weight set beforehand.
+# Does MUSE help a network that fits 50 images of each of the 100 classes, with the paper's schedule in 100 epochs? All test images. Features at 0.1 are a
+# second weight set beforehand.
 title = "100 classes with 50 images each, the paper's schedule"
 references = ['plain', 'CE + KD']
 
