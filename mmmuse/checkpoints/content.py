@@ -11,6 +11,8 @@ from mmmuse.errors import InputError
 
 from .state_dicts import DISTILLER_KEY, kind_of
 
+INFORMATION = 'information'  # In a checkpoint: by names of losses, sums and numbers of steps.
+GRADIENTS = 'gradients'  # In a checkpoint: by names of weights.
 _HUB = {'log_scalars', 'runtime_info', 'resumed_keys'}
 
 
@@ -185,6 +187,11 @@ def check_resumable(content: dict, path: str) -> None:
     seed = content['meta'].get('seed')
     if seed is not None and (type(seed) is not int or not 0 <= seed < 2**32):
         raise InputError(f'{path} cannot be resumed from: its seed is {seed!r}; {remedy}')
+    optional = {INFORMATION: ('sums of losses', _is_sum), GRADIENTS: ('gradients', torch.is_tensor)}
+    for key, (what, is_one) in optional.items():
+        part = content.get(key, {})
+        if not isinstance(part, dict) or not all(map(is_one, part.values())):
+            raise InputError(f'{path} cannot be resumed from: its {key} is not {what}; {remedy}')
     for name, optimizer in _optimizers(content['optimizer']).items():
         groups = optimizer.get('param_groups') if isinstance(optimizer, dict) else None
         if (
@@ -216,6 +223,14 @@ def check_not_after_end(content: dict, key: str, end: int, path: str) -> None:
             f'{path} is of {key} {done}, and the run ends at {end}: raise '
             f'train_cfg.max_{key}s, or resume from an earlier checkpoint'
         )
+
+
+def _is_sum(value: Any) -> bool:
+    return (
+        isinstance(value, (tuple, list))
+        and [type(each) for each in value] == [float, int]
+        and value[1] > 0
+    )
 
 
 def _optimizers(saved: dict) -> dict[str, Any]:

@@ -48,7 +48,7 @@ _ENDS_WITHOUT_THE_GIL = torch.__version__ >= '2.11'  # Versions 2.5 to 2.10 were
 class _Steps(Hook):
     """Counts finished iterations of any kind, and knows whether the present one is the first."""
 
-    priority = 'LOWEST'
+    priority = 'VERY_LOW'  # Before PreemptionHook, which ends the run after a finished step.
     done = 0
     _evaluating = False
     _evaluated = False

@@ -2,11 +2,11 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 
+from mmmuse.checkpoints.content import GRADIENTS
+from mmmuse.errors import InputError
 from mmmuse.registry import HOOKS
 
 from .student_checkpoint import unwrapped
-
-_GRADIENTS = 'gradients'  # Key of a checkpoint.
 
 
 @HOOKS.register_module()
@@ -23,7 +23,7 @@ class AccumulatedGradientsHook(Hook):
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Save the gradients."""
         if 'optimizer' in checkpoint and is_accumulating(runner):
-            checkpoint[_GRADIENTS] = {
+            checkpoint[GRADIENTS] = {
                 name: weight.grad.cpu()
                 for name, weight in unwrapped(runner.model).named_parameters()
                 if weight.grad is not None
@@ -31,14 +31,17 @@ class AccumulatedGradientsHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Keep the gradients of a resumed checkpoint for the first step."""
-        gradients = checkpoint.pop(_GRADIENTS, {})
+        gradients = checkpoint.pop(GRADIENTS, {})
         self._gradients = gradients if runner._resume else {}
 
     def before_train(self, runner) -> None:
         """Restore the gradients."""
         for name, weight in unwrapped(runner.model).named_parameters():
-            if name in self._gradients:
-                weight.grad = self._gradients[name].to(weight)
+            if name not in self._gradients:
+                continue
+            if self._gradients[name].shape != weight.shape:
+                raise InputError(f'the gradient of {name} in the checkpoint is of another weight')
+            weight.grad = self._gradients[name].to(weight)
         self._gradients = {}
 
 

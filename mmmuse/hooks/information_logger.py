@@ -1,7 +1,10 @@
+from collections import Counter
+
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 
 from mmmuse.arguments import PositiveInt
+from mmmuse.checkpoints.content import INFORMATION
 from mmmuse.distillers.gradient_ratio import GRADIENT_RATIO
 from mmmuse.estimators import InformationEstimator
 from mmmuse.losses import INFORMATION_TERM
@@ -21,7 +24,8 @@ class InformationLoggerHook(Hook):
     ``mmmuse information`` draws:
 
     - ``information/mi_loss_1``, ``information/si_loss_1``, ...: means over the interval, in
-      nats (after a resume, over the steps since); sums stay on the device between.
+      nats, over the steps that have the loss. The sums are in the checkpoint, so a resumed run
+      logs what an uninterrupted one does.
     - ``information/gradient_ratio``: of the interval's last step, the length of MUSE's gradient
       over that of the network's own loss; see :func:`mmmuse.distillers.gradient_ratio.
       gradient_ratio`. It is in MMEngine's log as well, and costs two partial backward passes
@@ -43,9 +47,22 @@ class InformationLoggerHook(Hook):
 
     def __init__(self, interval: PositiveInt = 100) -> None:
         self.interval = interval
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor | float] = {}
+        self._steps: Counter[str] = Counter()
         self._ratios: dict[str, Tensor] = {}
-        self._steps = 0
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Save the sums of an interval that has not ended."""
+        if self._sums and 'optimizer' in checkpoint:
+            checkpoint[INFORMATION] = {
+                name: (float(total), self._steps[name]) for name, total in self._sums.items()
+            }
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Go on with the sums of a resumed checkpoint."""
+        saved = checkpoint.pop(INFORMATION, {}) if runner._resume else {}
+        self._sums = {name: total for name, (total, _) in saved.items()}
+        self._steps = Counter({name: steps for name, (_, steps) in saved.items()})
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         """Ask for the gradients' ratio in the last step of an interval."""
@@ -66,17 +83,17 @@ class InformationLoggerHook(Hook):
         }
         for name, value in terms.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._steps += 1
+        self._steps.update(terms.keys())
         if (runner.iter + 1) % self.interval == 0:
             self._write(runner, runner.iter + 1)
 
     def after_train(self, runner) -> None:
         """Write what the last, incomplete interval holds."""
-        if self._steps:
+        if self._sums:
             self._write(runner, runner.iter)
 
     def _write(self, runner, step: int) -> None:
-        scalars = {name: float(total) / self._steps for name, total in self._sums.items()}
+        scalars = {name: float(total) / self._steps[name] for name, total in self._sums.items()}
         scalars |= {name: float(ratio) for name, ratio in self._ratios.items()}
         uninformed = uninformed_loss(runner.model)
         if uninformed is not None:
@@ -84,7 +101,7 @@ class InformationLoggerHook(Hook):
         runner.visualizer.add_scalars(
             {PREFIX + name: value for name, value in scalars.items()}, step=step
         )
-        self._sums, self._ratios, self._steps = {}, {}, 0
+        self._sums, self._steps, self._ratios = {}, Counter(), {}
 
 
 def uninformed_loss(model: nn.Module) -> float | None:

@@ -102,10 +102,26 @@ def test_the_log_of_a_run_that_is_preempted_within_an_epoch_has_every_line(
     }
     start('self', tmp_path, tmp_path / 'straight', **changes)
     forget()
-    work_dir = preempted('self', tmp_path, *(send_signal(step=step) for step in steps), **changes)
+    sent = [send_signal(step=step) for step in steps]
+    work_dir = preempted('self', tmp_path, *sent, **changes)
     straight = scalars(tmp_path / 'straight', 'loss')
     assert [step for step, _ in straight] == ([2, 5, 8] if interval == 2 else [3, 6, 9])
     assert scalars(work_dir, 'loss') == straight
+
+
+def test_means_of_an_interval_in_which_a_run_is_preempted_are_of_all_its_steps(tmp_path):
+    # Intervals of four steps in epochs of three: also resumed from the end of an epoch.
+    hook = dict(type='mmmuse.InformationLoggerHook', interval=4)
+    changes = {'default_hooks.information': hook}
+    start('self', tmp_path, tmp_path / 'straight', **changes)
+    forget()
+    sent = [send_signal(step=step) for step in (2, 3, 6)]
+    work_dir = preempted('self', tmp_path, *sent, **changes)
+    for name in ('mi_loss_1', 'si_loss_2', 'gradient_ratio'):
+        straight = scalars(tmp_path / 'straight', f'information/{name}')
+        steps = [4, 8] if name == 'gradient_ratio' else [4, 8, 9]
+        assert [step for step, _ in straight] == steps
+        assert scalars(work_dir, f'information/{name}') == straight
 
 
 def test_hooks_are_given_the_number_of_a_batch_in_its_epoch_after_a_resume(tmp_path):
@@ -132,6 +148,14 @@ def test_the_step_is_finished_and_its_checkpoint_is_the_one_to_resume_from(tmp_p
     assert (tmp_path / 'run' / 'last_checkpoint').read_text() == str(path)
     meta = read(path)['meta']
     assert (meta['epoch'], meta['iter'], meta['batches_done']) == (1, 5, 2)
+
+
+def test_a_run_that_is_preempted_in_its_first_step_keeps_its_log_and_config(tmp_path):
+    hooks = [dict(type=PREEMPTION), send_signal(step=1)]
+    with pytest.raises(Stopped):
+        start('self', tmp_path, tmp_path / 'run', custom_hooks=hooks)
+    assert len(list((tmp_path / 'run').glob('*/*.log'))) == 1
+    assert (tmp_path / 'run' / 'runs.py').exists()
 
 
 def test_a_signal_in_an_evaluation_stops_at_once_where_the_epoch_was_saved(straight, tmp_path):
