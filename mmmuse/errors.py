@@ -43,8 +43,10 @@ class Stopped(KeyboardInterrupt):
 
     Args:
         number: Of the signal.
+        saved: Whether a checkpoint was saved for it.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, saved: bool = False) -> None:
         super().__init__(f'stopped by signal {number}')
         self.number = number
+        self.saved = saved

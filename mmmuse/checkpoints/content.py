@@ -11,8 +11,8 @@ from mmmuse.errors import InputError
 
 from .state_dicts import DISTILLER_KEY, kind_of
 
-INFORMATION = 'information'  # In a checkpoint: by names of losses, sums and numbers of steps.
-GRADIENTS = 'gradients'  # In a checkpoint: by names of weights.
+INFORMATION = 'information'  # Key of a checkpoint: (sum, number of steps) by the name of a loss.
+GRADIENTS = 'gradients'  # Key of a checkpoint: tensors by the name of a weight.
 _HUB = {'log_scalars', 'runtime_info', 'resumed_keys'}
 
 
@@ -187,11 +187,20 @@ def check_resumable(content: dict, path: str) -> None:
     seed = content['meta'].get('seed')
     if seed is not None and (type(seed) is not int or not 0 <= seed < 2**32):
         raise InputError(f'{path} cannot be resumed from: its seed is {seed!r}; {remedy}')
-    optional = {INFORMATION: ('sums of losses', _is_sum), GRADIENTS: ('gradients', torch.is_tensor)}
+    optional = {
+        INFORMATION: ('(sum, number of steps) by name', _is_sum),
+        GRADIENTS: ('tensors by name', torch.is_tensor),
+    }
     for key, (what, is_one) in optional.items():
         part = content.get(key, {})
-        if not isinstance(part, dict) or not all(map(is_one, part.values())):
-            raise InputError(f'{path} cannot be resumed from: its {key} is not {what}; {remedy}')
+        if (
+            not isinstance(part, dict)
+            or not all(isinstance(name, str) for name in part)
+            or not all(map(is_one, part.values()))
+        ):
+            raise InputError(
+                f'{path} cannot be resumed from: its part {key!r} is not {what}; {remedy}'
+            )
     for name, optimizer in _optimizers(content['optimizer']).items():
         groups = optimizer.get('param_groups') if isinstance(optimizer, dict) else None
         if (

@@ -16,7 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmmuse.errors import ArgumentError, InputError
+from mmmuse.errors import ArgumentError, InputError, Stopped
 from mmmuse.hooks import (
     AccumulatedGradientsHook,
     BackboneCheckpointHook,
@@ -30,6 +30,7 @@ from mmmuse.hooks import (
     StudentCheckpointHook,
     TrainingLabelsHook,
 )
+from mmmuse.hooks.early_stopping import keep_early_stopping
 from mmmuse.hooks.parts_by_name import check_parts_by_name
 from mmmuse.hooks.student_checkpoint import distiller_of, unwrapped
 from mmmuse.optim.student_constructor import for_student
@@ -48,21 +49,21 @@ _ENDS_WITHOUT_THE_GIL = torch.__version__ >= '2.11'  # Versions 2.5 to 2.10 were
 class _Steps(Hook):
     """Counts finished iterations of any kind, and knows whether the present one is the first."""
 
-    priority = 'VERY_LOW'  # Before PreemptionHook, which ends the run after a finished step.
+    priority = 'LOWEST'
     done = 0
+    evaluated = False
     _evaluating = False
-    _evaluated = False
 
     @property
     def is_first(self) -> bool:
         """Whether nothing has shown yet that the config works, in training or in evaluation."""
-        return self.done == 0 or (self._evaluating and not self._evaluated)
+        return self.done == 0 or (self._evaluating and not self.evaluated)
 
     def before_val_epoch(self, *args: Any, **kwargs: Any) -> None:
         self._evaluating = True
 
     def after_val_epoch(self, *args: Any, **kwargs: Any) -> None:
-        self._evaluating, self._evaluated = False, True
+        self._evaluating, self.evaluated = False, True
 
     def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
         self.done += 1
@@ -101,7 +102,7 @@ def run(config: Config, act: Callable[[Runner], Any], resume_from: str | None = 
     logging.raiseExceptions = False
     steps = _Steps()
     with (
-        _discarded_unless(lambda: steps.done > 0, config),
+        _discarded_unless(lambda error: _has_results(steps, error), config),
         _explainable(steps, config),
         laid_out_once(),
     ):
@@ -184,6 +185,7 @@ def add_missing_hooks(runner: Runner) -> None:
     for kind in needed:
         if not any(isinstance(hook, kind) for hook in runner.hooks):
             runner.register_hook(kind())
+    keep_early_stopping(runner)
 
 
 def train(runner: Runner) -> None:
@@ -208,8 +210,15 @@ def train(runner: Runner) -> None:
     runner.train()
 
 
+def _has_results(steps: _Steps, error: BaseException) -> bool:
+    """Return whether a run that ended in an error leaves a log or a checkpoint of use."""
+    # PreemptionHook ends a run after its first step before that is counted.
+    saved = isinstance(error, Stopped) and error.saved
+    return steps.done > 0 or steps.evaluated or saved
+
+
 @contextmanager
-def _discarded_unless(kept: Callable[[], bool], config: Config) -> Iterator[None]:
+def _discarded_unless(kept: Callable[[BaseException], bool], config: Config) -> Iterator[None]:
     """Remove a run's files from its work dir if it ends in an error and is not to be kept."""
     work_dir = Path(config.work_dir)
     missing = [folder for folder in (work_dir, *work_dir.parents) if not folder.exists()]
@@ -218,8 +227,8 @@ def _discarded_unless(kept: Callable[[], bool], config: Config) -> Iterator[None
     folders_before = _folders(work_dir)
     try:
         yield
-    except BaseException:
-        if not kept() and is_main_process():
+    except BaseException as error:
+        if not kept(error) and is_main_process():
             with suppress(OSError):  # The folder may be gone or read-only.
                 _discard(work_dir, _folders(work_dir) - folders_before, dumped_before, dumped)
                 for folder in missing:

@@ -35,13 +35,23 @@ class AccumulatedGradientsHook(Hook):
         self._gradients = gradients if runner._resume else {}
 
     def before_train(self, runner) -> None:
-        """Restore the gradients."""
-        for name, weight in unwrapped(runner.model).named_parameters():
-            if name not in self._gradients:
-                continue
-            if self._gradients[name].shape != weight.shape:
-                raise InputError(f'the gradient of {name} in the checkpoint is of another weight')
-            weight.grad = self._gradients[name].to(weight)
+        """Restore the gradients.
+
+        Raises:
+            InputError: If they are of other weights.
+        """
+        weights = dict(unwrapped(runner.model).named_parameters())
+        for name, gradient in self._gradients.items():
+            shapes = [
+                list(each.shape) for each in (gradient, weights.get(name)) if each is not None
+            ]
+            if shapes != [shapes[0]] * 2:
+                raise InputError(
+                    f'the checkpoint has a gradient of {name} of the shape {shapes[0]}, and the '
+                    f'model {shapes[1] if shapes[1:] else "no such weight"}: resume with the '
+                    'config of the run, or start from the weights with load_from'
+                )
+            weights[name].grad = gradient.to(weights[name])
         self._gradients = {}
 
 

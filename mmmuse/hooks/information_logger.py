@@ -23,9 +23,9 @@ class InformationLoggerHook(Hook):
     Every backend of the visualizer gets these (local JSON, TensorBoard, WandB), which
     ``mmmuse information`` draws:
 
-    - ``information/mi_loss_1``, ``information/si_loss_1``, ...: means over the interval, in
-      nats, over the steps that have the loss. The sums are in the checkpoint, so a resumed run
-      logs what an uninterrupted one does.
+    - ``information/mi_loss_1``, ``information/si_loss_1``, ...: means of the steps of an interval
+      that have the loss, in nats. The sums are in the checkpoint, so a resumed run logs what an
+      uninterrupted one does.
     - ``information/gradient_ratio``: of the interval's last step, the length of MUSE's gradient
       over that of the network's own loss; see :func:`mmmuse.distillers.gradient_ratio.
       gradient_ratio`. It is in MMEngine's log as well, and costs two partial backward passes
@@ -73,18 +73,13 @@ class InformationLoggerHook(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         """Add up the step's terms; write their means at the end of an interval."""
         outputs = outputs or {}
-        terms = {name: value for name, value in outputs.items() if INFORMATION_TERM.match(name)}
-        if not terms:
-            return
-        self._ratios |= {
-            name: value
-            for name, value in outputs.items()
-            if name == GRADIENT_RATIO or name.endswith(f'.{GRADIENT_RATIO}')
-        }
-        for name, value in terms.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._steps.update(terms.keys())
-        if (runner.iter + 1) % self.interval == 0:
+        for name, value in outputs.items():
+            if INFORMATION_TERM.match(name):
+                self._sums[name] = self._sums[name] + value if name in self._sums else value
+                self._steps[name] += 1
+            elif name == GRADIENT_RATIO or name.endswith(f'.{GRADIENT_RATIO}'):
+                self._ratios[name] = value
+        if self._sums and (runner.iter + 1) % self.interval == 0:
             self._write(runner, runner.iter + 1)
 
     def after_train(self, runner) -> None:

@@ -93,9 +93,10 @@ class PreemptionHook(Hook):
         """Stop if a signal arrived during the evaluation."""
         self._evaluating = False
         if number := self._any_received(now=True):
-            if not self._is_saved(runner):
+            pending = not self._is_saved(runner)
+            if pending:
                 self._save(runner, dict(epoch=runner.epoch, iter=runner.iter))
-            raise Stopped(number)
+            raise Stopped(number, saved=pending)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Save and stop if a signal arrived in any process."""
@@ -104,10 +105,9 @@ class PreemptionHook(Hook):
             return
         meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
-            batches = len(runner.train_dataloader)
-            meta[BATCHES_DONE] = runner.iter + 1 - runner.epoch * batches
+            meta[BATCHES_DONE] = batch_idx + 1
         self._save(runner, meta)
-        raise Stopped(number)
+        raise Stopped(number, saved=True)
 
     def after_run(self, runner) -> None:
         """Restore the handlers of signals."""

@@ -33,6 +33,7 @@ class StepSeedHook(Hook):
     def __init__(self) -> None:
         self._meta: dict = {}
         self._batches: NumberedBatches | None = None
+        self._counts_on = False  # Whether the loop's numbers of batches are changed.
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Save the seed of the sampler, which may have been drawn."""
@@ -70,8 +71,10 @@ class StepSeedHook(Hook):
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             done = self._batches_done(runner)
             self._batches.start(runner.epoch, skip=done)
-            if done:
-                _count_from(runner.train_loop, done)
+            self._count_from(runner.train_loop, done)
+            if done == len(runner.train_dataloader):
+                # As after the last step of the epoch; MMEngine sets it at the start of a step.
+                runner.message_hub.update_info('iter', runner.iter - 1)
         else:
             # MMEngine's loop goes through the batches that were done, or moves the sampler.
             moved = _sampler_skips(runner.train_loop)
@@ -83,7 +86,7 @@ class StepSeedHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         """Let the loop count the batches of the next epoch from 0."""
-        vars(runner.train_loop).pop('run_iter', None)
+        self._count_from(runner.train_loop, 0)
 
     def before_val_epoch(self, runner) -> None:
         """Seed the generators for an evaluation."""
@@ -93,19 +96,22 @@ class StepSeedHook(Hook):
         """Return the number of batches of this epoch that a resumed checkpoint had seen."""
         meta, self._meta = self._meta, {}
         done, batches = meta.get(BATCHES_DONE, 0), len(runner.train_dataloader)
-        if done and meta.get(_BATCHES) != batches:
+        if done and (meta.get(_BATCHES) != batches or done not in range(1, batches + 1)):
             runner.logger.warning(
-                f'The checkpoint was saved within an epoch of {meta.get(_BATCHES)} batches, and this '
-                f'one has {batches}: the epoch starts again.'
+                f'The checkpoint was saved after {done} of {meta.get(_BATCHES)} batches of an epoch, '
+                f'and this one has {batches}: the epoch starts again.'
             )
             return 0
         return done
 
-
-def _count_from(loop: EpochBasedTrainLoop, done: int) -> None:
-    """Let a loop add the batches that are done to the numbers that it gives to hooks."""
-    run_iter = loop.run_iter
-    loop.run_iter = lambda index, batch: run_iter(index + done, batch)
+    def _count_from(self, loop, done: int) -> None:
+        """Let a loop add the batches that are done to the numbers that it gives to hooks."""
+        if self._counts_on:
+            del loop.run_iter  # The one below.
+        self._counts_on = done > 0
+        if done:
+            run_iter = loop.run_iter
+            loop.run_iter = lambda idx, data_batch: run_iter(idx + done, data_batch)
 
 
 def _seed(runner) -> int:

@@ -9,7 +9,15 @@ import torch
 from mmmuse.checkpoints.files import read_file
 
 # Of a checkpoint; its meta has times, and its message hub the names of folders.
-PARTS = ('state_dict', 'distiller', 'ema_state_dict', 'optimizer', 'param_schedulers', 'gradients')
+PARTS = (
+    'state_dict',
+    'distiller',
+    'ema_state_dict',
+    'optimizer',
+    'param_schedulers',
+    'gradients',
+    'information',
+)
 SCORES = ('best_score', 'epoch', 'iter', 'keep_ckpt_ids')
 
 

@@ -134,7 +134,9 @@ def classification(model: dict, **changes) -> Config:
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.05, momentum=0.9)),
         param_scheduler=dict(type='MultiStepLR', milestones=[2], gamma=0.5),
         default_hooks=dict(
-            checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1, save_best='auto')
+            checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1, save_best='auto'),
+            # An interval does not end where an epoch does.
+            information=dict(type='mmmuse.InformationLoggerHook', interval=4),
         ),
         randomness=dict(seed=0),
         log_level='ERROR',

@@ -49,6 +49,12 @@ def test_means_are_of_the_steps_that_have_a_loss():
     ]
 
 
+def test_an_interval_whose_last_steps_have_no_terms_is_written_at_its_end():
+    outputs = [dict(mi_loss_1=torch.tensor(2.0))] * 2 + [{}] * 5
+    points = run(InformationLoggerHook(interval=3), outputs)
+    assert points == [(3, {'information/mi_loss_1': 2.0})]
+
+
 def test_writes_nothing_at_the_end_of_a_whole_interval():
     outputs = [dict(si_loss_12=torch.tensor(1.0))] * 4
     points = run(InformationLoggerHook(interval=2), outputs)

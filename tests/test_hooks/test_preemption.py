@@ -65,7 +65,7 @@ def straight(tmp_path_factory) -> Path:
     return folder / 'run'
 
 
-@pytest.mark.parametrize('steps', [[3], [2, 5]])
+@pytest.mark.parametrize('steps', [[3], [2, 5], [9]])
 def test_a_run_that_is_preempted_within_an_epoch_ends_as_one_that_is_not(straight, tmp_path, steps):
     work_dir = preempted('ema', tmp_path, *(send_signal(step=step) for step in steps))
     assert differences(work_dir, straight) == []
@@ -110,7 +110,7 @@ def test_the_log_of_a_run_that_is_preempted_within_an_epoch_has_every_line(
 
 
 def test_means_of_an_interval_in_which_a_run_is_preempted_are_of_all_its_steps(tmp_path):
-    # Intervals of four steps in epochs of three: also resumed from the end of an epoch.
+    # Intervals of four steps in epochs of three: step 3 is the last one of an epoch.
     hook = dict(type='mmmuse.InformationLoggerHook', interval=4)
     changes = {'default_hooks.information': hook}
     start('self', tmp_path, tmp_path / 'straight', **changes)
@@ -198,6 +198,18 @@ def test_another_number_of_batches_starts_the_epoch_again(tmp_path):
     with pytest.raises(Stopped):
         start('self', tmp_path, tmp_path / 'run', custom_hooks=hooks)
     forget()
+    changes = {'train_dataloader.batch_size': 4, 'train_cfg.max_epochs': 1}
+    start('self', tmp_path, tmp_path / 'run', **changes)
+    assert read(tmp_path / 'run' / 'epoch_1.pth')['meta']['iter'] == 2 + 6
+
+
+def test_an_epoch_that_started_again_continues_after_the_batches_that_were_done(tmp_path):
+    for step, changes in ((2, {}), (5, {'train_dataloader.batch_size': 4})):
+        hooks = [dict(type=PREEMPTION), send_signal(step=step)]
+        with pytest.raises(Stopped):
+            start('self', tmp_path, tmp_path / 'run', custom_hooks=hooks, **changes)
+        forget()
+    assert read(tmp_path / 'run' / 'preempted.pth')['meta']['batches_done'] == 3
     changes = {'train_dataloader.batch_size': 4, 'train_cfg.max_epochs': 1}
     start('self', tmp_path, tmp_path / 'run', **changes)
     assert read(tmp_path / 'run' / 'epoch_1.pth')['meta']['iter'] == 2 + 6

@@ -1,0 +1,37 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mmmuse.errors import InputError
+from mmmuse.hooks import AccumulatedGradientsHook
+
+
+def restore(gradients: dict) -> torch.nn.Module:
+    model = torch.nn.Linear(3, 2)
+    runner = SimpleNamespace(model=model, _resume=True)
+    hook = AccumulatedGradientsHook()
+    hook.after_load_checkpoint(runner, dict(gradients=gradients))
+    hook.before_train(runner)
+    return model
+
+
+def test_gradients_of_a_checkpoint_are_those_of_the_first_step():
+    model = restore(dict(weight=torch.ones(2, 3)))
+    assert torch.equal(model.weight.grad, torch.ones(2, 3))
+    assert model.bias.grad is None
+
+
+@pytest.mark.parametrize(
+    ('gradients', 'said'),
+    [
+        (
+            dict(weight=torch.ones(3)),
+            r'a gradient of weight of the shape \[3\], and the model \[2, 3\]',
+        ),
+        (dict(other=torch.ones(3)), 'a gradient of other of .*, and the model no such weight'),
+    ],
+)
+def test_gradients_of_another_model_are_refused(gradients, said):
+    with pytest.raises(InputError, match=said):
+        restore(gradients)
