@@ -11,6 +11,7 @@ rows = [
     dict(name='CE + KD', config=_muse, options={'model.head': 'ce_kd'}),
     dict(name='MI + SI', config=_muse, options={'model.head': 'mi_plus_si', **_critic}),
     dict(name='MI x SI', config=_muse, options={'model.head': 'mi_x_si', **_critic}),
+    dict(name='MI', config=_muse, options={'model.head': 'mi_ce_kd', **_critic}),
     dict(
         name='MI x SI, features 0.1',
         config=_muse,

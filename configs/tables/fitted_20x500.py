@@ -17,5 +17,4 @@ rows = [
     _row('MI + SI', 'mi_plus_si'),
     _row('MI x SI', 'mi_x_si'),
     _row('MI x SI, features 0.1', 'mi_x_si', **{'model.head.discrepancy.loss_weight': 0.1}),
-    _row('MI', 'mi_ce_kd'),
 ]

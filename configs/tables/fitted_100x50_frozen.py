@@ -1,8 +1,8 @@
 # MI and SI of a network that MUSE did not train (figures 2 and 3 of the paper): the critics of MI + SI are trained on the finished plain network of
-# fitted_20x500.py. Its backbone does not change; a new linear layer is trained on it, whose accuracy says nothing.
+# fitted_100x50.py. Its backbone does not change; a new linear layer is trained on it, whose accuracy says nothing.
 title = 'The critics alone, on the finished plain network'
 
-_config = 'configs/narrow/fitted-resnet18_cifar100-20x500'
+_config = 'configs/narrow/fitted-resnet18_cifar100-100x50'
 
 rows = [
     dict(name='plain', config=f'{_config}.py'),
