@@ -4,6 +4,7 @@ A test of what a command does takes a fork; a test of imports, of the interprete
 environment without a package takes a start of Python.
 """
 
+import atexit
 import multiprocessing
 import multiprocessing.util
 import os
@@ -56,6 +57,7 @@ class Fork(multiprocessing.get_context('fork').Process):
         os.dup2(err, 2)
         sys.stdout = os.fdopen(1, 'w', encoding='utf-8', closefd=False)
         sys.stderr = os.fdopen(2, 'w', 1, encoding='utf-8', closefd=False)
+        sys.unraisablehook = sys.__unraisablehook__
         random.seed()
         np.random.seed()
         os._exit(_exit_code(function))
@@ -73,7 +75,10 @@ def _exit_code(function: Callable[[], int | None]) -> int:
     if not isinstance(code, int):
         print(code, file=sys.stderr)
         code = 1
-    multiprocessing.util._exit_function()  # The workers of data loaders.
+    # The workers of data loaders. An error here, as of a worker that a signal has ended, is only reported.
+    atexit._clear()
+    atexit.register(multiprocessing.util._exit_function)
+    atexit._run_exitfuncs()
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -1,3 +1,4 @@
+import multiprocessing.util
 import os
 import signal
 import subprocess
@@ -48,6 +49,16 @@ def test_an_error_is_a_traceback_and_code_1(tmp_path):
     assert code == 1
     assert said.startswith('Traceback')
     assert said.endswith('ZeroDivisionError: division by zero\n')
+
+
+def test_an_error_while_a_fork_ends_is_reported_and_keeps_its_code(tmp_path):
+    def end() -> int:
+        multiprocessing.util._exit_function = lambda: 1 / 0
+        return 3
+
+    code, _, said = ends(end, tmp_path)
+    assert code == 3
+    assert said.startswith('Exception ignored in atexit callback')
 
 
 def test_a_fork_can_train_after_an_export_in_this_process(tmp_path):
