@@ -57,10 +57,13 @@ class PreemptionHook(Hook):
         self._evaluating = self._saving = False
 
     def before_train(self, runner) -> None:
-        """Install the handlers, and take the data loader's workers out of the process group."""
-        loader = runner.train_loop.dataloader
-        # A signal that is sent to the whole group must not stop the workers of the last step.
-        loader.worker_init_fn = partial(_leave_group, loader.worker_init_fn)
+        """Install the handlers, and take the data loaders' workers out of the process group."""
+        # A signal that is sent to the whole group must not stop the workers of the last step, or of
+        # an evaluation after which a checkpoint is saved.
+        for loop in (runner.train_loop, runner.val_loop):
+            if loop is not None:
+                loader = loop.dataloader
+                loader.worker_init_fn = partial(_leave_group, loader.worker_init_fn)
         if threading.current_thread() is threading.main_thread():
             for number in self.signals:
                 self._before[number] = signal.signal(number, self._receive)

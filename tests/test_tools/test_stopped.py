@@ -95,6 +95,34 @@ def test_a_preempted_training_saves_its_step_though_the_signal_reaches_its_worke
     assert 'optimizer' in read(last)
 
 
+@HOOKS.register_module(force=True)
+class StopGroup(Hook):
+    """Sends the process group a signal in the evaluation after the second epoch."""
+
+    def before_val_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if runner.epoch == 2 and batch_idx == 0:
+            os.killpg(0, signal.SIGTERM)
+
+
+def test_a_preempted_evaluation_is_finished_and_saved_though_the_signal_reaches_its_workers(
+    tmp_path,
+):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f'_base_ = {str(ROOT / DISTILLED)!r}\n'
+        "custom_hooks = [dict(type='mmmuse.PreemptionHook'), dict(type='mmmuse.StopGroup')]\n"
+    )
+    said, work_dir = tmp_path / 'log', tmp_path / 'run'
+    # Several batches, of which the worker has not read the last ones when the signal arrives.
+    options = [*LONG, 'default_hooks.checkpoint.interval=100', 'val_dataloader.batch_size=2']
+    process = train_in_background(said, config, '--work-dir', work_dir, '--cfg-options', *options)
+    process.join(200)
+    assert process.exitcode == 143, said.read_text()
+    last = Path((work_dir / 'last_checkpoint').read_text())
+    assert last.name == 'preempted.pth'
+    assert read(last)['meta']['epoch'] == 2
+
+
 @pytest.fixture
 def trained(tool, tmp_path) -> Path:
     """The work dir of one epoch."""
