@@ -234,12 +234,13 @@ def check_not_after_end(content: dict, key: str, end: int, path: str) -> None:
         )
 
 
+def is_float_with_count(value: Any) -> bool:
+    """Return whether a value of a file is a pair of a float and a whole number."""
+    return isinstance(value, (tuple, list)) and [type(each) for each in value] == [float, int]
+
+
 def _is_sum(value: Any) -> bool:
-    return (
-        isinstance(value, (tuple, list))
-        and [type(each) for each in value] == [float, int]
-        and value[1] > 0
-    )
+    return is_float_with_count(value) and value[1] > 0
 
 
 def _optimizers(saved: dict) -> dict[str, Any]:

@@ -42,16 +42,15 @@ class AccumulatedGradientsHook(Hook):
         """
         weights = dict(unwrapped(runner.model).named_parameters())
         for name, gradient in self._gradients.items():
-            shapes = [
-                list(each.shape) for each in (gradient, weights.get(name)) if each is not None
-            ]
-            if shapes != [shapes[0]] * 2:
+            weight = weights.get(name)
+            if weight is None or weight.shape != gradient.shape:
+                found = 'no such weight' if weight is None else list(weight.shape)
                 raise InputError(
-                    f'the checkpoint has a gradient of {name} of the shape {shapes[0]}, and the '
-                    f'model {shapes[1] if shapes[1:] else "no such weight"}: resume with the '
-                    'config of the run, or start from the weights with load_from'
+                    f'the checkpoint has a gradient of {name} of the shape {list(gradient.shape)}, '
+                    f'and the model {found}: resume with the config of the run, or start from the '
+                    'weights with load_from'
                 )
-            weights[name].grad = gradient.to(weights[name])
+            weight.grad = gradient.to(weight)
         self._gradients = {}
 
 

@@ -3,6 +3,7 @@ from typing import Any
 
 from mmengine.hooks import EarlyStoppingHook, Hook
 
+from mmmuse.checkpoints.content import is_float_with_count
 from mmmuse.errors import InputError
 
 _COUNTS = 'early_stopping'  # In the message hub, and so in the checkpoint.
@@ -73,9 +74,4 @@ def _is_threshold_reached(hook: EarlyStoppingHook) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return (
-        isinstance(value, (list, tuple))
-        and [type(each) for each in value] == [float, int]
-        and not isnan(value[0])
-        and value[1] >= 0
-    )
+    return is_float_with_count(value) and not isnan(value[0]) and value[1] >= 0
