@@ -2,7 +2,6 @@
 
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import pytest
 
@@ -17,6 +16,9 @@ _SMALL = dict(
 )
 VIT = dict(embed_dim=24, depth=1, num_heads=2)
 SWIN = dict(embed_dim=12, depths=(1, 1), num_heads=(1, 2))
+
+# The session's folder for networks, set by conftest.py.
+root: Path | None = None
 
 
 def timm_teacher(kind: str, **options) -> dict:
@@ -41,7 +43,7 @@ def transformers_teacher(kind: str, **options) -> dict:
 def folder(kind: str, classifies: bool = True, weights: bool = False) -> Path:
     """Write the config and the image processor of a network, and its weights if they are wanted."""
     transformers = pytest.importorskip('transformers')
-    path = Path(mkdtemp(prefix=f'mmmuse_{kind}_'))
+    path = root / f'{kind}_{classifies}_{weights}'
     name, arguments = {
         'vit': (
             'ViT',
