@@ -10,7 +10,8 @@ from mmmuse.analysis.difference import half_width
 
 _WIDTH = 0.7  # Of a column of the figure that its rows share.
 _MARKERS = 'os^Dv'  # For each ten rows, which have ten colours.
-_LINE = 0.22  # Inches of a line of the legend.
+# Inches of the legend: height of a line, width of a letter, and width of a marker with its space.
+_LINE, _LETTER, _MARKER = 0.22, 0.07, 0.6
 
 
 def table_figure(
@@ -28,8 +29,10 @@ def table_figure(
     """
     rows = {name: columns for name, columns in values.items() if any(columns.values())}
     columns = list(dict.fromkeys(name for of_row in rows.values() for name in of_row))
-    size = (max(6, 1.5 + 1.5 * len(columns)), 4.2 + _LINE * len(rows))
-    figure = Figure(size, layout='constrained')
+    width = max(6, 1.5 + 1.5 * len(columns))
+    beside = max(1, int(width / (_MARKER + _LETTER * max(map(len, rows), default=0))))
+    lines = math.ceil(len(rows) / beside)
+    figure = Figure((width, 4.2 + _LINE * lines), layout='constrained')
     axis = figure.subplots()
     drawn = []
     for number, of_row in enumerate(rows.values()):
@@ -57,5 +60,5 @@ def table_figure(
     axis.grid(axis='y', alpha=0.3)
     axis.set_title(title, parse_math=False)
     names = [name.replace('$', r'\$') for name in rows]
-    figure.legend(drawn, names, loc='outside lower left', fontsize='small')
+    figure.legend(drawn, names, loc='outside lower left', fontsize='small', ncols=beside)
     return figure

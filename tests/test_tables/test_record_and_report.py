@@ -419,6 +419,23 @@ def test_the_figure_has_a_point_for_each_row_and_column():
     assert not any(len(bar) and np.isfinite(bar).all() for bar in bars.get_segments())
 
 
+@pytest.mark.parametrize(
+    ('names', 'columns'),
+    [
+        ([f'row {number}' for number in range(10)], 6),
+        ([f'MI x SI, critics at a tenth of the rate {number}' for number in range(3)], 1),
+    ],
+)
+def test_the_legend_of_a_figure_has_as_many_columns_as_fit(names, columns):
+    values = {name: {'exit 1': [60.0], 'full network': [70.0]} for name in names}
+    figure = table_figure(values, 'T', 'Top-1 (%)')
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    places = {round(text.get_window_extent().x0) for text in legend.get_texts()}
+    assert len(places) == columns
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+
+
 def test_a_table_without_a_run_has_no_figure(tmp_path):
     assert len(write_report(Table('T', (ROW,)), [], tmp_path / 'none', 'c')) == 3
     *_, figure = write_report(
