@@ -27,8 +27,9 @@ def information_figure(
     """Return a figure of MI (upper row, figure 2), SI (figure 3) and the gradients' ratio of runs.
 
     Runs are side by side, and each network of an online run has a column of its own. The ratio's
-    row is there where a run logged it. A dotted line is the loss of an untrained critic (2 log 2),
-    where the run's estimators have one such number. Modules have the numbers of their exits.
+    row is there where a run logged it. Where a run did not log what another one did, the figure has
+    a blank space. A dotted line is the loss of an untrained critic (2 log 2), where the run's
+    estimators have one such number. Modules have the numbers of their exits.
 
     Args:
         runs: Curves by the title of their column; see :func:`mmmuse.analysis.information.
@@ -48,7 +49,11 @@ def information_figure(
     )
     for j, (name, peer, curves) in enumerate(columns):
         for (kind, label), axis in zip(rows, axes[:, j], strict=True):
-            _draw(axis, curves_of(curves, peer, kind), chosen)
+            drawn = curves_of(curves, peer, kind)
+            if not drawn:
+                axis.set_axis_off()
+                continue
+            _draw(axis, drawn, chosen)
             axis.set_xlabel('training steps')
             axis.set_ylabel(label)
             if kind == 'ratio':

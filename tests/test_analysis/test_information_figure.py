@@ -68,6 +68,14 @@ def test_the_line_of_an_untrained_critic_is_in_the_columns_of_runs_that_logged_i
     ]
 
 
+def test_a_run_has_no_axes_for_what_it_did_not_log(drawn):
+    mi = {name: points for name, points in MUSE.items() if name.startswith('mi')}
+    _, axes = drawn({'MI alone': mi | UNINFORMED, 'SI alone': {'si_loss_1': MUSE['si_loss_1']}})
+    assert [[axis.axison for axis in row] for row in axes] == [[True, False], [False, True]]
+    assert [len(axis.lines) for row in axes for axis in row] == [3, 0, 0, 1]
+    assert [axis.get_title() for axis in axes[0]] == ['MI alone', 'SI alone']
+
+
 def test_each_peer_has_a_column(drawn):
     curves = {f'{peer}.{name}': points for peer in 'ab' for name, points in (MUSE | RATIO).items()}
     _, axes = drawn({'pair': curves, 'self': MUSE})
