@@ -43,10 +43,10 @@ class Stopped(KeyboardInterrupt):
 
     Args:
         number: Of the signal.
-        saved: Whether a checkpoint was saved for it.
+        finished: Whether the step or the evaluation in which it arrived was finished.
     """
 
-    def __init__(self, number: int, saved: bool = False) -> None:
+    def __init__(self, number: int, finished: bool = False) -> None:
         super().__init__(f'stopped by signal {number}')
         self.number = number
-        self.saved = saved
+        self.finished = finished

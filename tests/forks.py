@@ -75,7 +75,7 @@ def _exit_code(function: Callable[[], int | None]) -> int:
     if not isinstance(code, int):
         print(code, file=sys.stderr)
         code = 1
-    # The workers of data loaders. An error here, as of a worker that a signal has ended, is only reported.
+    # The workers of data loaders. An error here, such as that of a worker which a signal has ended, is only reported.
     atexit._clear()
     atexit.register(multiprocessing.util._exit_function)
     atexit._run_exitfuncs()

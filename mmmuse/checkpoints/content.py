@@ -188,8 +188,8 @@ def check_resumable(content: dict, path: str) -> None:
     if seed is not None and (type(seed) is not int or not 0 <= seed < 2**32):
         raise InputError(f'{path} cannot be resumed from: its seed is {seed!r}; {remedy}')
     optional = {
-        INFORMATION: ('(sum, number of steps) by name', _is_sum),
-        GRADIENTS: ('tensors by name', torch.is_tensor),
+        INFORMATION: ('a dict of (sum, number of steps) by name', _is_sum),
+        GRADIENTS: ('a dict of real tensors by name', _is_gradient),
     }
     for key, (what, is_one) in optional.items():
         part = content.get(key, {})
@@ -198,9 +198,7 @@ def check_resumable(content: dict, path: str) -> None:
             or not all(isinstance(name, str) for name in part)
             or not all(map(is_one, part.values()))
         ):
-            raise InputError(
-                f'{path} cannot be resumed from: its part {key!r} is not {what}; {remedy}'
-            )
+            raise InputError(f'{path} cannot be resumed from: its {key!r} is not {what}; {remedy}')
     for name, optimizer in _optimizers(content['optimizer']).items():
         groups = optimizer.get('param_groups') if isinstance(optimizer, dict) else None
         if (
@@ -241,6 +239,10 @@ def is_float_with_count(value: Any) -> bool:
 
 def _is_sum(value: Any) -> bool:
     return is_float_with_count(value) and value[1] > 0
+
+
+def _is_gradient(value: Any) -> bool:
+    return torch.is_tensor(value) and value.is_floating_point()
 
 
 def _optimizers(saved: dict) -> dict[str, Any]:

@@ -212,9 +212,9 @@ def train(runner: Runner) -> None:
 
 def _has_results(steps: _Steps, error: BaseException) -> bool:
     """Return whether a run that ended in an error leaves a log or a checkpoint of use."""
-    # PreemptionHook ends a run after its first step before that is counted.
-    saved = isinstance(error, Stopped) and error.saved
-    return steps.done > 0 or steps.evaluated or saved
+    # PreemptionHook ends a run after a step or an evaluation before that is counted.
+    finished = isinstance(error, Stopped) and error.finished
+    return steps.done > 0 or steps.evaluated or finished
 
 
 @contextmanager

@@ -44,11 +44,15 @@ class AccumulatedGradientsHook(Hook):
         for name, gradient in self._gradients.items():
             weight = weights.get(name)
             if weight is None or weight.shape != gradient.shape:
-                found = 'no such weight' if weight is None else list(weight.shape)
+                found = (
+                    f'and the model has no weight {name}'
+                    if weight is None
+                    else f'and the weight has the shape {list(weight.shape)}'
+                )
                 raise InputError(
-                    f'the checkpoint has a gradient of {name} of the shape {list(gradient.shape)}, '
-                    f'and the model {found}: resume with the config of the run, or start from the '
-                    'weights with load_from'
+                    f'the gradient of {name} in the checkpoint has the shape {list(gradient.shape)}, '
+                    f'{found}: resume with the config of the run, or start from the weights with '
+                    'load_from'
                 )
             weight.grad = gradient.to(weight)
         self._gradients = {}

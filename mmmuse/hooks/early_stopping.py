@@ -1,4 +1,3 @@
-from math import isnan
 from typing import Any
 
 from mmengine.hooks import EarlyStoppingHook, Hook
@@ -6,72 +5,92 @@ from mmengine.hooks import EarlyStoppingHook, Hook
 from mmmuse.checkpoints.content import is_float_with_count
 from mmmuse.errors import InputError
 
-_COUNTS = 'early_stopping'  # In the message hub, and so in the checkpoint.
+_STATES = 'early_stopping'  # In the message hub, and so in the checkpoint.
 
 
-class EarlyStoppingCountsHook(Hook):
-    """Save what MMEngine's ``EarlyStoppingHook`` has counted, and restore it on resume.
+class EarlyStoppingStateHook(Hook):
+    """Save the state of MMEngine's ``EarlyStoppingHook``, and restore it on resume.
 
-    Without it, a resumed run stops later than an uninterrupted one. Whether a resumed run has already
-    stopped is decided by its own config, so that a larger ``patience`` lets it go on.
+    Without it, a resumed run stops later than an uninterrupted one. The state is that before the last
+    evaluation, with its score: the hook of the resumed run decides again whether that score stops the
+    run, so a run that had stopped goes on with a larger ``patience``.
 
     ``mmmuse train`` adds this hook, by :func:`keep_early_stopping`.
 
     Args:
-        hooks: The hooks that stop the run. They count before this hook is called.
+        hooks: The hooks that stop the run. They are called before this one.
     """
 
     priority = 'LOW'
 
     def __init__(self, hooks: list[EarlyStoppingHook]) -> None:
         self._hooks = hooks
+        self._before: list[tuple[str, float, int]] = []
+
+    def before_val_epoch(self, runner) -> None:
+        """Note the state before an evaluation."""
+        self._before = [
+            (hook.monitor, float(hook.best_score), hook.wait_count) for hook in self._hooks
+        ]
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
-        """Note the counts in the message hub."""
-        counts = {hook.monitor: (float(hook.best_score), hook.wait_count) for hook in self._hooks}
-        runner.message_hub.update_info(_COUNTS, counts)
+        """Put the state before the evaluation, and its scores, into the message hub."""
+        scores = metrics or {}
+        states = [
+            (*state, float(scores[state[0]]) if state[0] in scores else None)
+            for state in self._before
+        ]
+        runner.message_hub.update_info(_STATES, states)
 
     def before_train(self, runner) -> None:
-        """Restore the counts of a resumed run, and stop a run that had stopped.
+        """Restore the state of a resumed run, and stop a run that had stopped.
 
         Raises:
-            InputError: If the checkpoint has no such counts.
+            InputError: If what the checkpoint has is not such a state.
         """
-        saved = runner.message_hub.get_info(_COUNTS, {}) if runner._resume else {}
-        if not isinstance(saved, dict) or not all(map(_is_count, saved.values())):
+        saved = runner.message_hub.get_info(_STATES, []) if runner._resume else []
+        if not isinstance(saved, list) or not all(map(_is_state, saved)):
             raise InputError(
-                f'the checkpoint has no (best score, number of evaluations) in {_COUNTS!r}: resume '
-                'from another one, or start from its weights with load_from'
+                f'{_STATES!r} of the checkpoint is {saved!r}, not a list of (metric, best score, '
+                'evaluations without improvement, last score): resume from another checkpoint, or start '
+                'from its weights with load_from'
             )
+        left = list(saved)
         for hook in self._hooks:
-            if hook.monitor not in saved:
+            state = next((each for each in left if each[0] == hook.monitor), None)
+            if state is None:
                 continue
-            hook.best_score, hook.wait_count = saved[hook.monitor]
-            if hook.wait_count >= hook.patience or _is_threshold_reached(hook):
+            left.remove(state)  # Two hooks can have the same metric.
+            _, hook.best_score, hook.wait_count, score = state
+            stops, reason = (False, '') if score is None else hook._check_stop_condition(score)
+            if stops:
                 runner.train_loop.stop_training = True
-                runner.logger.info(f'This run has stopped: EarlyStoppingHook on {hook.monitor}')
+                runner.logger.info(f'EarlyStoppingHook had stopped this run: {reason}')
 
 
 def keep_early_stopping(runner) -> None:
-    """Let a runner's checkpoints hold the counts of its early stopping.
+    """Let a runner's checkpoints hold the state of its early stopping.
 
     Args:
         runner: The runner, before its training starts.
     """
     stopping = [hook for hook in runner.hooks if isinstance(hook, EarlyStoppingHook)]
-    if not stopping or any(isinstance(hook, EarlyStoppingCountsHook) for hook in runner.hooks):
+    if not stopping or any(isinstance(hook, EarlyStoppingStateHook) for hook in runner.hooks):
         return
     for hook in stopping:
         # Before the hook that saves the best checkpoint.
         runner.hooks.remove(hook)
         runner.register_hook(hook, priority='LOW')
-    runner.register_hook(EarlyStoppingCountsHook(stopping))
+    runner.register_hook(EarlyStoppingStateHook(stopping))
 
 
-def _is_threshold_reached(hook: EarlyStoppingHook) -> bool:
-    threshold = hook.stopping_threshold
-    return threshold is not None and bool(hook.rule_map[hook.rule](hook.best_score, threshold))
-
-
-def _is_count(value: Any) -> bool:
-    return is_float_with_count(value) and not isnan(value[0]) and value[1] >= 0
+def _is_state(value: Any) -> bool:
+    if not isinstance(value, (tuple, list)) or len(value) != 4:
+        return False
+    monitor, best, count, score = value
+    return (
+        isinstance(monitor, str)
+        and is_float_with_count((best, count))
+        and count >= 0
+        and (score is None or isinstance(score, float))
+    )

@@ -10,7 +10,6 @@ import torch
 import torch.distributed as torch_dist
 from mmengine.dist import get_comm_device, get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop
 
 from mmmuse.checkpoints.synced_write import SYNCED
 from mmmuse.errors import Stopped
@@ -19,7 +18,6 @@ from mmmuse.registry import HOOKS
 from .accumulated_gradients import share_gradients
 from .safe_checkpoint import PREEMPTED, note_last_checkpoint, note_outdated
 from .shared_buffers import share_buffers
-from .step_seed import BATCHES_DONE
 
 SignalName = Literal['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2']
 
@@ -96,21 +94,18 @@ class PreemptionHook(Hook):
         """Stop if a signal arrived during the evaluation."""
         self._evaluating = False
         if number := self._any_received(now=True):
-            pending = not self._is_saved(runner)
-            if pending:
+            if not self._is_saved(runner.iter):
                 self._save(runner, dict(epoch=runner.epoch, iter=runner.iter))
-            raise Stopped(number, saved=pending)
+            raise Stopped(number, finished=True)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Save and stop if a signal arrived in any process."""
         number = self._any_received()
         if not number:
             return
-        meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
-        if isinstance(runner.train_loop, EpochBasedTrainLoop):
-            meta[BATCHES_DONE] = batch_idx + 1
-        self._save(runner, meta)
-        raise Stopped(number, saved=True)
+        if not self._is_saved(runner.iter + 1):
+            self._save(runner, dict(epoch=runner.epoch, iter=runner.iter + 1))
+        raise Stopped(number, finished=True)
 
     def after_run(self, runner) -> None:
         """Restore the handlers of signals."""
@@ -130,9 +125,9 @@ class PreemptionHook(Hook):
         chosen = self._agreed if now else before
         return 0 if chosen is None else int(chosen)
 
-    def _is_saved(self, runner) -> bool:
-        """Return whether this step was saved, which only the first process knows."""
-        saved = torch.tensor(int(self._saved_iter == runner.iter))
+    def _is_saved(self, step: int) -> bool:
+        """Return whether a step was saved, which only the first process knows."""
+        saved = torch.tensor(int(self._saved_iter == step))
         if get_world_size() > 1:
             saved = saved.to(get_comm_device())
             torch_dist.broadcast(saved, 0)

@@ -22,8 +22,9 @@ class StepSeedHook(Hook):
     depend on what was drawn before, and the checkpoint needs no random states. As in MMEngine,
     processes draw the same numbers in a step, unless ``randomness.diff_rank_seed`` is set.
 
-    A checkpoint that was saved within an epoch (``PreemptionHook``) continues with the next batch
-    of that epoch, and hooks are given that batch's number.
+    A checkpoint that was saved within an epoch (by ``PreemptionHook``, or by a checkpoint hook with
+    ``by_epoch=False``) continues with the next batch of that epoch, and hooks are given that batch's
+    number. If an epoch now has another number of batches, it starts again.
 
     ``mmmuse train`` adds this hook.
     """
@@ -33,10 +34,11 @@ class StepSeedHook(Hook):
     def __init__(self) -> None:
         self._meta: dict = {}
         self._batches: NumberedBatches | None = None
-        self._counts_on = False  # Whether the loop's numbers of batches are changed.
+        self._done = 0  # Batches of the present epoch.
+        self._is_shifted = False  # Whether the loop's numbers of batches are changed.
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Save the seed of the sampler, which may have been drawn."""
+        """Save the seed of the sampler, which may have been drawn, and the place within an epoch."""
         if not hasattr(runner.train_loop, 'dataloader'):  # A loop of the user.
             return
         seed = getattr(_sampler(runner), 'seed', None)
@@ -44,6 +46,8 @@ class StepSeedHook(Hook):
             checkpoint['meta'][_SAMPLER_SEED] = seed
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
             checkpoint['meta'][_BATCHES] = len(runner.train_dataloader)
+            if self._done:
+                checkpoint['meta'][BATCHES_DONE] = self._done
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Restore the seed of the sampler."""
@@ -84,9 +88,13 @@ class StepSeedHook(Hook):
         """Seed the generators for a step."""
         seed_generators(_seed(runner), _STEP, runner.iter)
 
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Count the batches of an epoch."""
+        self._done = batch_idx + 1
+
     def after_train_epoch(self, runner) -> None:
-        """Let the loop count the batches of the next epoch from 0."""
-        self._count_from(runner.train_loop, 0)
+        """Forget the batches of an epoch that has ended."""
+        self._done = 0
 
     def before_val_epoch(self, runner) -> None:
         """Seed the generators for an evaluation."""
@@ -96,19 +104,25 @@ class StepSeedHook(Hook):
         """Return the number of batches of this epoch that a resumed checkpoint had seen."""
         meta, self._meta = self._meta, {}
         done, batches = meta.get(BATCHES_DONE, 0), len(runner.train_dataloader)
-        if done and (meta.get(_BATCHES) != batches or done not in range(1, batches + 1)):
+        before = meta.get(_BATCHES, None if done else batches)
+        if before == batches and done in range(batches + 1):
+            return done
+        if done:
             runner.logger.warning(
-                f'The checkpoint was saved after {done} of {meta.get(_BATCHES)} batches of an epoch, '
-                f'and this one has {batches}: the epoch starts again.'
+                f'The checkpoint was saved after {done} of {before} batches of an epoch, and an epoch '
+                f'of this run has {batches}: the epoch starts again.'
             )
-            return 0
-        return done
+        # MMEngine expects the last update, which may have fewer accumulated steps, as if all epochs had
+        # this number of batches.
+        left = (runner.max_epochs - runner.epoch) * batches
+        runner.optim_wrapper.initialize_count_status(runner.model, runner.iter, runner.iter + left)
+        return 0
 
     def _count_from(self, loop, done: int) -> None:
         """Let a loop add the batches that are done to the numbers that it gives to hooks."""
-        if self._counts_on:
-            del loop.run_iter  # The one below.
-        self._counts_on = done > 0
+        if self._is_shifted:
+            del loop.run_iter
+        self._is_shifted = done > 0
         if done:
             run_iter = loop.run_iter
             loop.run_iter = lambda idx, data_batch: run_iter(idx + done, data_batch)

@@ -18,7 +18,7 @@ PARTS = (
     'gradients',
     'information',
 )
-SCORES = ('best_score', 'epoch', 'iter', 'keep_ckpt_ids')
+SCORES = ('best_score', 'early_stopping', 'epoch', 'iter', 'keep_ckpt_ids')
 
 
 def read(path: Path) -> dict:

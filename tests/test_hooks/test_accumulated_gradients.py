@@ -27,9 +27,9 @@ def test_gradients_of_a_checkpoint_are_those_of_the_first_step():
     [
         (
             dict(weight=torch.ones(3)),
-            r'a gradient of weight of the shape \[3\], and the model \[2, 3\]',
+            r'has the shape \[3\], and the weight has the shape \[2, 3\]',
         ),
-        (dict(other=torch.ones(3)), 'a gradient of other of .*, and the model no such weight'),
+        (dict(other=torch.ones(3)), 'has the shape .*, and the model has no weight other'),
     ],
 )
 def test_gradients_of_another_model_are_refused(gradients, said):

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def _fresh():
 class SendSignal(Hook):
     """Sends this process a signal in a step, or in the evaluation after an epoch."""
 
-    def __init__(self, step: int = 0, evaluation: int = 0) -> None:
+    def __init__(self, step: int = 0, evaluation: int = -1) -> None:
         self.step, self.evaluation = step, evaluation
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
@@ -43,7 +44,7 @@ def send_signal(**when: int) -> dict:
     return dict(type='mmmuse.SendSignal', **when)
 
 
-def preempted(kind: str, folder: Path, *sent: dict, **changes) -> Path:
+def preempted(kind: str, folder: Path, *sent: dict, finished: bool = True, **changes) -> Path:
     """Train until each of the signals, and then to the end; return the work dir."""
     work_dir = folder / 'preempted'
     for each in sent:
@@ -51,6 +52,7 @@ def preempted(kind: str, folder: Path, *sent: dict, **changes) -> Path:
         with pytest.raises(Stopped) as stopped:
             start(kind, folder, work_dir, custom_hooks=hooks, **changes)
         assert stopped.value.number == signal.SIGTERM
+        assert stopped.value.finished == finished
         forget()
     hooks = [dict(type=PREEMPTION), dict(type='EMAHook', momentum=0.1)]
     start(kind, folder, work_dir, custom_hooks=hooks, **changes)
@@ -158,8 +160,53 @@ def test_a_run_that_is_preempted_in_its_first_step_keeps_its_log_and_config(tmp_
     assert (tmp_path / 'run' / 'runs.py').exists()
 
 
+class StepError(Exception):
+    """Of the hook below."""
+
+
+@HOOKS.register_module(force=True)
+class Fail(Hook):
+    """Ends a run in a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if runner.iter + 1 == self.step:
+            raise StepError
+
+
+def test_a_run_that_resumes_with_an_evaluation_and_fails_in_its_first_step_keeps_its_log(tmp_path):
+    sent = send_signal(evaluation=1)
+    with pytest.raises(Stopped):
+        start('self', tmp_path, tmp_path / 'run', custom_hooks=[dict(type=PREEMPTION), sent])
+    forget()
+    for log in (tmp_path / 'run').glob('*/'):  # Both starts may be of one second.
+        shutil.rmtree(log)
+    with pytest.raises(StepError):
+        start('self', tmp_path, tmp_path / 'run', custom_hooks=[dict(type='mmmuse.Fail', step=4)])
+    assert [step for step, _ in scalars(tmp_path / 'run', 'accuracy/top1')] == [1]
+
+
+@pytest.mark.parametrize('interval', [2, 3, 4])
+def test_a_run_that_saves_within_epochs_goes_on_within_the_epoch(tmp_path, interval):
+    changes = {
+        'default_hooks.checkpoint.by_epoch': False,
+        'default_hooks.checkpoint.interval': interval,
+    }
+    start('self', tmp_path, tmp_path / 'straight', **changes)
+    forget()
+    failing = [dict(type='mmmuse.Fail', step=6)]
+    with pytest.raises(StepError):
+        start('self', tmp_path, tmp_path / 'run', custom_hooks=failing, **changes)
+    forget()
+    start('self', tmp_path, tmp_path / 'run', **changes)
+    assert differences(tmp_path / 'run', tmp_path / 'straight') == []
+
+
 def test_a_signal_in_an_evaluation_stops_at_once_where_the_epoch_was_saved(straight, tmp_path):
-    assert differences(preempted('ema', tmp_path, send_signal(evaluation=2)), straight) == []
+    work_dir = preempted('ema', tmp_path, send_signal(evaluation=2), finished=False)
+    assert differences(work_dir, straight) == []
 
 
 def test_a_signal_in_an_evaluation_saves_after_it_where_the_epoch_was_not_saved(tmp_path):
@@ -170,7 +217,9 @@ def test_a_signal_in_an_evaluation_saves_after_it_where_the_epoch_was_not_saved(
     assert differences(work_dir, tmp_path / 'straight') == []
 
 
-def test_an_iteration_based_run_is_preempted_too(tmp_path):
+@pytest.mark.parametrize('step', [3, 4, 8])
+def test_an_iteration_based_run_is_preempted_too(tmp_path, step):
+    # It saves every second step, and the last one is 8.
     start(
         'iterations',
         tmp_path,
@@ -178,8 +227,17 @@ def test_an_iteration_based_run_is_preempted_too(tmp_path):
         custom_hooks=[dict(type='EMAHook', momentum=0.1)],
     )
     forget()
-    work_dir = preempted('iterations', tmp_path, send_signal(step=3))
+    work_dir = preempted('iterations', tmp_path, send_signal(step=step))
     assert differences(work_dir, tmp_path / 'straight') == []
+
+
+def test_a_step_that_was_saved_is_not_saved_again(tmp_path):
+    for step, last in ((3, 'preempted.pth'), (4, 'iter_4.pth')):
+        hooks = [dict(type=PREEMPTION), send_signal(step=step)]
+        with pytest.raises(Stopped):
+            start('iterations', tmp_path, tmp_path / 'run', custom_hooks=hooks)
+        forget()
+        assert Path((tmp_path / 'run' / 'last_checkpoint').read_text()).name == last
 
 
 def test_peers_are_preempted_without_files_of_their_own(tmp_path):
@@ -201,6 +259,20 @@ def test_another_number_of_batches_starts_the_epoch_again(tmp_path):
     changes = {'train_dataloader.batch_size': 4, 'train_cfg.max_epochs': 1}
     start('self', tmp_path, tmp_path / 'run', **changes)
     assert read(tmp_path / 'run' / 'epoch_1.pth')['meta']['iter'] == 2 + 6
+
+
+@pytest.mark.parametrize('when', [dict(step=2), dict(evaluation=1)])
+def test_another_number_of_batches_leaves_no_gradients_at_the_end(when, tmp_path):
+    hooks = [dict(type=PREEMPTION), send_signal(**when)]
+    changes = {'default_hooks.checkpoint.interval': 3}
+    with pytest.raises(Stopped):
+        start('accumulated', tmp_path, tmp_path / 'run', custom_hooks=hooks, **changes)
+    forget()
+    changes['train_dataloader.batch_size'] = 4
+    start('accumulated', tmp_path, tmp_path / 'run', **changes)
+    last = read(tmp_path / 'run' / 'epoch_3.pth')
+    assert last['meta']['iter'] == (2 + 18 if 'step' in when else 3 + 12)
+    assert 'gradients' not in last  # Those of the last steps have updated the weights.
 
 
 def test_an_epoch_that_started_again_continues_after_the_batches_that_were_done(tmp_path):
