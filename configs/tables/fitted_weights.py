@@ -1,5 +1,5 @@
 # Does MUSE help a network that fits its training set? configs/narrow/fitted-*, on two CPU cores; tested on the test set. The weight of the features is 0.03
-# where no row says another. docs/results says how to choose it without the test set.
+# where no row says another. docs/results/fitted.md says how to choose it without the test set.
 title = 'A network that fits its training set: 20 classes with 50 images each'
 references = ['plain', 'CE + KD']
 

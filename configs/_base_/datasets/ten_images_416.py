@@ -1,5 +1,5 @@
 # Ten images of COCO, for training and testing without augmentation: does the detector overfit them?
-# docs/results/README.md has the command that writes the annotation file.
+# docs/results/detection.md has the command that writes the annotation file.
 img_scale = (416, 416)
 dataset = dict(
     type='mmmuse.CheckedCocoDataset',
