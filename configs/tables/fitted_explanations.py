@@ -6,7 +6,8 @@ references = ['MI x SI, features 0.1']
 
 _muse = 'configs/narrow/fitted-resnet18_cifar100-20x50_mi_x_si.py'
 _loss = 'model.head.discrepancy'
-_critics = 'optim_wrapper.paramwise_cfg.custom_keys.critics.lr_mult'
+_rate = 'optim_wrapper.paramwise_cfg.custom_keys.critics.lr_mult'
+_multiplied = {'param_scheduler.type': 'mmmuse.PerGroupOneCycleLR'}
 _options = {
     'model.head': 'mi_x_si',
     f'{_loss}.critic.hidden_channels': 128,
@@ -14,10 +15,14 @@ _options = {
 }
 _tried = (
     ('', {}),
-    (', critics at twice the rate', {_critics: 2.0}),
-    (', critics at a tenth of the rate', {_critics: 0.1}),
+    (', critics at twice the rate', {**_multiplied, _rate: 2.0}),
+    (', critics at a tenth of the rate', {**_multiplied, _rate: 0.1}),
     (', critics 512 wide', {f'{_loss}.critic.hidden_channels': 512}),
     (', dot', {f'{_loss}.critic.architecture': 'dot'}),
+    (
+        ', dot, critics at a tenth of the rate',
+        {f'{_loss}.critic.architecture': 'dot', **_multiplied, _rate: 0.1},
+    ),
     (', all negatives', {f'{_loss}.critic.negatives': 'all'}),
     (', features normalised', {f'{_loss}.critic.normalize': True}),
     (', weight warmed up', {f'{_loss}.warmup': 0.5}),

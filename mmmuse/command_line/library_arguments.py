@@ -191,6 +191,7 @@ BY_TYPE: Mapping[str, Annotations] = {
         for suffix in ('LR', 'Momentum', 'ParamScheduler')
     },
     'BiasWarmupLR': _SCHEDULER,
+    'PerGroupOneCycleLR': _SCHEDULER,
     'EpochBasedTrainLoop': _LOOP,
     'IterBasedTrainLoop': _LOOP,
     'ValLoop': _LOOP,

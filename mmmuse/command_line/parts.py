@@ -62,6 +62,7 @@ def check_config(config: Config) -> None:
     check_top_level(config)
     _refuse_unknown_keys(config)
     check_parts(config)
+    _refuse_ignored_multipliers(config)
 
 
 def check_top_level(config: Config) -> None:
@@ -113,6 +114,28 @@ def _refuse_unknown_keys(config: Config) -> None:
         # MMEngine adds the scope to the parts of a base from another library.
         for key in sorted(set(part) - read - {'_scope_'}):
             raise InputError(unknown_key(f'{path}.{key}', read))
+
+
+def _refuse_ignored_multipliers(config: Config) -> None:
+    """Refuse multipliers of the learning rate that MMEngine's ``OneCycleLR`` ignores."""
+    schedulers = config.get('param_scheduler') or []
+    schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
+    if not any(
+        isinstance(scheduler, Mapping)
+        and _name(scheduler.get('type')) == 'OneCycleLR'
+        and isinstance(scheduler.get('eta_max'), (int, float))  # A list has a rate for each group.
+        for scheduler in schedulers
+    ):
+        return
+    paramwise = (config.get('optim_wrapper') or {}).get('paramwise_cfg') or {}
+    for path, part in _parts(paramwise, 'optim_wrapper.paramwise_cfg'):
+        for key, value in part.items():
+            if str(key).endswith('lr_mult') and value != 1:
+                raise InputError(
+                    f'{path}.{key}={value} has no effect: OneCycleLR gives all parameters the same '
+                    "learning rate; type='mmmuse.PerGroupOneCycleLR' multiplies it, or remove the "
+                    'multiplier'
+                )
 
 
 def unknown_key(key: str, read: set[str], why: str | None = None) -> str:

@@ -129,3 +129,35 @@ def test_the_path_of_a_part_without_a_type_is_in_the_message(tool, only_error, t
         )
     )  # fmt: skip
     assert 'error: model.head.discrepancy.critic.hidden_channels is None or an integer' in line
+
+
+def one_cycle(scheduler: dict, **paramwise) -> Config:
+    optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=paramwise)
+    return Config(dict(model={}, param_scheduler=scheduler, optim_wrapper=optim_wrapper))
+
+
+MULTIPLIED = dict(custom_keys={'critics': dict(lr_mult=2.0)})
+
+
+@pytest.mark.parametrize('kind', ['OneCycleLR', 'mmengine.OneCycleLR'])
+@pytest.mark.parametrize(
+    ('paramwise', 'said'),
+    [
+        (MULTIPLIED, r'paramwise_cfg\.custom_keys\.critics\.lr_mult=2\.0 has no effect'),
+        (dict(bias_lr_mult=0.5), r'paramwise_cfg\.bias_lr_mult=0\.5 has no effect'),
+    ],
+)
+def test_multipliers_that_one_cycle_ignores_are_refused(kind, paramwise, said):
+    with pytest.raises(InputError, match=said):
+        check_config(one_cycle([dict(type=kind, eta_max=0.1, total_steps=9)], **paramwise))
+    with pytest.raises(InputError, match=said):
+        check_config(one_cycle(dict(type=kind, eta_max=0.1, total_steps=9), **paramwise))
+
+
+def test_multipliers_with_other_schedules_are_accepted():
+    own = dict(type='mmmuse.PerGroupOneCycleLR', eta_max=0.1, total_steps=9)
+    check_config(one_cycle(own, **MULTIPLIED))
+    check_config(one_cycle(dict(type='MultiStepLR', milestones=[2]), **MULTIPLIED))
+    check_config(one_cycle(dict(type='OneCycleLR', eta_max=[0.1], total_steps=9), **MULTIPLIED))
+    without = dict(type='OneCycleLR', eta_max=0.1, total_steps=9)
+    check_config(one_cycle(without, norm_decay_mult=0.0, bias_lr_mult=1.0))
