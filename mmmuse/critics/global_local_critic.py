@@ -57,7 +57,7 @@ class GlobalLocalCritic(nn.Module):
             process in distributed training); of each image the same number, at least one. What an
             estimate loses depends on their sum, and so does the cost. With batches of 128,
             where the default is 8, 4 to 32 of an image showed no difference in the accuracy of the
-            full network (``docs/results``, three seeds of a short run).
+            full network (``docs/results/estimators.md``, three seeds of a short run).
         normalize: Give each vector, local and global, mean 0 and variance 1 over its channels before it is
             scored, so that the features' scale does not matter. The paper does not give this.
 

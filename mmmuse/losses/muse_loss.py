@@ -54,8 +54,8 @@ class MUSELoss(FeatureLoss):
         source: Shapes of the network that it learns from; inferred.
         combine: How MI and SI become one loss.
         loss_weight: Factor on the gradient that the features receive. The paper does
-            not give this. Of 0.03, 0.1, 0.3 and 1 the first was best on held-out images, with one
-            seed (``docs/results``, "A network that fits its training set").
+            not give this. Of 0.03, 0.1, 0.3 and 1 the first was best on held-out images
+            (``docs/results/fitted.md``; three seeds of 0.03 and 0.1, one of the others).
         critic_weight: Factor on the loss that the critics minimise, above 0. The paper
             does not give this.
         critic: Config of the critics, by default ``dict(type='mmmuse.GlobalLocalCritic')``.
