@@ -42,13 +42,17 @@ class GlobalLocalCritic(nn.Module):
     Args:
         local_channels: Channels of the local feature.
         global_channels: Channels of the global vector.
-        architecture: ``'concat'`` or ``'dot'``. The paper does not give this.
+        architecture: ``'concat'`` or ``'dot'``. The paper does not give this. ``dot`` was 4 points worse
+            with critics at a tenth of the rate, and diverged at the full rate
+            (``docs/results/fitted.md``, one seed).
         hidden_channels: Width, by default 512. The paper does not give this. Deep InfoMax has 2048
             for ``dot``, with which the six critics of a ResNet-18 cost 8 times its own step
-            (32x32, batch 64, 64 locations); with 512 they cost 0.6 of it.
+            (32x32, batch 64, 64 locations); with 512 they cost 0.6 of it. 128 and 512 showed no
+            difference in accuracy (``docs/results/fitted.md``, one seed).
         negatives: ``'roll'`` pairs each global vector with the local map of the image before it
             (equation 5 term for term); ``'all'`` with those of every other image, which with
-            ``concat`` costs ``N - 1`` times as much. The paper does not give this.
+            ``concat`` costs ``N - 1`` times as much. The paper does not give this. They showed no
+            difference in accuracy (``docs/results/fitted.md``, one seed).
         num_locations: Score only this many locations of each image, drawn
             uniformly without replacement at every call: an unbiased estimate of
             the mean over all. ``'auto'`` is as many as ``locations_per_batch`` allows. None
