@@ -1,7 +1,11 @@
 """Tiny networks of timm and transformers with random weights."""
 
+import atexit
+import os
+import shutil
 from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -16,9 +20,6 @@ _SMALL = dict(
 )
 VIT = dict(embed_dim=24, depth=1, num_heads=2)
 SWIN = dict(embed_dim=12, depths=(1, 1), num_heads=(1, 2))
-
-# The session's folder for networks, set by conftest.py.
-root: Path | None = None
 
 
 def timm_teacher(kind: str, **options) -> dict:
@@ -43,7 +44,8 @@ def transformers_teacher(kind: str, **options) -> dict:
 def folder(kind: str, classifies: bool = True, weights: bool = False) -> Path:
     """Write the config and the image processor of a network, and its weights if they are wanted."""
     transformers = pytest.importorskip('transformers')
-    path = root / f'{kind}_{classifies}_{weights}'
+    path = Path(mkdtemp(prefix=f'mmmuse_{kind}_'))
+    atexit.register(_remove, path, os.getpid())
     name, arguments = {
         'vit': (
             'ViT',
@@ -79,3 +81,9 @@ def folder(kind: str, classifies: bool = True, weights: bool = False) -> Path:
     if weights:
         getattr(transformers, name + role)(config).save_pretrained(path)
     return path
+
+
+def _remove(path: Path, owner: int) -> None:
+    """Remove a folder at the exit of the process that made it, not at that of its forks."""
+    if os.getpid() == owner:
+        shutil.rmtree(path, ignore_errors=True)
