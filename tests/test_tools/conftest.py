@@ -6,7 +6,9 @@ import os
 import runpy
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -16,6 +18,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
+from mmmuse.command_line import progress
 from mmmuse.datasets import digits
 from mmmuse.environment.requirements import check_environment
 from mmmuse.export import latency
@@ -117,7 +120,16 @@ def tool(monkeypatch, capfd) -> Callable[..., Finished]:
 def lines_of_progress(monkeypatch) -> None:
     """Without a terminal, progress is a line every 15 seconds: here every two milliseconds."""
     monkeypatch.delenv('FORCE_COLOR', raising=False)
-    monkeypatch.setattr('mmmuse.command_line.progress.INTERVAL', 0.002)
+    lines = progress._lines
+
+    @contextmanager
+    def at_least_one(work: progress.Work) -> Iterator[None]:
+        with lines(work):
+            yield
+            time.sleep(0.05)  # Work may have ended before the thread that writes has started.
+
+    monkeypatch.setattr(progress, 'INTERVAL', 0.002)
+    monkeypatch.setattr(progress, '_lines', at_least_one)
 
 
 @pytest.fixture
