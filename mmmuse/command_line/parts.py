@@ -62,7 +62,6 @@ def check_config(config: Config) -> None:
     check_top_level(config)
     _refuse_unknown_keys(config)
     check_parts(config)
-    _refuse_ignored_multipliers(config)
 
 
 def check_top_level(config: Config) -> None:
@@ -116,8 +115,12 @@ def _refuse_unknown_keys(config: Config) -> None:
             raise InputError(unknown_key(f'{path}.{key}', read))
 
 
-def _refuse_ignored_multipliers(config: Config) -> None:
-    """Refuse multipliers of the learning rate that MMEngine's ``OneCycleLR`` ignores."""
+def check_multipliers(config: Config) -> None:
+    """Check, before a training, that no multiplier of the learning rate is ignored.
+
+    Raises:
+        InputError: If there is one beside MMEngine's ``OneCycleLR``.
+    """
     schedulers = config.get('param_scheduler') or []
     schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
     if not any(

@@ -39,7 +39,7 @@ from mmmuse.tapping.image_size import add_image_shape
 
 from .config_layout import laid_out_once
 from .noise import silence_logger
-from .parts import path_in
+from .parts import check_multipliers, path_in
 from .run_notes import errors_noted, note_start
 from .signals import stop_if_received
 
@@ -192,8 +192,9 @@ def train(runner: Runner) -> None:
     """Train, if the last batch of an epoch is large enough for a distiller's losses.
 
     Raises:
-        InputError: If it is too small.
+        InputError: If it is too small, or if a multiplier of the learning rate is ignored.
     """
+    check_multipliers(runner.cfg)
     model = distiller_of(runner)
     # In an iteration-based loop the sampler may be infinite, without a last batch.
     if model is not None and isinstance(runner.train_loop, EpochBasedTrainLoop):

@@ -5,8 +5,12 @@ import torch
 from mmengine.optim import OneCycleLR, build_optim_wrapper
 from torch import nn
 
+from mmmuse.errors import InputError
 from mmmuse.optim import PerGroupOneCycleLR
 from mmmuse.registry import PARAM_SCHEDULERS
+
+from ..kills.runs import start
+from ..test_hooks.test_safe_checkpoint import forget
 
 STEPS = 10
 
@@ -48,6 +52,24 @@ def test_mmengines_ignores_the_multipliers():
     optimizer = wrapper(critics=2.0)
     for step in rates(optimizer, OneCycleLR(optimizer, eta_max=0.5, total_steps=STEPS)):
         assert len(set(step)) == 1
+
+
+def one_cycle(kind: str) -> dict:
+    return {
+        'optim_wrapper.paramwise_cfg': dict(custom_keys={'critics': dict(lr_mult=2.0)}),
+        'param_scheduler': dict(
+            _delete_=True, type=kind, eta_max=0.1, total_steps=9, by_epoch=False
+        ),
+    }
+
+
+def test_a_training_with_ignored_multipliers_is_refused_and_leaves_no_files(tmp_path):
+    with pytest.raises(InputError, match=r'lr_mult=2\.0 has no effect: OneCycleLR gives all'):
+        start('self', tmp_path, tmp_path / 'run', **one_cycle('OneCycleLR'))
+    forget()
+    assert not (tmp_path / 'run').exists()
+    start('self', tmp_path, tmp_path / 'other', **one_cycle('mmmuse.PerGroupOneCycleLR'))
+    forget()
 
 
 def test_a_resumed_scheduler_goes_on():

@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from mmmuse.command_line.config import load_config
-from mmmuse.command_line.parts import check_config, path_in
+from mmmuse.command_line.parts import check_config, check_multipliers, path_in
 from mmmuse.errors import ArgumentError, InputError
 
 from .test_train import DISTILLED
@@ -149,15 +149,17 @@ MULTIPLIED = dict(custom_keys={'critics': dict(lr_mult=2.0)})
 )
 def test_multipliers_that_one_cycle_ignores_are_refused(kind, paramwise, said):
     with pytest.raises(InputError, match=said):
-        check_config(one_cycle([dict(type=kind, eta_max=0.1, total_steps=9)], **paramwise))
+        check_multipliers(one_cycle([dict(type=kind, eta_max=0.1, total_steps=9)], **paramwise))
     with pytest.raises(InputError, match=said):
-        check_config(one_cycle(dict(type=kind, eta_max=0.1, total_steps=9), **paramwise))
+        check_multipliers(one_cycle(dict(type=kind, eta_max=0.1, total_steps=9), **paramwise))
 
 
 def test_multipliers_with_other_schedules_are_accepted():
     own = dict(type='mmmuse.PerGroupOneCycleLR', eta_max=0.1, total_steps=9)
-    check_config(one_cycle(own, **MULTIPLIED))
-    check_config(one_cycle(dict(type='MultiStepLR', milestones=[2]), **MULTIPLIED))
-    check_config(one_cycle(dict(type='OneCycleLR', eta_max=[0.1], total_steps=9), **MULTIPLIED))
+    check_multipliers(one_cycle(own, **MULTIPLIED))
+    check_multipliers(one_cycle(dict(type='MultiStepLR', milestones=[2]), **MULTIPLIED))
+    check_multipliers(
+        one_cycle(dict(type='OneCycleLR', eta_max=[0.1], total_steps=9), **MULTIPLIED)
+    )
     without = dict(type='OneCycleLR', eta_max=0.1, total_steps=9)
-    check_config(one_cycle(without, norm_decay_mult=0.0, bias_lr_mult=1.0))
+    check_multipliers(one_cycle(without, norm_decay_mult=0.0, bias_lr_mult=1.0))
