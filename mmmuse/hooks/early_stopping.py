@@ -18,10 +18,10 @@ class EarlyStoppingStateHook(Hook):
     ``mmmuse train`` adds this hook, by :func:`keep_early_stopping`.
 
     Args:
-        hooks: The hooks that stop the run. They are called before this one.
+        hooks: The hooks that stop the run.
     """
 
-    priority = 'LOW'
+    priority = 'LOW'  # Before the hook that saves the best checkpoint.
 
     def __init__(self, hooks: list[EarlyStoppingHook]) -> None:
         self._hooks = hooks
@@ -65,7 +65,7 @@ class EarlyStoppingStateHook(Hook):
             stops, reason = (False, '') if score is None else hook._check_stop_condition(score)
             if stops:
                 runner.train_loop.stop_training = True
-                runner.logger.info(f'EarlyStoppingHook had stopped this run: {reason}')
+                runner.logger.info(f'EarlyStoppingHook stops this run: {reason}')
 
 
 def keep_early_stopping(runner) -> None:
@@ -77,10 +77,6 @@ def keep_early_stopping(runner) -> None:
     stopping = [hook for hook in runner.hooks if isinstance(hook, EarlyStoppingHook)]
     if not stopping or any(isinstance(hook, EarlyStoppingStateHook) for hook in runner.hooks):
         return
-    for hook in stopping:
-        # Before the hook that saves the best checkpoint.
-        runner.hooks.remove(hook)
-        runner.register_hook(hook, priority='LOW')
     runner.register_hook(EarlyStoppingStateHook(stopping))
 
 

@@ -86,10 +86,13 @@ def trained(hooks: list[dict], folder, name: str, *sent: dict, **changes) -> lis
         ),
         pytest.param(
             # Two hooks of one metric.
-            [stopping(**NEVER_BETTER), stopping(**ALWAYS_BETTER | dict(patience=4))],
-            dict(step=8),
+            [
+                stopping(**ALWAYS_BETTER | dict(patience=4)),
+                stopping(**NEVER_BETTER | dict(patience=3)),
+            ],
+            dict(step=11),
             {},
-            3,
+            4,
             id='two hooks',
         ),
         pytest.param(
