@@ -24,7 +24,8 @@ class StepSeedHook(Hook):
 
     A checkpoint that was saved within an epoch (by ``PreemptionHook``, or by a checkpoint hook with
     ``by_epoch=False``) continues with the next batch of that epoch, and hooks are given that batch's
-    number. If an epoch now has another number of batches, it starts again.
+    number (``PSKDDistiller`` is an exception). If an epoch now has another number of batches, it
+    starts again.
 
     ``mmmuse train`` adds this hook.
     """
@@ -93,7 +94,7 @@ class StepSeedHook(Hook):
         self._done = batch_idx + 1
 
     def after_train_epoch(self, runner) -> None:
-        """Forget the batches of an epoch that has ended."""
+        """Reset the count of batches."""
         self._done = 0
 
     def before_val_epoch(self, runner) -> None:
@@ -104,19 +105,18 @@ class StepSeedHook(Hook):
         """Return the number of batches of this epoch that a resumed checkpoint had seen."""
         meta, self._meta = self._meta, {}
         done, batches = meta.get(BATCHES_DONE, 0), len(runner.train_dataloader)
-        before = meta.get(_BATCHES, None if done else batches)
-        if before == batches and done in range(batches + 1):
-            return done
-        if done:
+        if done and (meta.get(_BATCHES) != batches or done not in range(1, batches + 1)):
             runner.logger.warning(
-                f'The checkpoint was saved after {done} of {before} batches of an epoch, and an epoch '
-                f'of this run has {batches}: the epoch starts again.'
+                f'The checkpoint was saved after {done} of {meta.get(_BATCHES)} batches of an epoch, '
+                f'and an epoch of this run has {batches}: the epoch starts again.'
             )
+            done = 0
         # MMEngine expects the last update, which may have fewer accumulated steps, as if all epochs had
         # this number of batches.
-        left = (runner.max_epochs - runner.epoch) * batches
-        runner.optim_wrapper.initialize_count_status(runner.model, runner.iter, runner.iter + left)
-        return 0
+        end = runner.iter + (runner.max_epochs - runner.epoch) * batches - done
+        if end != runner.max_iters:
+            runner.optim_wrapper.initialize_count_status(runner.model, runner.iter, end)
+        return done
 
     def _count_from(self, loop, done: int) -> None:
         """Let a loop add the batches that are done to the numbers that it gives to hooks."""

@@ -261,17 +261,35 @@ def test_another_number_of_batches_starts_the_epoch_again(tmp_path):
     assert read(tmp_path / 'run' / 'epoch_1.pth')['meta']['iter'] == 2 + 6
 
 
-@pytest.mark.parametrize('when', [dict(step=2), dict(evaluation=1)])
-def test_another_number_of_batches_leaves_no_gradients_at_the_end(when, tmp_path):
-    hooks = [dict(type=PREEMPTION), send_signal(**when)]
-    changes = {'default_hooks.checkpoint.interval': 3}
-    with pytest.raises(Stopped):
-        start('accumulated', tmp_path, tmp_path / 'run', custom_hooks=hooks, **changes)
-    forget()
+@pytest.mark.parametrize(
+    ('when', 'again', 'steps'),
+    [
+        (dict(step=2), [], 2 + 18),
+        (dict(step=2), [dict(step=5)], 2 + 18),
+        (dict(step=1), [dict(step=5), dict(step=6)], 1 + 18),
+        (dict(evaluation=1), [], 3 + 12),
+    ],
+)
+@pytest.mark.parametrize('accumulated', [2, 3])
+def test_another_number_of_batches_leaves_no_gradients_at_the_end(
+    when, again, steps, accumulated, tmp_path
+):
+    changes = {
+        'default_hooks.checkpoint.interval': 3,
+        'optim_wrapper.accumulative_counts': accumulated,
+    }
+    for number, each in enumerate([when, *again]):
+        hooks = [dict(type=PREEMPTION), send_signal(**each)]
+        batches = {'train_dataloader.batch_size': 4} if number else {}
+        with pytest.raises(Stopped):
+            start(
+                'accumulated', tmp_path, tmp_path / 'run', custom_hooks=hooks, **changes, **batches
+            )
+        forget()
     changes['train_dataloader.batch_size'] = 4
     start('accumulated', tmp_path, tmp_path / 'run', **changes)
     last = read(tmp_path / 'run' / 'epoch_3.pth')
-    assert last['meta']['iter'] == (2 + 18 if 'step' in when else 3 + 12)
+    assert last['meta']['iter'] == steps
     assert 'gradients' not in last  # Those of the last steps have updated the weights.
 
 
