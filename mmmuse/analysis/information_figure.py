@@ -48,12 +48,15 @@ def information_figure(
         layout='constrained',
     )
     for j, (name, peer, curves) in enumerate(columns):
-        for (kind, label), axis in zip(rows, axes[:, j], strict=True):
+        for (kind, label), row in zip(rows, axes, strict=True):
+            axis = row[j]
             drawn = curves_of(curves, peer, kind)
             if not drawn:
                 axis.set_axis_off()
                 continue
             _draw(axis, drawn, chosen)
+            # Matplotlib writes the shared numbers in the first column, which may be blank.
+            axis.tick_params(labelleft=not any(before.axison for before in row[:j]))
             axis.set_xlabel('training steps')
             axis.set_ylabel(label)
             if kind == 'ratio':

@@ -74,6 +74,9 @@ def test_a_run_has_no_axes_for_what_it_did_not_log(drawn):
     assert [[axis.axison for axis in row] for row in axes] == [[True, False], [False, True]]
     assert [len(axis.lines) for row in axes for axis in row] == [3, 0, 0, 1]
     assert [axis.get_title() for axis in axes[0]] == ['MI alone', 'SI alone']
+    assert all(
+        axis.yaxis.get_tick_params()['labelleft'] for row in axes for axis in row if axis.axison
+    )
 
 
 def test_each_peer_has_a_column(drawn):
