@@ -122,7 +122,7 @@ def check_multipliers(config: Config) -> None:
         InputError: If there is one beside MMEngine's ``OneCycleLR``.
     """
     schedulers = config.get('param_scheduler') or []
-    schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
+    schedulers = schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]
     if not any(
         isinstance(scheduler, Mapping)
         and _name(scheduler.get('type')) == 'OneCycleLR'
@@ -136,8 +136,7 @@ def check_multipliers(config: Config) -> None:
             if str(key).endswith('lr_mult') and value != 1:
                 raise InputError(
                     f'{path}.{key}={value} has no effect: OneCycleLR gives all parameters the same '
-                    "learning rate; type='mmmuse.PerGroupOneCycleLR' multiplies it, or remove the "
-                    'multiplier'
+                    "learning rate; use type='mmmuse.PerGroupOneCycleLR', or remove the multiplier"
                 )
 
 

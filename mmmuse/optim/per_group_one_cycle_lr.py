@@ -8,11 +8,11 @@ from mmmuse.registry import PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class PerGroupOneCycleLR(OneCycleLR):
-    """MMEngine's ``OneCycleLR`` with ``lr_mult``: each group of parameters keeps its share of the rate.
+    """MMEngine's ``OneCycleLR``, in which the rate of each group is multiplied by its ``lr_mult``.
 
     MMEngine's own gives all parameters the same learning rate, whatever ``optim_wrapper.paramwise_cfg``
     says. Here the highest rate of a group is ``eta_max`` times its initial rate over that of the
-    optimizer.
+    optimizer. So ``--auto-scale-lr``, which scales the initial rates, scales it too.
 
     Args:
         optimizer: The wrapped optimizer.

@@ -48,7 +48,7 @@ def test_each_group_has_its_share_of_the_rate_of_mmengines():
 
 
 def test_mmengines_ignores_the_multipliers():
-    # If this fails, MMEngine has mended it, and PerGroupOneCycleLR is not needed any more.
+    # If this fails, MMEngine has fixed it, and PerGroupOneCycleLR is no longer needed.
     optimizer = wrapper(critics=2.0)
     for step in rates(optimizer, OneCycleLR(optimizer, eta_max=0.5, total_steps=STEPS)):
         assert len(set(step)) == 1
@@ -61,6 +61,14 @@ def one_cycle(kind: str) -> dict:
             _delete_=True, type=kind, eta_max=0.1, total_steps=9, by_epoch=False
         ),
     }
+
+
+def test_auto_scale_lr_scales_the_highest_rate():
+    optimizer = torch.optim.SGD([torch.ones(1)], lr=0.02)
+    (group,) = optimizer.param_groups
+    group['lr'] *= 4  # As MMEngine's runner does before it builds the schedulers.
+    PerGroupOneCycleLR(optimizer, eta_max=0.5, total_steps=STEPS)
+    assert group['max_lr'] == pytest.approx(2.0)
 
 
 def test_a_training_with_ignored_multipliers_is_refused_and_leaves_no_files(tmp_path):

@@ -131,7 +131,7 @@ def test_the_path_of_a_part_without_a_type_is_in_the_message(tool, only_error, t
     assert 'error: model.head.discrepancy.critic.hidden_channels is None or an integer' in line
 
 
-def one_cycle(scheduler: dict, **paramwise) -> Config:
+def one_cycle(scheduler: dict | list | tuple, **paramwise) -> Config:
     optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=paramwise)
     return Config(dict(model={}, param_scheduler=scheduler, optim_wrapper=optim_wrapper))
 
@@ -148,10 +148,10 @@ MULTIPLIED = dict(custom_keys={'critics': dict(lr_mult=2.0)})
     ],
 )
 def test_multipliers_that_one_cycle_ignores_are_refused(kind, paramwise, said):
-    with pytest.raises(InputError, match=said):
-        check_multipliers(one_cycle([dict(type=kind, eta_max=0.1, total_steps=9)], **paramwise))
-    with pytest.raises(InputError, match=said):
-        check_multipliers(one_cycle(dict(type=kind, eta_max=0.1, total_steps=9), **paramwise))
+    scheduler = dict(type=kind, eta_max=0.1, total_steps=9)
+    for given in (scheduler, [scheduler], (scheduler,)):
+        with pytest.raises(InputError, match=said):
+            check_multipliers(one_cycle(given, **paramwise))
 
 
 def test_multipliers_with_other_schedules_are_accepted():
