@@ -5,10 +5,16 @@
 
 import argparse
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
 from does_it_help import Values, of_logs
+
+from mmmuse.analysis.difference import paired_difference
+
+# Values of each metric, by the name of the row.
+Rows = Mapping[str, Sequence[Values]]
 
 
 def main() -> None:
@@ -17,20 +23,41 @@ def main() -> None:
         'rows', nargs='+', metavar='NAME=LOGS', help='a name, and a pattern of files'
     )
     parser.add_argument('--metrics', nargs='+', required=True)
+    parser.add_argument(
+        '--against',
+        metavar='NAME',
+        help='print the differences from this row, too, paired by seed, with 95 %% intervals',
+    )
     args = parser.parse_args()
-    cells = [['row', 'seeds', *args.metrics], ['---'] * (2 + len(args.metrics))]
-    for row in args.rows:
+    try:
+        rows = _read(args.rows, args.metrics)
+        tables = [_table(['row', 'seeds', *args.metrics], _means(rows))]
+        if args.against is not None:
+            header = [f'row, against {args.against}', *args.metrics]
+            tables.append(_table(header, _differences(rows, args.against)))
+    except ValueError as error:
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(1)
+    print('\n\n'.join(tables))
+
+
+def _read(rows: Sequence[str], metrics: Sequence[str]) -> Rows:
+    read = {}
+    for row in rows:
         name, _, pattern = row.partition('=')
-        found = [of_logs(Path(), pattern, metric) for metric in args.metrics]
-        if not any(found):
-            print(f'error: {name}: no evaluation in {pattern or "(no pattern)"}', file=sys.stderr)
-            sys.exit(1)
-        sets = [values for values in found if values]
-        if any(values.keys() != sets[0].keys() for values in sets):
-            print(f'error: {name}: the metrics are of different seeds', file=sys.stderr)
-            sys.exit(1)
-        cells.append([name, ', '.join(map(str, sorted(sets[0]))), *map(_spread, found)])
-    print('\n'.join(f'| {" | ".join(line)} |' for line in cells))
+        read[name] = [of_logs(Path(), pattern, metric) for metric in metrics]
+        seeds = [values.keys() for values in read[name] if values]
+        if not seeds:
+            raise ValueError(f'{name}: no evaluation in {pattern or "(no pattern)"}')
+        if any(others != seeds[0] for others in seeds):
+            raise ValueError(f'{name}: the metrics are of different seeds')
+    return read
+
+
+def _means(rows: Rows) -> Iterable[list[str]]:
+    for name, found in rows.items():
+        seeds = sorted(set().union(*found))
+        yield [name, ', '.join(map(str, seeds)), *map(_spread, found)]
 
 
 def _spread(found: Values) -> str:
@@ -39,6 +66,29 @@ def _spread(found: Values) -> str:
     values = [value for _, value in found.values()]
     spread = f' ± {stdev(values):.2f}' if len(values) > 1 else ''
     return f'{mean(values):.2f}{spread}'
+
+
+def _differences(rows: Rows, against: str) -> Iterable[list[str]]:
+    if against not in rows:
+        raise ValueError(f'--against {against}: no such row; the rows are {", ".join(rows)}')
+    for name, found in rows.items():
+        if name != against:
+            yield [
+                name,
+                *(_difference(name, *pair) for pair in zip(found, rows[against], strict=True)),
+            ]
+
+
+def _difference(name: str, found: Values, reference: Values) -> str:
+    epochs = {epoch for values in (found, reference) for epoch, _ in values.values()}
+    if len(epochs) > 1:
+        raise ValueError(f'{name}: evaluations of epochs {sorted(epochs)} are not compared')
+    sides = ({seed: value for seed, (_, value) in side.items()} for side in (found, reference))
+    return str(paired_difference(*sides) or '-')
+
+
+def _table(header: list[str], lines: Iterable[list[str]]) -> str:
+    return '\n'.join(f'| {" | ".join(line)} |' for line in (header, ['---'] * len(header), *lines))
 
 
 if __name__ == '__main__':

@@ -1,8 +1,10 @@
 """The table "Does it help?" is what its command writes."""
 
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
@@ -30,6 +32,25 @@ def write(folder, **setting) -> None:
 def test_the_page_has_the_table_of_the_logs_and_records(builder):
     page = (DOCS / 'results' / 'README.md').read_text(encoding='utf-8')
     assert page == builder.replaced(page, builder.table(FILE))
+
+
+def test_the_page_counts_the_verdicts_of_muse_as_the_table_has_them(builder):
+    page = (DOCS / 'results' / 'README.md').read_text(encoding='utf-8')
+    verdicts = Counter()
+    for line in builder.table(FILE).splitlines()[2:]:
+        setting, compared, *_, verdict = line.strip('| ').split(' | ')
+        if re.match('(MI|SI)|.* and MI', compared) and 'obsolete' not in setting:
+            verdicts[verdict.strip('*')] += 1
+    del verdicts['not run']
+    counted = re.search(
+        r'the (\d+) rows below .*: no difference seen (\d+), one seed (\d+), hurts (\d+) .*, helps (\d+)\.',
+        ' '.join(page.split()),
+    )
+    expected = ('no difference seen', 'one seed', 'hurts', 'helps')
+    assert [*map(int, counted.groups())] == [
+        verdicts.total(),
+        *(verdicts[verdict] for verdict in expected),
+    ]
 
 
 def test_every_link_of_the_table_has_its_heading():
@@ -95,18 +116,35 @@ def test_a_page_without_the_comments_is_refused(builder):
         builder.replaced('# Results\n', 'table')
 
 
+def log_means(folder, *arguments: str) -> subprocess.CompletedProcess:
+    script = str(DOCS / 'builder' / 'log_means.py')
+    command = [sys.executable, script, *arguments, '--metrics', 'mIoU', 'exit1/mIoU']
+    environment = {'PYTHONPATH': str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+
+
 @pytest.mark.slow
 def test_means_of_logs_are_printed_as_a_table(tmp_path):
     for seed, value in ((0, 70.0), (1, 72.0)):
         (tmp_path / f'a{seed}.log').write_text(f'Epoch(val) [4][1/1] mIoU: {value}\n')
-    command = [sys.executable, str(DOCS / 'builder' / 'log_means.py')]
-
-    def printed(*arguments: str) -> subprocess.CompletedProcess:
-        line = [*command, *arguments, '--metrics', 'mIoU', 'exit1/mIoU']
-        return subprocess.run(
-            line, capture_output=True, text=True, cwd=tmp_path, env={'PYTHONPATH': str(ROOT)}
-        )
-
-    assert printed('plain=a*.log').stdout.splitlines()[2] == '| plain | 0, 1 | 71.00 ± 1.41 | - |'
-    missing = printed('plain=b*.log')
+    printed = log_means(tmp_path, 'plain=a*.log').stdout.splitlines()
+    assert printed[2:] == ['| plain | 0, 1 | 71.00 ± 1.41 | - |']
+    missing = log_means(tmp_path, 'plain=b*.log')
     assert (missing.returncode, missing.stderr) == (1, 'error: plain: no evaluation in b*.log\n')
+
+
+@pytest.mark.slow
+def test_differences_of_logs_are_paired_by_seed(tmp_path):
+    for name, value in (('a0', 70.0), ('a1', 72.0), ('b0', 71.0), ('b1', 75.0)):
+        (tmp_path / f'{name}.log').write_text(f'Epoch(val) [4][1/1] mIoU: {value}\n')
+    rows = ('plain=a*.log', 'new=b*.log')
+    lines = log_means(tmp_path, *rows, '--against', 'plain').stdout.splitlines()
+    # Of 1 and 3: mean 2; half of the interval is 12.706 x 1.4142 / sqrt(2).
+    assert lines[-1] == '| new | +2.00 [-10.71, +14.71] | - |'
+    refused = log_means(tmp_path, *rows, '--against', 'old')
+    message = 'error: --against old: no such row; the rows are plain, new\n'
+    assert (refused.returncode, refused.stderr) == (1, message)
+    (tmp_path / 'b1.log').write_text('Epoch(val) [3][1/1] mIoU: 75.0\n')
+    cut_off = log_means(tmp_path, *rows, '--against', 'plain')
+    message = 'error: new: evaluations of epochs [3, 4] are not compared\n'
+    assert (cut_off.returncode, cut_off.stderr) == (1, message)
