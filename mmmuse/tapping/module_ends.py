@@ -10,6 +10,8 @@ from mmmuse.tapping.forward_trace import ForwardTrace, ModuleCall
 
 # A stage is divided if more than this share of its parameters works at other resolutions.
 _OPEN_SHARE = 0.01
+# A network inside a wrapper, or a container of stages, has more than this share of the parameters.
+_WRAPPED_SHARE = 0.25
 # A stem has less than this share of the parameters.
 _STEM_SHARE = 0.001
 # Of mmpretrain's classifiers and retrievers; what is after them is a neck and a head.
@@ -34,6 +36,27 @@ def module_ends(trace: ForwardTrace, num_modules: int) -> list[ModuleCall]:
         if len(ends) >= num_modules:
             break
     return ends
+
+
+def _children(body: ModuleCall) -> list[ModuleCall]:
+    """Return the children of a body; those of a network that it wraps, or of a container of its stages, instead of these."""
+    children = []
+    for child in body.children:
+        children += _children(child) if _has_stages(child, body) else [child]
+    return children
+
+
+def _has_stages(call: ModuleCall, body: ModuleCall) -> bool:
+    """Whether a child of a body reduces the resolution in steps: a strided block has one, and a stem few parameters."""
+    share = call.used_params / max(body.used_params, 1)
+    if share < _WRAPPED_SHARE or (
+        call.index is not None and share < 1
+    ):  # With several outputs: branches.
+        return False
+    grids = [part.grid for part in call.children if part.used_params and part.grid]
+    if any(after > before for before, after in pairwise(grids)):
+        return False
+    return len(set(grids)) > 2 or any(_has_stages(child, call) for child in call.children)
 
 
 def _spine(call: ModuleCall, keeps_reducing: bool) -> list[ModuleCall]:
@@ -83,10 +106,11 @@ def _segments(body: ModuleCall, keeps_reducing: bool) -> list[list[ModuleCall]]:
     A group ends with the block that the next group reads. Global pooling, and a norm after it, is
     omitted.
     """
-    if not body.children or _works_at_its_grid(body):
+    children = _children(body)
+    if not children or (children == body.children and _works_at_its_grid(body)):
         spine = [body]
     else:
-        spine = [call for child in body.children for call in _spine(child, keeps_reducing)]
+        spine = [call for child in children for call in _spine(child, keeps_reducing)]
     blocks = [
         call
         for call in spine

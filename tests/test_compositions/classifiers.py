@@ -31,6 +31,15 @@ ALEXNET = dict(
     head=dict(type='ClsHead', loss=dict(type='CrossEntropyLoss')),
 )
 
+TIMM = dict(
+    type='ImageClassifier',
+    backbone=dict(type='TIMMBackbone', model_name='resnet10t'),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(
+        type='LinearClsHead', num_classes=10, in_channels=512, loss=dict(type='CrossEntropyLoss')
+    ),
+)
+
 CLASSIFIERS = {
     'AlexNet': Family(ALEXNET, 224),
     'ArcFace': Family(
@@ -164,6 +173,7 @@ CLASSIFIERS = {
     'Swin': narrow_stages('swin_transformer/swin-tiny_16xb64_in1k', 224),
     'Swin V2': narrow_stages('swin_transformer_v2/swinv2-tiny-w8_16xb64_in1k-256px', 256),
     'T2T-ViT': Family('t2t_vit/t2t-vit-t-14_8xb64_in1k', 64, {'backbone.img_size': 64}),
+    'TIMMBackbone': Family(TIMM, note='needs the package timm'),
     'TinyViT': Family('tinyvit/tinyvit-5m_8xb256_in1k', 224),
     'TNT': Family(
         'tnt/tnt-s-p16_16xb64_in1k',
@@ -226,7 +236,7 @@ NOT_COMPOSED = {
     ),
     ('multimodal models',): (
         'blip, blip2, chinese_clip, flamingo, llava, minigpt4, ofa, otter',
-        'not tried: they need the package transformers',
+        'not tried: they read texts, with language models of the package transformers',
     ),
     ('backbones without a head',): (
         'dinov2, glip',
@@ -238,6 +248,5 @@ NOT_COMPOSED = {
         'MMEngine cannot read these files, as a base of theirs is Python code; the network is in '
         'the table',
     ),
-    ('TIMMBackbone',): ('', 'not tried: it needs the package timm'),
     ('SparseResNet', 'SparseConvNeXt'): ('spark', 'they are for the pretraining of SparK only'),
 }

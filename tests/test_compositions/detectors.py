@@ -252,7 +252,7 @@ NOT_COMPOSED = {
     ),
     ('GLIP', 'GroundingDINO'): (
         'glip, grounding_dino, mm_grounding_dino',
-        'not tried: they need the package transformers',
+        'not tried: they read texts, with language models of the package transformers',
     ),
     ('CLRNet',): ('clrnet', 'its preprocessor, LineDetDataProcessor, is not in mmdet'),
     ('Detectron2Wrapper',): ('misc', 'not tried: it needs the package detectron2'),

@@ -51,5 +51,4 @@ NOT_COMPOSED = {
         '',
         'not tried: a ResNetV1c with another stem or grouped convolutions',
     ),
-    ('TIMMBackbone',): ('', 'not tried: it needs the package timm'),
 }

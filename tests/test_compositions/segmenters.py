@@ -79,6 +79,25 @@ ONE_LAYER = [1, 1, 1, 1]
 SHORT_HRNET = {f'backbone.extra.stage{i}.num_modules': 1 for i in (3, 4)}
 CITYSCAPES = '4xb2-40k_cityscapes-512x1024'
 
+TIMM = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(type='SegDataPreProcessor'),
+    backbone=dict(
+        type='TIMMBackbone', model_name='resnet10t', features_only=True, pretrained=False
+    ),
+    decode_head=dict(
+        type='FCNHead',
+        in_channels=512,
+        in_index=4,
+        channels=16,
+        num_convs=1,
+        num_classes=5,
+        loss_decode=dict(type='CrossEntropyLoss'),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'),
+)
+
 SEGMENTERS = {
     'ANN': of_resnet18(
         f'ann/ann_r50-d8_{CITYSCAPES}',
@@ -257,6 +276,7 @@ SEGMENTERS = {
             'auxiliary_head.in_channels': 8,
         },
     ),
+    'TIMMBackbone': Segmenter(TIMM, note='needs the package timm'),
     'UPerNet': of_resnet18(f'upernet/upernet_r18_{CITYSCAPES}', decode_head__in_channels=WIDTHS),
     'ViT': Segmenter(
         'vit/vit_deit-s16_upernet_8xb2-160k_ade20k-512x512', 64, {**VIT_UPERNET, 'neck': None}

@@ -24,6 +24,8 @@ CONFIGS = Path(mmpretrain.__file__).parent / '.mim' / 'configs'
 @pytest.fixture(scope='module', params=CLASSIFIERS)
 def case(request):
     family = CLASSIFIERS[request.param]
+    if request.param == 'TIMMBackbone':
+        pytest.importorskip('timm')
     torch.manual_seed(0)
     model = family.build('mmpretrain')
     return request.param, family, model, proposed(family, model)

@@ -72,6 +72,8 @@ def _of_mmseg():
 @pytest.fixture(scope='module', params=SEGMENTERS)
 def case(request):
     family = SEGMENTERS[request.param]
+    if request.param == 'TIMMBackbone':
+        pytest.importorskip('timm')
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('mmseg'):
         model = initialized(family.build('mmseg'))

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from mmengine.registry import DefaultScope
@@ -293,6 +295,60 @@ def test_a_network_of_vectors_cannot_be_cut():
 
     with pytest.raises(InputError, match='cut into 0 modules'):
         propose_taps(Vectors(), 2)
+
+
+class Stages(nn.Sequential):
+    """Five convolutions, each of which reduces the resolution."""
+
+    def __init__(self, outputs: int):
+        widths = (3, 4, 8, 16, 32, 64)
+        super().__init__(*(nn.Conv2d(*pair, 3, 2, padding=1) for pair in pairwise(widths)))
+        self.outputs = outputs
+
+    def forward(self, inputs):
+        maps = []
+        for stage in self:
+            inputs = stage(inputs)
+            maps.append(inputs)
+        return tuple(maps[-self.outputs :])
+
+
+class Wrapper(nn.Module):
+    """A backbone that normalises the image and runs a network of another library."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.normalise, self.network = nn.InstanceNorm2d(3), network
+
+    def forward(self, inputs):
+        return self.network(self.normalise(inputs))
+
+
+class Trunk(nn.Module):
+    """A network with all stages in one module, and a layer after them."""
+
+    def __init__(self):
+        super().__init__()
+        self.stages, self.head = Stages(1), nn.Conv2d(64, 64, 3, padding=1)
+
+    def forward(self, inputs):
+        return (self.head(*self.stages(inputs)),)
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'stages'),
+    [
+        (lambda: Wrapper(Stages(1)), 'backbone.network'),
+        (lambda: Wrapper(Stages(3)), 'backbone.network'),
+        (lambda: Wrapper(Wrapper(Stages(1))), 'backbone.network.network'),
+        (Trunk, 'backbone.stages'),
+        (lambda: Wrapper(Trunk()), 'backbone.network.stages'),
+    ],
+)
+def test_a_network_inside_a_wrapper_is_cut(backbone, stages):
+    student = MODELS.build(RESNET18)
+    student.backbone = backbone()
+    assert propose_taps(student).modules == tuple(f'{stages}.{i}' for i in (1, 2, 3))
 
 
 def test_of_a_detector_the_backbone_is_cut():
