@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint; the flags are mmpretrain's: the same as ``mmmuse test``."""
+"""Evaluate a checkpoint: the same as ``mmmuse test``."""
 
 from mmmuse.commands import main
 

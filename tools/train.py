@@ -1,4 +1,4 @@
-"""Train a model; the flags are mmpretrain's: the same as ``mmmuse train``."""
+"""Train a model: the same as ``mmmuse train``."""
 
 from mmmuse.commands import main
 

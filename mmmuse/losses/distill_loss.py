@@ -20,7 +20,9 @@ from .class_labels import refuse_mixed_labels
 from .phases import Span
 from .requirements import check_heads, check_kind, check_map, check_reads, chosen_modules
 
-Reads = Literal['logits', 'vector', 'maps', 'exits', 'ensemble', 'labels', 'head', 'boxes']
+Reads = Literal[
+    'logits', 'vector', 'maps', 'shallow', 'exits', 'ensemble', 'labels', 'head', 'boxes'
+]
 
 
 @with_checked_arguments
@@ -42,8 +44,8 @@ class DistillLoss(nn.Module, ABC):
             from 0; 0 for none.
 
     Attributes:
-        reads: Of ``'logits'``, the last feature's ``'vector'``, the modules' ``'maps'``, the
-            neck's maps ``'exits'``, the mean of all peers' logits ``'ensemble'``, class
+        reads: Of ``'logits'``, the last feature's ``'vector'``, the modules' ``'maps'``,
+            those before the last ``'shallow'``, the neck's maps ``'exits'``, the mean of all peers' logits ``'ensemble'``, class
             ``'labels'``, one for each image: mixed images are then refused, the dense
             ``'head'`` of detectors, and the ``'boxes'`` of the objects.
         needs_two_networks: Whether it means nothing within one network.

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint; the flags are mmpretrain's."""
+"""Evaluate a checkpoint."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Train a model; the flags are mmpretrain's."""
+"""Train a model."""
 
 import argparse
 
