@@ -12,10 +12,15 @@ from mmmuse.errors import InputError
 from .resume import choose_checkpoint
 
 
-def check_before_loading(config, trust: bool) -> str | None:
+def check_before_loading(config, trust: bool, weights: str | None = None) -> str | None:
     """Check the file that a run with this config would load or resume from, if any.
 
     URLs are not checked here.
+
+    Args:
+        config: The config. Without anything to resume, ``load_from`` becomes ``weights``.
+        trust: Accept files that hold more than weights.
+        weights: The ``load_from`` of a run that was started with ``--resume``.
 
     Returns:
         The checkpoint that ``--resume`` without a file chooses; for
@@ -26,13 +31,14 @@ def check_before_loading(config, trust: bool) -> str | None:
             :func:`mmmuse.checkpoints.files.read_checkpoint` and
             :func:`mmmuse.checkpoints.content.check_resumable`.
     """
-    if config.get('load_from') is None and config.get('resume'):
+    path = config.get('load_from')
+    if path is None and config.get('resume'):
         chosen = choose_checkpoint(config, trust)  # It has read it.
         if chosen is not None:
             return chosen
-    path = config.get('load_from')
-    if path is None and config.get('resume'):
-        path = _latest(Path(config.work_dir))
+        path = _latest(Path(config.work_dir)) if config.resume else None
+        if path is None:
+            config.resume, config.load_from, path = False, weights, weights
     if path is not None and '://' not in path:
         content = read_checkpoint(path, trust)
         if config.get('resume'):

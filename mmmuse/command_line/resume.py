@@ -14,7 +14,7 @@ from mmmuse.checkpoints.content import check_not_after_end, check_resumable
 from mmmuse.checkpoints.files import read_checkpoint
 from mmmuse.checkpoints.regular_file import why_no_file
 from mmmuse.errors import InputError
-from mmmuse.hooks.safe_checkpoint import PREEMPTED
+from mmmuse.hooks.safe_checkpoint import PREEMPTED, RUN_ID
 
 try:
     from torch.utils.serialization import config as _settings
@@ -31,13 +31,15 @@ class _Candidate:
     path: Path
     progress: int  # Iterations; -1 if the run cannot be resumed from the file.
     error: str = ''
+    run: str | None = None  # Of files of earlier versions None.
 
 
 def choose_checkpoint(config: Config, trust: bool) -> str | None:
     """Return the newest checkpoint of a run that can be resumed, None if there is none.
 
-    Only the checkpoints of this run are considered, whatever ``last_checkpoint`` names; one line on
-    stderr says if that is another file. Without any, ``config.resume`` is switched off: training
+    Only files in the folders of this run are considered, and, if another run was there before, only those of the
+    run that was last. The newest is chosen, whatever ``last_checkpoint`` names; one line on stderr says if that is
+    another file. Without any, ``config.resume`` is switched off: training
     starts from the beginning. A run that saves into remote storage is left to MMEngine.
 
     Args:
@@ -54,7 +56,8 @@ def choose_checkpoint(config: Config, trust: bool) -> str | None:
     found = [_peek(path, config, trust) for path in _files(folders, config)]
     found.sort(key=lambda file: (file.progress, _age(file.path)), reverse=True)
     unusable = [file for file in found if file.progress < 0]
-    for file in (file for file in found if file.progress >= 0):
+    usable = _of_last_run([file for file in found if file.progress >= 0], named)
+    for file in usable:
         try:
             _check_sums(file.path)
         except InputError as error:
@@ -123,7 +126,19 @@ def _peek(path: Path, config: Config, trust: bool) -> _Candidate:
                 check_not_after_end(content, key, end, str(path))
     except InputError as error:
         return _Candidate(path, -1, str(error))
-    return _Candidate(path, content['meta']['iter'])
+    return _Candidate(path, content['meta']['iter'], run=_run_id(content))
+
+
+def _run_id(content: dict[str, Any]) -> str | None:
+    run = content['message_hub']['runtime_info'].get(RUN_ID)
+    return run if isinstance(run, str) else None
+
+
+def _of_last_run(found: list[_Candidate], named: Path | None) -> list[_Candidate]:
+    """Return the files of one run: that of the file that ``last_checkpoint`` names, or of the newest file."""
+    in_folder = [file for file in found if named is not None and file.path.name == named.name]
+    last = max(in_folder or found, key=lambda file: _age(file.path), default=None)
+    return [file for file in found if file.run == last.run]
 
 
 def _read_parts(path: Path, trust: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
@@ -16,6 +17,7 @@ from .shared_buffers import share_buffers
 # In the message hub, and so in the checkpoint: the files that are removed once it is written.
 _OUTDATED = 'outdated_checkpoints'
 PREEMPTED = 'preempted.pth'  # Of PreemptionHook, in the work dir.
+RUN_ID = 'run_id'  # In the message hub: the same in all checkpoints of a run, however often it is resumed.
 
 
 @HOOKS.register_module()
@@ -25,7 +27,8 @@ class SafeCheckpointHook(CheckpointHook):
     A checkpoint and ``last_checkpoint`` are written beside their place, synced and renamed; the
     checkpoint before (``max_keep_ckpts``) and the best one before are removed afterwards. Files that
     a killed process could not finish or remove are removed at the next start. ``mmmuse train``
-    replaces MMEngine's hook by this one. Other file backends than the local one keep MMEngine's way.
+    replaces MMEngine's hook by this one. Each checkpoint has the id of its run, so that ``--resume`` does not
+    go on from those of a run that was in the folder before. Other file backends than the local one keep MMEngine's way.
 
     Of several processes the first one's buffers, which are those in the file, are sent to all when a
     checkpoint is saved, and accumulated gradients are averaged, so that an uninterrupted run and a
@@ -44,6 +47,8 @@ class SafeCheckpointHook(CheckpointHook):
         own = self._resumes_own_run(runner)
         if runner._resume and not own:
             runner.message_hub.update_info_dict({'keep_ckpt_ids': [], _OUTDATED: []})
+        if not (runner._resume and own):
+            runner.message_hub.update_info(RUN_ID, uuid4().hex)
         super().before_train(runner)
         self._local = self.file_client_args is None and isinstance(self.file_backend, LocalBackend)
         if not self._local:

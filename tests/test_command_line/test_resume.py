@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -14,10 +15,13 @@ RESUMABLE = dict(
 )
 
 
-def checkpoint(path: Path, step: int, resumable: bool = True) -> Path:
+def checkpoint(path: Path, step: int, resumable: bool = True, run: str | None = None) -> Path:
     content = dict(meta=dict(epoch=step, iter=step), state_dict=dict(weight=torch.ones(100)))
     if resumable:
         content.update(RESUMABLE)
+    if run is not None:
+        hub = RESUMABLE['message_hub']
+        content['message_hub'] = {**hub, 'runtime_info': dict(run_id=run)}
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, path)
     return path
@@ -66,6 +70,35 @@ def test_a_last_checkpoint_that_is_wrong_costs_nothing_and_is_told(work_dir, cap
         f'resuming from {work_dir}/epoch_10.pth, the newest checkpoint that can be resumed '
         f'(last_checkpoint names {told.format(work_dir=work_dir)})\n'
     )
+
+
+@pytest.mark.parametrize('former', [None, 'a'])
+@pytest.mark.parametrize('named', [True, False])
+def test_a_run_that_was_in_the_folder_before_is_not_gone_on_from(tmp_path, capsys, former, named):
+    # It had three epochs; another one was started and killed after its first.
+    work_dir = tmp_path / 'run'
+    for step in (2, 3):
+        checkpoint(work_dir / f'epoch_{step}.pth', step, run=former)
+    for path in work_dir.iterdir():
+        os.utime(path, (1, 1))
+    checkpoint(work_dir / 'epoch_1.pth', 1, run='b')
+    if named:
+        (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_1.pth'))
+    assert chosen(work_dir) == 'epoch_1.pth'
+    assert ('epoch_3' in capsys.readouterr().err) is False
+
+
+def test_the_weights_of_a_config_start_a_run_that_has_nothing_to_resume(tmp_path, work_dir):
+    weights = str(checkpoint(tmp_path / 'weights.pth', 5, resumable=False))
+    new = Config(dict(work_dir=str(tmp_path / 'new'), resume=True, load_from=None))
+    assert check_before_loading(new, trust=False, weights=weights) is None
+    assert (new.resume, new.load_from) == (False, weights)
+    old = Config(dict(work_dir=str(work_dir), resume=True, load_from=None))
+    path = check_before_loading(old, trust=False, weights=weights)
+    assert (Path(path).name, old.resume, old.load_from) == ('epoch_10.pth', True, None)
+    missing = Config(dict(work_dir=str(tmp_path / 'new'), resume=True, load_from=None))
+    with pytest.raises(InputError, match='no checkpoint file'):
+        check_before_loading(missing, trust=False, weights=str(tmp_path / 'missing.pth'))
 
 
 def test_binary_content_of_last_checkpoint_costs_nothing(work_dir):

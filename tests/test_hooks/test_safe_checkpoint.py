@@ -130,6 +130,19 @@ def test_a_moved_run_leaves_the_files_of_the_former_folder_alone(straight, tmp_p
     assert 'epoch_5.pth' in files(tmp_path / 'moved')
 
 
+def test_the_id_of_a_run_is_that_of_all_its_starts(tmp_path):
+    def run_id(work_dir: Path, epoch: int) -> str:
+        return read(work_dir / f'epoch_{epoch}.pth')['message_hub']['runtime_info']['run_id']
+
+    short = {'train_dataloader.dataset.indices': 8, 'default_hooks.checkpoint.max_keep_ckpts': -1}
+    train('self', tmp_path, tmp_path / 'run', **short, **{'train_cfg.max_epochs': 1})
+    train('self', tmp_path, tmp_path / 'run', **short, **{'train_cfg.max_epochs': 2})
+    first = run_id(tmp_path / 'run', 1)
+    assert run_id(tmp_path / 'run', 2) == first
+    train('self', tmp_path, tmp_path / 'other', **short, **{'train_cfg.max_epochs': 1})
+    assert run_id(tmp_path / 'other', 1) != first
+
+
 def test_mmengines_hook_in_a_config_becomes_the_safe_one():
     hook = CheckpointHook(interval=2, save_best='accuracy/top1')
     hook.__class__ = SafeCheckpointHook

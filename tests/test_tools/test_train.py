@@ -105,6 +105,21 @@ def test_the_checkpoint_loads_strictly_into_the_plain_baseline_and_predicts_the_
         assert 'exit_scores' not in one
 
 
+def test_resume_without_a_checkpoint_starts_with_the_weights_of_the_config(tool, trained, tmp_path):
+    weights = trained / 'epoch_2.pth'
+    work_dir = tmp_path / 'run'
+    options = [*SHORT, f'load_from={weights}', 'optim_wrapper.optimizer.lr=0']
+    finished = tool(
+        'train.py', DISTILLED, '--work-dir', work_dir, '--resume', '--cfg-options', *options
+    )
+    assert finished.code == 0, finished.err
+    before, after = (
+        torch.load(folder / 'epoch_2.pth', weights_only=False)['state_dict']
+        for folder in (trained, work_dir)
+    )
+    assert torch.equal(before['backbone.conv1.weight'], after['backbone.conv1.weight'])
+
+
 def test_resume_goes_on_at_the_next_epoch(tool, trained, tmp_path):
     work_dir = copy_run(trained, tmp_path / 'run')
     finished = tool(
