@@ -1,6 +1,7 @@
 """The command ``mmmuse cache-teacher``."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -44,10 +45,11 @@ def main(args: argparse.Namespace) -> None:
         print(f'{out}: {described(index)}', file=sys.stderr)
         with shown('running the teacher') as work:
             cache_teacher(distiller, loader, index, out, work.report)
+        cache = shlex.quote(f'model.teacher_cache={out}')
         has_several_views = (config.get('data_preprocessor') or {}).get('num_views', 1) > 1
         print(
             f'{out}: {args.views} views of {index.images} images; train with\n'
-            f'  --cfg-options model.teacher_cache={out} data_preprocessor.fixed_views='
+            f'  --cfg-options {cache} data_preprocessor.fixed_views='
             f'{args.views} data_preprocessor.seed={args.seed}'
             + ' data_preprocessor.num_views=1'
             * has_several_views

@@ -14,7 +14,6 @@ from mmmuse.environment.requirements import check_environment
 from mmmuse.errors import TRACEBACK_VARIABLE, InputError
 
 from .early_checks import check_early
-from .parsers.shared import parsed_options
 
 
 def start(command: str, module: str, args: argparse.Namespace, needs_libraries: bool) -> None:
@@ -55,6 +54,8 @@ def _loaded(module: str, args: argparse.Namespace) -> Callable[[argparse.Namespa
 
                 silence_start_up()
             if getattr(args, 'cfg_options', None):
+                from mmmuse.command_line.option_values import parsed_options
+
                 args.cfg_options = parsed_options(args.cfg_options)
             return import_module(module).main
     except InputError:

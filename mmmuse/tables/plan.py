@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.network_config import packaged_config
 from mmmuse.command_line.config import load_config
+from mmmuse.command_line.option_values import written_value
 from mmmuse.errors import InputError
 
 from .schedule import scaled_schedule
@@ -99,7 +100,7 @@ class Run:
     def arguments(self) -> list[str]:
         """Return the arguments of ``mmmuse train``."""
         flags = ['--work-dir', str(self.work_dir), '--resume', '--cfg-options']
-        options = [f'{key}={_written(value)}' for key, value in self.options.items()]
+        options = [f'{key}={written_value(value)}' for key, value in self.options.items()]
         return [self.row.config, *flags, *options]
 
 
@@ -285,13 +286,3 @@ def _folder(path: str, config: Config) -> Path:
     parts = Path(path.replace(_SHIPPED, 'configs/')).with_suffix('').parts
     inside = parts[1:-1] if parts[0] == 'configs' else ()
     return Path(*inside, f'{parts[-1]}-{digest}')
-
-
-def _written(value: Any) -> str:
-    """Return the text of a value for ``--cfg-options``."""
-    if isinstance(value, (list, tuple)):
-        inside = ','.join(map(_written, value))
-        return f'[{inside}]' if isinstance(value, list) else f'({inside})'
-    if isinstance(value, dict):
-        raise InputError(f'a table overrides single keys, not dicts, got {value}')
-    return str(value)

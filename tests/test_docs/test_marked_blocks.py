@@ -9,8 +9,8 @@ import pytest
 from mmengine.config import Config
 
 from mmmuse.checkpoints.runner_keys import runner_keys
+from mmmuse.command_line.option_values import parsed_options
 from mmmuse.commands import mmmuse_parser
-from mmmuse.commands.parsers.shared import parsed_options
 
 from .blocks import DOCS, ROOT, Block, blocks_of, command_lines
 

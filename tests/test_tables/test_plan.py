@@ -2,8 +2,9 @@ import re
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
+from mmmuse.command_line.option_values import parsed_options
 from mmmuse.errors import InputError
 from mmmuse.tables import plan_runs, read_table
 
@@ -66,18 +67,25 @@ def test_the_command_of_a_run_says_to_train_what_the_plan_says(tmp_path):
     config, *flags = run.arguments()
     assert config == BASELINE
     assert flags[:4] == ['--work-dir', str(run.work_dir), '--resume', '--cfg-options']
-    # As argparse reads them.
-    options = {
-        key: DictAction._parse_iterable(value)
-        for key, value in (flag.split('=', 1) for flag in flags[4:])
-    }
-    assert options == {
+    assert parsed_options(flags[4:]) == {
         'model.head.in_channels': 512,
         'train_cfg.max_epochs': 20,
         'param_scheduler.milestones': [8, 13, 18],
         'train_dataloader.batch_size': 64,
         'randomness.seed': 1,
     }
+
+
+@pytest.mark.parametrize('folder', ['my runs', 'runs,1', 'runs (1)', '10'])
+def test_a_run_goes_on_from_the_checkpoint_that_the_plan_names_wherever_it_lies(folder, tmp_path):
+    rows = [
+        dict(name='first', config=BASELINE),
+        dict(name='second', config=BASELINE, after='first', options={'load_from': '{after}'}),
+    ]
+    table = read_table(write_table(tmp_path, title='T', rows=rows))
+    first, second = plan_runs(table, [0], Path(folder))
+    options = second.arguments()[second.arguments().index('--cfg-options') + 1 :]
+    assert parsed_options(options)['load_from'] == str(first.checkpoint)
 
 
 def test_fewer_epochs_scale_the_schedule_that_the_table_itself_sets(tmp_path):

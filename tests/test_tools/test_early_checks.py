@@ -99,7 +99,7 @@ def test_brackets_that_do_not_match_are_one_line(tool, only_error):
 
 @pytest.mark.parametrize('repeated', [False, True])
 def test_options_are_read_as_mmengine_reads_them(repeated):
-    from mmmuse.commands.parsers.shared import parsed_options
+    from mmmuse.command_line.option_values import parsed_options
 
     between = ['--cfg-options'] * repeated
     args = mmmuse_parser().parse_args(

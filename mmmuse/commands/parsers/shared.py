@@ -3,11 +3,9 @@
 import argparse
 from typing import Any
 
-from mmmuse.errors import InputError
-
 
 class ConfigOptions(argparse.Action):
-    """Collects ``KEY=VALUE``; :func:`parsed_options` makes a dict of them, which needs MMEngine."""
+    """Collects ``KEY=VALUE``; :func:`mmmuse.command_line.option_values.parsed_options` makes a dict of them."""
 
     def __call__(
         self,
@@ -20,23 +18,6 @@ class ConfigOptions(argparse.Action):
             if not value.partition('=')[0] or '=' not in value:
                 parser.error(f'argument {option_string}: expected KEY=VALUE, got {value!r}')
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), *values])
-
-
-def parsed_options(options: list[str]) -> dict[str, Any]:
-    """Return ``KEY=VALUE`` as MMEngine's ``DictAction`` reads them.
-
-    Raises:
-        InputError: If brackets do not match.
-    """
-    from mmengine.config import DictAction
-
-    namespace = argparse.Namespace(cfg_options=None)
-    action = DictAction(['--cfg-options'], 'cfg_options', nargs='+')
-    try:
-        action(argparse.ArgumentParser(), namespace, options, '--cfg-options')
-    except (AssertionError, ValueError) as error:  # Brackets or quotes that do not match.
-        raise InputError(f'--cfg-options {" ".join(options)}: {error}') from error
-    return namespace.cfg_options
 
 
 def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:

@@ -1,0 +1,43 @@
+import pytest
+
+from mmmuse.command_line.option_values import parsed_options, written_value
+from mmmuse.errors import InputError
+
+VALUES = [
+    *(1, -3, 1.5, 1e-5, float('nan'), True, None),
+    *('a', 'a=b', 'my data/train', ' a', 'a  b', 'runs,1', 'a(b', '(1)', '[a]', "it's", "'a'", ''),
+    *('10', '1e5', 'None', 'true', 'ü', 'a\\b', 'a\nb'),
+    *([], (), [1], (1,), (1, 2), ['a', 'b'], ['a,b', 1], ['1'], [0.1, None, True]),
+    *([(1, 2), (3, 4)], [['a'], []]),
+]
+
+
+@pytest.mark.parametrize('value', VALUES, ids=repr)
+def test_a_value_that_is_written_is_read_again(value):
+    read = parsed_options([f'key={written_value(value)}'])['key']
+    assert repr(read) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ('text', 'value'),
+    [
+        ('[1,2.5,c]', [1, 2.5, 'c']),
+        ('1,2', [1, 2]),
+        ('a, b', ['a', 'b']),
+        ('(1)', (1,)),
+        ('[(a,b),(c,d)]', [('a', 'b'), ('c', 'd')]),
+        ("'1,2'", '1,2'),
+        ('"my data"', 'my data'),
+        ("['a,b',1]", ['a,b', 1]),
+        ('my data', 'my data'),
+        ("it's", "it's"),
+    ],
+)
+def test_a_text_is_read_as_mmengine_does_but_for_quotes_and_spaces(text, value):
+    assert parsed_options([f'key={text}']) == {'key': value}
+
+
+@pytest.mark.parametrize('value', [dict(type='X'), object()])
+def test_what_cannot_be_written_is_refused(value):
+    with pytest.raises(InputError, match='not a value for --cfg-options'):
+        written_value(value)
