@@ -101,6 +101,8 @@ def of_logs(folder: Path, pattern: str, metric: str) -> Values:
             if (epoch := _EVALUATION.search(line)) and (match := scalar.search(line))
         ]
         if seed and logged:
+            if int(seed[1]) in found:
+                raise ValueError(f'{pattern}: two logs of seed {seed[1]}')
             found[int(seed[1])] = logged[-1]
     return found
 

@@ -51,6 +51,9 @@ def _read(rows: Sequence[str], metrics: Sequence[str]) -> Rows:
             raise ValueError(f'{name}: no evaluation in {pattern or "(no pattern)"}')
         if any(others != seeds[0] for others in seeds):
             raise ValueError(f'{name}: the metrics are of different seeds')
+        epochs = {epoch for values in read[name] for epoch, _ in values.values()}
+        if len(epochs) > 1:
+            raise ValueError(f'{name}: evaluations of epochs {sorted(epochs)} are not averaged')
     return read
 
 

@@ -37,7 +37,7 @@ def write_synced(path: str | Path, content: bytes) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise InputError(
-            f'cannot write {path}: {error.strerror or error}; earlier checkpoints are unchanged'
+            f'cannot write {path}: {error.strerror or error}; earlier files are unchanged'
         ) from error
 
 

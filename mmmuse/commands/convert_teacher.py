@@ -1,6 +1,7 @@
 """The command ``mmmuse convert-teacher``."""
 
 import argparse
+import io
 
 import torch
 from mmengine.registry import init_default_scope
@@ -10,6 +11,7 @@ from mmmuse.checkpoints.files import read_file
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.checkpoints.repdistiller import NETWORKS, plain_weights
 from mmmuse.checkpoints.state_dicts import check_same
+from mmmuse.checkpoints.synced_write import write_synced
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.progress import shown
@@ -33,5 +35,7 @@ def main(args: argparse.Namespace) -> None:
         with shown('comparing the weights with the network'):
             check_same('network', MODELS.build(config.model).state_dict(), weights)
         meta = dict(dataset_meta=dict(CIFAR100.METAINFO))
-        torch.save(dict(meta=meta, state_dict=weights), args.out)
+        with io.BytesIO() as file:
+            torch.save(dict(meta=meta, state_dict=weights), file)
+            write_synced(args.out, file.getvalue())
         print(f'{args.out} loads with configs/baselines/{path.name}')

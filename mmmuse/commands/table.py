@@ -30,7 +30,13 @@ from mmmuse.tables import (
     write_report,
 )
 from mmmuse.tables.queue import Jobs
-from mmmuse.tables.record import logged_hardware, read_records, save_record, write_record
+from mmmuse.tables.record import (
+    finished_at,
+    logged_hardware,
+    read_records,
+    save_record,
+    write_record,
+)
 
 from .table_flags import check_table_flags
 
@@ -63,6 +69,7 @@ def main(args: argparse.Namespace) -> None:
             )
         waiting = {} if args.report else waiting_runs(runs, args.rows)
         note_other_commits(runs)
+        note_older_than_source(runs)
         failed = {}
         if waiting:
             jobs = (
@@ -158,6 +165,25 @@ def note_other_commits(runs: list[Run]) -> None:
         )
 
 
+def note_older_than_source(runs: list[Run]) -> None:
+    """Warn of finished runs that went on from a run, such as a teacher, that was trained again since."""
+    by_folder = {run.work_dir: run for run in runs}
+    outdated = [
+        run.name
+        for run in runs
+        if run.after is not None
+        and (own := finished_at(run)) is not None
+        and (source := finished_at(by_folder[run.after])) is not None
+        and own < source
+    ]
+    if outdated:
+        print(
+            f'kept, although what they went on from was trained again later: {"; ".join(outdated)} '
+            '(delete their folders to run them again)',
+            file=sys.stderr,
+        )
+
+
 def train_command(args: argparse.Namespace) -> list[str]:
     """Return the command that trains a run, by torchrun on several GPUs."""
     if args.cluster == 'slurm' and args.gpus_per_run > 1:
@@ -202,4 +228,9 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f'another command is running in {folder}') from error
+        except OSError as error:  # A file system without locks.
+            print(
+                f'{folder} cannot be locked ({error.strerror}): run one command at a time in it',
+                file=sys.stderr,
+            )
         yield

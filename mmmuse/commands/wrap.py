@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine.registry import init_default_scope
 
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
+from mmmuse.checkpoints.synced_write import write_synced
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.progress import shown
@@ -105,7 +106,7 @@ def read_teacher(args: argparse.Namespace) -> WrittenTeacher:
 
 def write(text: str, out: Path) -> None:
     """Write a config, and remove it if ``mmmuse train`` would not accept it."""
-    out.write_text(text, encoding='utf-8')
+    write_synced(out, text.encode())
     try:
         with shown('checking the config'):
             check_trains(out)

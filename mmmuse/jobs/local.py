@@ -136,7 +136,9 @@ class LocalJobs:
             code = read_outcome(slot.training.outcome)
             if code is not None:
                 shutil.rmtree(slot.folder, ignore_errors=True)
-            found.append((slot.training, code, f'its process was killed; see {slot.folder}'))
+            found.append(
+                (slot.training, code, f'its job ended without an exit code; see {slot.folder}')
+            )
         return found
 
     def withdraw(self, trainings: Sequence[Training]) -> list[Training]:

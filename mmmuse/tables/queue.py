@@ -21,6 +21,7 @@ from rich.progress import (
 
 from mmmuse.command_line.signals import ENDING
 from mmmuse.errors import InputError
+from mmmuse.jobs.code_version import COMMIT
 from mmmuse.jobs.training import STOPPED, Training, read_outcome
 
 from .plan import Run
@@ -218,9 +219,11 @@ class _Work:
 
 
 def last_line(log: Path) -> str:
-    """Return the error line of a log, or its last line if it has none."""
+    """Return the error line of a log's last start, or its last line if it has none."""
     text = log.read_text(encoding='utf-8', errors='replace') if log.is_file() else ''
     lines = [line for line in text.splitlines() if line.strip()]
+    starts = [number for number, line in enumerate(lines) if line.startswith(COMMIT)]
+    lines = lines[starts[-1] + 1 :] if starts else lines
     errors = [line for line in lines[-20:] if line.startswith('error: ')]
     line = (errors or lines or ['no output'])[-1].removeprefix('error: ')
     return f'{line} (see {log})'

@@ -10,6 +10,7 @@ from mmmuse.analysis.information import read_curves, read_training
 from mmmuse.analysis.information_table import information_table
 from mmmuse.analysis.run_log import read_run_log
 from mmmuse.checkpoints.regular_file import check_regular_file
+from mmmuse.checkpoints.synced_write import write_synced
 from mmmuse.errors import InputError
 from mmmuse.jobs.code_version import COMMIT
 from mmmuse.jobs.training import log_path
@@ -75,6 +76,12 @@ def read_record(run: Run) -> Record | None:
     return record if record.metric == run.row.metric else None
 
 
+def finished_at(run: Run) -> float | None:
+    """Return when the last checkpoint of a run that has a record was written; None without one of the two."""
+    paths = (run.work_dir / _FILE, run.checkpoint)
+    return run.checkpoint.stat().st_mtime if all(path.is_file() for path in paths) else None
+
+
 def read_records(path: Path) -> dict[str, Record]:
     """Read the records that :func:`mmmuse.tables.write_report` has written beside a table.
 
@@ -122,7 +129,7 @@ def write_record(run: Run, command: str, hardware: str) -> Record:
     if run.epochs not in epochs:
         raise InputError(
             f'{run.work_dir} has no {run.row.metric} of epoch {run.epochs}: its config does not '
-            'evaluate the last epoch'
+            'evaluate the last epoch, or EarlyStoppingHook ended the run'
         )
     lines = log_of(run).read_text(encoding='utf-8', errors='replace').splitlines()
     commits = [line.removeprefix(COMMIT) for line in lines if line.startswith(COMMIT)]
@@ -136,10 +143,8 @@ def write_record(run: Run, command: str, hardware: str) -> Record:
 
 def save_record(run: Run, record: Record) -> None:
     """Write a record into the work dir of its run, which is then finished."""
-    run.work_dir.mkdir(parents=True, exist_ok=True)
-    unfinished = run.work_dir / f'.{_FILE}.unfinished'
-    unfinished.write_text(json.dumps(asdict(record), indent=1) + '\n', encoding='utf-8')
-    unfinished.replace(run.work_dir / _FILE)
+    content = json.dumps(asdict(record), indent=1) + '\n'
+    write_synced(run.work_dir / _FILE, content.encode())
 
 
 def _last_training_values(work_dir: Path) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Write a table as Markdown and CSV, its figure, and the records of its runs."""
 
 import csv
+import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 from mmmuse.analysis.difference import Difference
 from mmmuse.analysis.evaluations import metric_title, percent_factor
+from mmmuse.checkpoints.synced_write import write_synced
 
 from .comparison import Comparison, Records, compared
 from .figure import table_figure
@@ -50,14 +52,13 @@ def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> 
     markdown, table_csv, table_json, figure = (
         out.with_name(out.name + suffix) for suffix in ('.md', '.csv', '.json', '.png')
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    markdown.write_text(
-        _markdown(table, rows, columns, command, records, comparisons), encoding='utf-8'
-    )
-    with table_csv.open('w', newline='', encoding='utf-8') as file:
+    text = _markdown(table, rows, columns, command, records, comparisons)
+    write_synced(markdown, text.encode())
+    with io.StringIO(newline='') as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator='\n')
         writer.writeheader()
         writer.writerows(rows)
+        write_synced(table_csv, file.getvalue().encode())
     listed = [
         {
             'folder': run.work_dir.relative_to(out.parent).as_posix(),
@@ -67,11 +68,13 @@ def write_report(table: Table, runs: Sequence[Run], out: Path, command: str) -> 
         }
         for run, record in found
     ]
-    table_json.write_text(json.dumps(listed, indent=1) + '\n', encoding='utf-8')
+    write_synced(table_json, (json.dumps(listed, indent=1) + '\n').encode())
     written = [markdown, table_csv, table_json]
     if found:
         values = _last_values(records, columns)
-        table_figure(values, table.title, _metric(table)).savefig(figure, dpi=120)
+        with io.BytesIO() as file:
+            table_figure(values, table.title, _metric(table)).savefig(file, dpi=120, format='png')
+            write_synced(figure, file.getvalue())
         written.append(figure)
     return written
 

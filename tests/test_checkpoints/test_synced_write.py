@@ -78,7 +78,7 @@ def test_a_file_that_does_not_fit_is_one_line_and_the_old_one_stays(tmp_path):
     with pytest.raises(InputError) as error:
         write_synced(path, bytes(2000))
     assert str(error.value) == (
-        f'cannot write {path}: {os.strerror(errno.EFBIG)}; earlier checkpoints are unchanged'
+        f'cannot write {path}: {os.strerror(errno.EFBIG)}; earlier files are unchanged'
     )
     assert [file.name for file in tmp_path.iterdir()] == ['epoch_1.pth']
     assert path.read_bytes() == b'old'

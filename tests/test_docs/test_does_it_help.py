@@ -144,7 +144,23 @@ def test_differences_of_logs_are_paired_by_seed(tmp_path):
     refused = log_means(tmp_path, *rows, '--against', 'old')
     message = 'error: --against old: no such row; the rows are plain, new\n'
     assert (refused.returncode, refused.stderr) == (1, message)
-    (tmp_path / 'b1.log').write_text('Epoch(val) [3][1/1] mIoU: 75.0\n')
+    for name in ('b0', 'b1'):
+        (tmp_path / f'{name}.log').write_text('Epoch(val) [3][1/1] mIoU: 75.0\n')
     cut_off = log_means(tmp_path, *rows, '--against', 'plain')
     message = 'error: new: evaluations of epochs [3, 4] are not compared\n'
     assert (cut_off.returncode, cut_off.stderr) == (1, message)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('name', 'epoch', 'said'),
+    [
+        ('a1', 3, 'plain: evaluations of epochs [3, 4] are not averaged'),
+        ('a_old0', 4, 'a*.log: two logs of seed 0'),
+    ],
+)
+def test_logs_that_do_not_belong_together_are_not_averaged(tmp_path, name, epoch, said):
+    for log, at in (('a0', 4), (name, epoch)):
+        (tmp_path / f'{log}.log').write_text(f'Epoch(val) [{at}][1/1] mIoU: 70.0\n')
+    refused = log_means(tmp_path, 'plain=a*.log')
+    assert (refused.returncode, refused.stderr) == (1, f'error: {said}\n')

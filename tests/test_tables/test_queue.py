@@ -11,6 +11,7 @@ from mmmuse.errors import InputError
 from mmmuse.jobs.code_version import code_version
 from mmmuse.jobs.local import LocalJobs
 from mmmuse.tables import Row, Run, run_all
+from mmmuse.tables.queue import last_line
 from mmmuse.tables.record import log_of
 
 from ..test_jobs.stand_in import runs_of, stand_in
@@ -41,6 +42,25 @@ def test_two_slots_take_two_runs_at_a_time_and_share_the_processor(tmp_path, tra
     commit, said = log_of(runs[0]).read_text().splitlines()
     assert commit == f'commit: {code_version()}'
     assert said == f"{threads} ''"
+
+
+def test_a_run_whose_folder_was_deleted_has_a_log_of_its_own(tmp_path, train):
+    (run,) = runs_of(tmp_path, 'good')
+    log = log_of(run)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text('commit: former\nerror: of another time\n')
+    assert run_all([run], LocalJobs(['cpu']), train, lambda run: None) == {}
+    assert log.read_text().startswith(f'commit: {code_version()}\n')
+    run_all([run], LocalJobs(['cpu']), train, lambda run: None)
+    assert log.read_text().count('commit: ') == 2  # Of a resumed run, all starts.
+
+
+def test_the_error_of_a_run_is_that_of_its_last_start(tmp_path):
+    log = tmp_path / 'seed0.log'
+    log.write_text('commit: a\nerror: no data\ncommit: b\nstarting\n')
+    assert last_line(log) == f'starting (see {log})'
+    log.write_text('commit: a\nerror: no data\ncommit: b\n')
+    assert last_line(log) == f'no output (see {log})'
 
 
 def test_a_run_that_fails_is_reported_and_the_others_go_on(tmp_path, train):

@@ -1,6 +1,8 @@
 import csv
+import errno
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -359,6 +361,23 @@ def test_the_records_beside_a_table_are_read_again(tmp_path):
         f'{row}/seed{seed}': Record({1: {'top1': value}}, 'c', 'abc', 'm', metric='mIoU')
         for row, seed, value in (('plain', 0, 70.0), ('plain', 3, 72.0), ('same', 0, 70.0))
     }
+
+
+def test_a_full_disk_leaves_the_records_and_the_table_that_were_there(tmp_path, monkeypatch):
+    table = Table('T', (Row('plain', 'a.py'),))
+    runs = finished(tmp_path, table, plain={0: 50.0})
+    before = {path: path.read_bytes() for path in write_report(table, runs, tmp_path / 'out', '')}
+
+    def refuse(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, 'fsync', refuse)
+    with pytest.raises(InputError, match=r'cannot write .*out\.md: No space left on device'):
+        write_report(table, runs, tmp_path / 'out', 'another command')
+    with pytest.raises(InputError, match='cannot write'):
+        save_record(runs[0], replace(read_record(runs[0]), commit='b'))
+    assert {path: path.read_bytes() for path in before} == before
+    assert read_record(runs[0]).commit != 'b'
 
 
 def test_a_record_of_another_metric_is_not_that_of_the_row(tmp_path):

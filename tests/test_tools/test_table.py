@@ -1,12 +1,21 @@
 import csv
+import errno
+import fcntl
 import json
+import os
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from mmmuse.commands.table import take_records, train_command, waiting_runs
+from mmmuse.commands.table import (
+    locked,
+    note_older_than_source,
+    take_records,
+    train_command,
+    waiting_runs,
+)
 from mmmuse.errors import InputError
 from mmmuse.tables import Record, Row, Run, read_record
 from mmmuse.tables.record import save_record
@@ -235,6 +244,33 @@ def test_a_run_waits_for_what_it_goes_on_from(tmp_path):
     assert list(waiting_runs(runs, None).values()) == runs
     finish(second)
     assert waiting_runs(runs, None) == {}
+
+
+def test_what_was_trained_before_the_run_that_it_goes_on_from_is_named(tmp_path, capsys):
+    runs = chain(tmp_path)
+    for time, run in enumerate(runs):
+        finish(run)
+        os.utime(run.checkpoint, (time, time))
+    note_older_than_source(runs)
+    assert capsys.readouterr().err == ''
+    os.utime(runs[0].checkpoint, (5, 5))
+    note_older_than_source(runs)
+    assert capsys.readouterr().err == (
+        'kept, although what they went on from was trained again later: first, seed 0 '
+        '(delete their folders to run them again)\n'
+    )
+
+
+def test_a_folder_that_cannot_be_locked_is_used_and_named(tmp_path, monkeypatch, capsys):
+    def refuse(*args):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, 'flock', refuse)
+    with locked(tmp_path):
+        pass
+    assert capsys.readouterr().err == (
+        f'{tmp_path} cannot be locked (No locks available): run one command at a time in it\n'
+    )
 
 
 def test_records_of_another_machine_finish_all_but_what_is_still_needed(tmp_path):
