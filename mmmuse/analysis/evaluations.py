@@ -13,7 +13,10 @@ from .information import read_curves
 Points = dict[int, float]
 _EXIT = re.compile(r'(?:(?P<peer>[^/]+)/)?exit(?P<number>\d{1,4})/(?P<metric>.+)')
 _AVERAGE = 'average/'
-_PREFERRED = ('accuracy/top1', 'coco/bbox_mAP', 'pascal_voc/mAP', 'multi-label/mAP', 'mIoU')
+_PREFERRED = (
+    *('accuracy/top1', 'coco/bbox_mAP', 'pascal_voc/mAP', 'multi-label/mAP', 'mIoU'),
+    'knn/top1',
+)
 _TITLES = {
     'accuracy/top1': 'top-1 accuracy',
     'coco/bbox_mAP': 'box mAP',
@@ -36,16 +39,18 @@ class NetworkEvaluations(NamedTuple):
     Attributes:
         full: Of the full network, by epoch (by step in a run without epochs).
         exits: Of each exit by its number. The full network of a classifier is the last one as well.
+        last_is_full: Whether the last exit can be the full network, as it is of a classifier.
     """
 
     full: Points
     exits: dict[int, Points]
+    last_is_full: bool = False
 
     @property
     def full_number(self) -> int | None:
         """Number of the full network among the exits; None where it is not logged as an exit."""
         last = max(self.exits, default=None)
-        if last is None or self.exits[last].keys() != self.full.keys():
+        if not self.last_is_full or last is None or self.exits[last].keys() != self.full.keys():
             return None
         # One is rounded to float32.
         same = all(math.isclose(v, self.exits[last][k], abs_tol=1e-4) for k, v in self.full.items())
@@ -70,8 +75,19 @@ class Evaluations(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """Unit of the metric: percent, or a share between 0 and 1."""
-        return '%' if is_percent(self.metric) else '0 to 1'
+        """Unit of the metric: percent, or a share between 0 and 1; empty if it is not known."""
+        factor = None if self.metric is None else percent_factor(self.metric)
+        return {1: '%', 100: '0 to 1', None: ''}[factor]
+
+    @property
+    def title_with_unit(self) -> str:
+        """The title, and the unit in brackets if it is known."""
+        return f'{self.title} ({self.unit})' if self.unit else self.title
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the metric is a loss."""
+        return _is_loss(self.metric or '')
 
     @property
     def last(self) -> int | None:
@@ -124,7 +140,7 @@ def is_percent(metric: str | None) -> bool:
 def read_evaluations(work_dir: Path) -> Evaluations:
     """Read the evaluations of a run, in the metric by which it is judged.
 
-    It is top-1 accuracy or mAP where the run has it, otherwise the first metric by name.
+    It is top-1 accuracy or mAP where the run has it, otherwise the first metric by name that is not a loss.
 
     Args:
         work_dir: As for :func:`mmmuse.analysis.information.read_information`.
@@ -135,6 +151,7 @@ def read_evaluations(work_dir: Path) -> Evaluations:
     logged = read_curves(work_dir, _metrics_of)
     shared = [name.removeprefix(_AVERAGE) for name in logged if name.startswith(_AVERAGE)]
     own = shared or [name for name in logged if not _EXIT.fullmatch(name)]
+    own = [name for name in own if not _is_loss(name)] or own
     metric = next((name for name in _PREFERRED if name in own), min(own, default=None))
     if metric is None:
         return Evaluations(None, {})
@@ -146,7 +163,12 @@ def read_evaluations(work_dir: Path) -> Evaluations:
     ]
     networks = {
         peer: NetworkEvaluations(
-            logged.get(metric if peer is None else peer + suffix, {}), _exits(logged, peer, metric)
+            logged.get(metric if peer is None else peer + suffix, {}),
+            _exits(logged, peer, metric),
+            # Exits of detectors and segmenters have the whole name: exit1/coco/bbox_mAP, but exit1/top1.
+            last_is_full=not any(
+                (match := _EXIT.fullmatch(name)) and match['metric'] == metric for name in logged
+            ),
         )
         for peer in (peers or [None])
     }
@@ -154,6 +176,10 @@ def read_evaluations(work_dir: Path) -> Evaluations:
     if count > _MOST:
         raise InputError(f'the log in {work_dir} has {count} networks and exits; at most {_MOST}')
     return Evaluations(metric, networks)
+
+
+def _is_loss(metric: str) -> bool:
+    return metric.endswith('loss')
 
 
 def _exits(logged: dict[str, Points], peer: str | None, metric: str) -> dict[int, Points]:

@@ -36,10 +36,12 @@ def accuracy_section(report: Report) -> Content:
         [str(step), *(report.shown(column.points.get(step)) for column in columns)]
         for step in evaluations.steps()
     ]
-    values = table([unit, *(f'{column.title} ({evaluations.unit})' for column in columns)], rows)
+    of_unit = f' ({evaluations.unit})' if evaluations.unit else ''
+    values = table([unit, *(column.title + of_unit for column in columns)], rows)
+    best_of = min if evaluations.lower_is_better else max
     best = [
-        f'{c.title}: {report.shown(max(c.points.values()))} in {unit} '
-        f'{max(c.points, key=c.points.__getitem__)}'
+        f'{c.title}: {report.shown(best_of(c.points.values()))} in {unit} '
+        f'{best_of(c.points, key=c.points.__getitem__)}'
         for c in columns
         if c.points
     ]

@@ -45,8 +45,7 @@ class Report(NamedTuple):
 
     @property
     def metric(self) -> str:
-        evaluations = self.record.evaluations
-        return f'{evaluations.title} ({evaluations.unit})'
+        return self.record.evaluations.title_with_unit
 
     def shown(self, value: float | None) -> str:
         """Return an accuracy in the digits of its metric."""

@@ -54,7 +54,7 @@ def _status(report: Report) -> Html:
         ended = 'Interrupted' if record.errors[-1:] == ('interrupted',) else ended
         text = f'{ended}: {at.unit} {at.done}{of} was logged.'
     count = len(record.starts)
-    started = f' Started {count} times: resumed after the first.' if count > 1 else ''
+    started = f' Started {count} times.' if count > 1 else ''
     return element('p', text + started, class_='faint' if at.is_finished else 'bad')
 
 

@@ -109,8 +109,10 @@ def chosen_exit(
     macs: Mapping[int, float],
     baseline: Line | None = None,
     max_loss: float | None = None,
-) -> Chosen:
+) -> Chosen | None:
     """Choose the smallest exit that reaches a baseline, or is almost as good as the full network.
+
+    Without a baseline none is chosen if the unit of the metric is not known, or lower is better.
 
     Args:
         accuracy: Of each exit, see :func:`last_accuracy`.
@@ -119,8 +121,11 @@ def chosen_exit(
         baseline: Its accuracy is needed, unless ``max_loss`` is given.
         max_loss: Percentage points that an exit may lose against the full network.
     """
+    by_points = baseline is None or max_loss is not None
+    if evaluations.lower_is_better or (by_points and not evaluations.unit):
+        return None
     scale, unit = (1, ' %') if evaluations.unit == '%' else (100, '')
-    if baseline is not None and max_loss is None:
+    if not by_points:
         needed, reason = baseline.accuracy, 'the accuracy of the baseline'
     else:
         loss = MAX_LOSS if max_loss is None else max_loss

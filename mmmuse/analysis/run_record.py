@@ -1,6 +1,7 @@
 """What the work dir of a run says: its config, its logs, and the names of its checkpoints."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,10 +133,16 @@ def _progress(
     unit, key = ('step', 'iter') if by_step else ('epoch', 'epoch')
     total = loop.get('max_iters' if by_step else 'max_epochs')
     total = total if type(total) is int else None
-    done = max(logged.get(key, {}).values(), default=0)
+    steps = sorted({0, *logged.get(key, {}).values()})
     evaluated = evaluations.last or 0
-    is_finished = total is not None and (evaluated >= total or f'{key}_{total}.pth' in checkpoints)
-    done = max(done, evaluated)
+    done = max(steps[-1], evaluated)
+    # The last steps are not logged if they are fewer than the interval of the log.
+    gap = max((after - before for before, after in pairwise(steps)), default=0) if by_step else 0
+    is_finished = total is not None and (
+        evaluated >= total
+        # The checkpoint of a run that was in the folder before is further ahead.
+        or (done + gap >= total and f'{key}_{total}.pth' in checkpoints)
+    )
     return Progress(unit, int(done) if math.isfinite(done) else 0, total, is_finished)
 
 

@@ -37,6 +37,28 @@ def test_a_segmenter_is_judged_by_its_miou_in_percent(tmp_path):
     assert found.networks[None].exits == {3: {2: 78.0}}
 
 
+@pytest.mark.parametrize(
+    ('metrics', 'metric', 'unit', 'lower'),
+    [
+        (dict(feature_loss=2.0, **{'knn/top1': 40.0}), 'knn/top1', '%', False),
+        (dict(feature_loss=2.0, score=0.5), 'score', '', False),
+        (dict(feature_loss=2.0), 'feature_loss', '', True),
+        ({'coco_panoptic/PQ': 45.0}, 'coco_panoptic/PQ', '', False),
+    ],
+)
+def test_a_metric_whose_unit_is_not_known_has_none_and_a_loss_is_not_preferred(
+    tmp_path, metrics, metric, unit, lower
+):
+    found = evaluated(tmp_path, evaluation(1, **metrics))
+    assert (found.metric, found.unit, found.lower_is_better) == (metric, unit, lower)
+
+
+def test_an_exit_of_a_detector_that_is_as_good_as_the_full_network_is_an_exit(tmp_path):
+    metrics = {'coco/bbox_mAP': 0.0, 'exit1/coco/bbox_mAP': 0.0, 'exit2/coco/bbox_mAP': 0.0}
+    found = evaluated(tmp_path, evaluation(1, **metrics))
+    assert found.networks[None].full_number is None
+
+
 def test_each_peer_is_a_network_and_the_mean_is_none(tmp_path):
     metrics = {f'{name}/accuracy/top1': value for name, value in dict(average=5, b=6, a=4).items()}
     found = evaluated(tmp_path, evaluation(1, **metrics))

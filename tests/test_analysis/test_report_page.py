@@ -200,7 +200,7 @@ def test_no_text_of_a_run_is_read_as_html(tmp_path, drawn):
     assert page.text.count(SCRIPT) >= 4
     assert page.titles[1] == '<script>x<'
     assert page.table('epoch')[0][1:] == [
-        f'{peer}: full network (0 to 1)' for peer in ('$x', '_y', 'a<b>')
+        f'{peer}: full network' for peer in ('$x', '_y', 'a<b>')
     ]
 
 
@@ -249,6 +249,34 @@ def test_a_detector_is_in_shares_and_has_pictures(tmp_path, drawn):
     assert 'Early exit' not in page.titles
 
 
+def test_of_a_loss_the_lowest_is_the_best_and_of_an_unknown_metric_no_exit_is_chosen(tmp_path):
+    losses = [evaluation(epoch, feature_loss=2.5 / epoch) for epoch in (1, 2)]
+    page = page_of(run_in(tmp_path / 'loss', losses), costs={})
+    assert 'Best of each: full network: 1.250 in epoch 2.' in page.text
+    assert '(0 to 1)' not in page.text
+    metrics = {'coco_panoptic/PQ': 45.0, 'exit1/coco_panoptic/PQ': 44.2}
+    folder = run_in(tmp_path / 'panoptic', [evaluation(2, **metrics)])
+    assert report_of(folder, costs={}).chosen is None
+    assert 'Chosen exit' not in page_of(folder, costs={}).text
+    line = Line('baseline', 44.0)
+    assert report_of(folder, costs={}, baseline=line).chosen_number == 1
+
+
+@pytest.mark.parametrize('by_step', [True, False])
+def test_a_run_that_was_started_again_is_not_finished_by_a_former_checkpoint(tmp_path, by_step):
+    loop = dict(by_epoch=False, max_iters=48) if by_step else dict(max_epochs=3)
+    steps = [training(step, loss=1.0) for step in (10, 20, 30, 40)]
+    if by_step:
+        steps = [{**step, 'iter': step['step']} for step in steps]
+    else:
+        steps = [{**step, 'epoch': 3} for step in steps]
+    folder = run_in(tmp_path / 'run', steps, train_cfg=loop)
+    (folder / ('iter_48.pth' if by_step else 'epoch_3.pth')).write_bytes(b'')
+    assert read_run(folder).progress.is_finished  # The last steps were not logged.
+    run_in(folder, [{**steps[0], 'epoch': 1}], train_cfg=loop, name='2')
+    assert not read_run(folder).progress.is_finished
+
+
 def test_a_run_that_failed_shows_its_error(tmp_path):
     log = LOG + '2026/01/02 03:04:06 - mmengine - ERROR - loss_muse is nan in step 30\n'
     folder = run_in(tmp_path / 'failed', RECORDS[:3], log)
@@ -281,7 +309,7 @@ def test_a_resumed_run_lists_its_starts_and_a_test_is_none_of_them(work_dir):
     run_in(work_dir, [], name='3', model=dict(type='Other'))
     (work_dir / '3' / 'vis_data' / 'scalars.json').unlink()
     page = page_of(work_dir)
-    assert 'Started 2 times: resumed after the first.' in page.text
+    assert 'Started 2 times.' in page.text
     assert page.facts()['2'].startswith('mmmuse train a.py --resume')
     assert page.facts()['Method'] == 'SelfDistiller'
     assert page.table('epoch')[-1] == ['2', '60.00', 'not measured', '62.00']
