@@ -28,7 +28,9 @@ class GradientBalance(nn.Module):
     others are relative to.
 
     The gradients are taken in the first step and in every ``interval``-th one, by a backward pass
-    for each loss; what they give holds from the next step on. Over processes, squared lengths are averaged.
+    for each loss, and also in the first step in which a loss counts with a weight above 0: one that
+    starts later, or warms up. What they give holds from the next step on; until then a loss has the factor 1. Over
+    processes, squared lengths are averaged.
 
     Args:
         num_losses: Number of losses.
@@ -57,9 +59,8 @@ class GradientBalance(nn.Module):
         self.register_buffer('factors', torch.ones(num_losses, dtype=torch.float64))
         self.register_buffer('measured', torch.zeros(num_losses, dtype=torch.bool))
         self.register_buffer('step', torch.zeros((), dtype=torch.long))
-        self._known: tuple[int, list[float]] | None = (
-            None  # Step and factors, without a look at the device.
-        )
+        # Step, factors, and which were measured, without a look at the device.
+        self._known: tuple[int, list[float], list[bool]] | None = None
         self._register_load_state_dict_pre_hook(self._forget)
 
     def _forget(self, *args: object) -> None:
@@ -69,7 +70,7 @@ class GradientBalance(nn.Module):
     def set_factors(self, losses: Sequence[DistillLoss]) -> None:
         """Give each loss its factor for the next step."""
         if self._known is None:
-            self._known = int(self.step), self.factors.tolist()
+            self._known = int(self.step), self.factors.tolist(), self.measured.tolist()
         for loss, factor in zip(losses, self._known[1], strict=True):
             loss.balance = factor
 
@@ -99,12 +100,13 @@ class GradientBalance(nn.Module):
         Raises:
             InputError: If gradients cannot be taken within the step.
         """
-        now, factors = self._known
-        if now % self.interval == 0:
-            self._measure(terms, own, weights, scale, parameters)
-            self._known = now + 1, self.factors.tolist()
-        else:
-            self._known = now + 1, factors
+        now, factors, measured = self._known
+        every = range(len(losses))
+        due = every if now % self.interval == 0 else [i for i in every if not measured[i]]
+        if any(terms[i] and weights[i] for i in due):
+            self._measure(due, terms, own, weights, scale, parameters)
+            factors, measured = self.factors.tolist(), self.measured.tolist()
+        self._known = now + 1, factors, measured
         self.step += 1
         logged: dict[str, Tensor] = {}
         for loss, of_loss in zip(losses, terms, strict=True):
@@ -118,6 +120,7 @@ class GradientBalance(nn.Module):
 
     def _measure(
         self,
+        due: Sequence[int],
         terms: Sequence[Mapping[str, Tensor]],
         own: Mapping[str, object],
         weights: Sequence[float],
@@ -138,7 +141,7 @@ class GradientBalance(nn.Module):
         first = counting[0]
         # The own loss, or the first loss at its own weight.
         target = lengths[0] or units[first] * scale
-        for i in counting:
+        for i in set(counting).intersection(due):
             factor = target / (units[i] * scale)
             factor = min(max(factor, 1 / self.max_factor), self.max_factor)
             if self.measured[i]:

@@ -45,8 +45,9 @@ class ONEDistiller(LogitsDistiller):
     :func:`mmmuse.functional.sigmoid_ramp`. Only the student predicts.
 
     The branches start from weights of their own. Of a student that is given as a
-    config, they are those of another student built and initialised from it; of a
-    built model, its modules are copied and what has ``reset_parameters`` is reset.
+    config, they are those of another student built and initialised from it: equal to the
+    student's where its ``init_cfg`` loads a file. Of a built model, its modules are copied
+    and what has ``reset_parameters`` is reset.
 
     Args:
         student: Config of an mmpretrain classifier, or the built model.
@@ -198,7 +199,7 @@ def fresh_tails(
     number: int,
     data_preprocessor: dict | None = None,
 ) -> list[nn.Sequential]:
-    """Return copies of a student's modules, each with random weights of its own.
+    """Return copies of a student's modules, each with weights of its own, as the student's config initialises them.
 
     Raises:
         InputError: If there is no such module, or the student is not an OpenMMLab model.

@@ -72,11 +72,17 @@ class PSKDDistiller(LogitsDistiller):
         self.copy_in_training_mode = copy_in_training_mode
         self._past: FrozenNetwork | None = None
         self._epoch_of_past = 0
+        self._register_load_state_dict_pre_hook(self._forget_past)
+
+    def _forget_past(self, *args: object) -> None:
+        self._past = None
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Return the losses of N images, with softened targets from the second epoch on."""
         epoch, max_epochs = training_epoch('PSKDDistiller')
-        if epoch > 0:
+        if epoch == 0:  # Of a former training of this object.
+            self._past = None
+        else:
             logits = self._network_of_last_epoch(epoch)(inputs)[self.tap_paths.logits]
             scores = at_least_float32(logits).softmax(-1)
             weight = self.final_weight * (epoch + 1) / max_epochs

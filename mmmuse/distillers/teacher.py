@@ -101,6 +101,8 @@ class Teacher(FrozenNetwork):
 
     def convert(self, fn: Callable[[Tensor], Tensor]) -> None:
         """Apply a conversion of ``nn.Module._apply``, such as ``.to()``, to every tensor."""
+        if self._shared:
+            self.conversion = deepcopy(self.conversion)
         super().convert(fn)
         self.conversion._apply(fn)
 

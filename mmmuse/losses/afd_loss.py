@@ -24,7 +24,7 @@ class AFDLoss(DistillLoss):
         loss_weight: Factor on the reversed gradient that the learner receives, its adapting
             convolution included. The paper does not give this: it trains
             networks and discriminators in turns, with optimizers of their own; one step
-            with a reversed gradient is assumed.
+            with a reversed gradient is assumed, and so is the discriminator's binary cross-entropy.
         reversal_scale: A further factor on that gradient, 0 or more.
         normalize: Whether the features of each location are brought to the length
             :math:`\sqrt{C}` first, so that they cannot escape by growing. Assumed.

@@ -199,9 +199,7 @@ def test_no_text_of_a_run_is_read_as_html(tmp_path, drawn):
     assert all(url.startswith('data:image/') for url in page.urls)
     assert page.text.count(SCRIPT) >= 4
     assert page.titles[1] == '<script>x<'
-    assert page.table('epoch')[0][1:] == [
-        f'{peer}: full network' for peer in ('$x', '_y', 'a<b>')
-    ]
+    assert page.table('epoch')[0][1:] == [f'{peer}: full network' for peer in ('$x', '_y', 'a<b>')]
 
 
 def test_a_plain_baseline_says_what_it_has_not(tmp_path):

@@ -120,6 +120,34 @@ def test_the_first_measurement_counts_whole_and_others_by_momentum():
     assert measured(balance, [1.0, 0.5], 2.0) == [0.75 * 0.5 + 0.25 * 2.0, 4.0]
 
 
+def test_a_loss_that_starts_between_two_measurements_is_measured_in_its_first_step():
+    balance = GradientBalance(2, interval=10, momentum=0.75)
+    assert measured(balance, [4.0, 0.0], 2.0) == [0.5, 1.0]
+    assert measured(balance, [9.0, 0.0], 2.0) == [0.5, 1.0]
+    assert measured(balance, [9.0, 8.0], 2.0) == [0.5, 0.25]  # The other one is not measured.
+    assert measured(balance, [9.0, 1.0], 2.0) == [0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    ('term', 'loss'),
+    [
+        ('loss_fitnet', dict(type='mmmuse.FitNetLoss', modules=[3], iters=(9, None))),
+        ('loss_dkd', dict(type='mmmuse.DKDLoss')),  # Its weight rises from 0 to 1 in 8 steps.
+    ],
+)
+def test_a_loss_that_starts_later_or_warms_up_soon_has_its_length(term, loss, hub):
+    torch.manual_seed(0)
+    distiller = offline({**loss, 'loss_weight': 2.0}, loss_balance='gradient')
+    images, samples = batch()
+    for step in range(11):
+        hub.update_info_dict(dict(iter=step, max_iters=100))
+        losses = distiller(images, samples, mode='loss')
+    own, length = (
+        gradient_length(losses[name], distiller.student) for name in ('loss_student', term)
+    )
+    assert length / own == pytest.approx(2.0, rel=1e-3)
+
+
 def test_without_an_own_loss_the_first_one_that_counts_has_factor_1():
     balance = GradientBalance(3, interval=1, momentum=0.0)
     assert measured(balance, [0.0, 3.0, 0.5]) == [1.0, 1.0, 6.0]

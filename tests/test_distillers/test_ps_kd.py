@@ -89,6 +89,26 @@ def test_the_next_epoch_takes_the_network_as_it_is_then(hub):
     )
 
 
+@pytest.mark.parametrize('loads', [False, True])
+def test_a_second_training_of_the_same_object_has_copies_of_its_own(hub, loads):
+    distiller, images = rival('ps_kd'), torch.randn(4, 3, 16, 16)
+    for epoch in (1,) if loads else (0, 1):
+        hub.update_info_dict(dict(epoch=epoch, max_epochs=2))
+        step(distiller, images)
+    if loads:
+        distiller.load_state_dict(distiller.state_dict())
+    else:
+        hub.update_info('epoch', 0)
+        step(distiller, images)
+    hub.update_info('epoch', 1)
+    now = copy.deepcopy(distiller.student)
+    losses = distiller(images, labelled(LABELS), mode='loss')
+    targets = softened(LABELS, copy.deepcopy(now).eval()(images), 0.8)
+    assert losses['loss_student'].item() == pytest.approx(
+        slow_cross_entropy(now(images).tolist(), targets), rel=1e-4
+    )
+
+
 def test_targets_mix_labels_or_scores_and_the_callers_samples_stay():
     scores = torch.tensor([[0.1, 0.9], [0.5, 0.5]])
     samples = labelled([0, 1])

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 
 from ..test_hooks.test_student_checkpoint import assert_same
-from .transfer import network
+from .transfer import network, offline
 
 BASELINE = 'configs/baselines/resnet20_cifar100.py'
 
@@ -117,3 +119,17 @@ def test_a_file_that_would_run_code_is_refused_unless_trusted(weights, tmp_path,
     monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')  # As the tools set it.
     found = build_teacher_network(network(), path, trust=True)
     assert_same(found.state_dict(), weights)
+
+
+def test_the_conversion_of_a_copy_leaves_the_constants_of_the_original():
+    def preprocessor(mean: float, std: float) -> dict:
+        return dict(type='ClsDataPreprocessor', mean=[mean] * 3, std=[std] * 3, to_rgb=True)
+
+    teacher = MODELS.build({**network(6), 'data_preprocessor': preprocessor(129.3, 68.2)})
+    student = {**network(), 'data_preprocessor': preprocessor(123.675, 58.395)}
+    distiller = offline(dict(type='mmmuse.KDLoss'), student=student, teacher=teacher)
+    before = distiller.teacher.conversion.scale.clone()
+    averaged = copy.deepcopy(distiller).bfloat16()
+    assert averaged.teacher.conversion.scale.dtype == torch.bfloat16
+    assert torch.equal(distiller.teacher.conversion.scale, before)
+    assert distiller.teacher.conversion.scale.dtype == torch.float32

@@ -70,6 +70,20 @@ def test_the_thresholds_are_those_of_the_slow_reference():
     torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-5, atol=1e-6)
 
 
+def test_the_closest_anchors_are_found_far_from_the_origin():
+    torch.manual_seed(0)
+    corners = 1300 + 20 * torch.rand(300, 2)
+    anchors = torch.cat([corners, corners + 10 + 30 * torch.rand(300, 2)], 1)
+    objects = anchors[::6] + torch.tensor([3.0, 2.0, 3.0, 2.0])
+    expected = []
+    for each in objects.double().tolist():
+        near = sorted(anchors.double().tolist(), key=lambda a: math.dist(centre(a), centre(each)))
+        overlaps = [overlap(anchor, each) for anchor in near[:2]]
+        expected.append(statistics.mean(overlaps) + statistics.stdev(overlaps))
+    found = adaptive_thresholds([anchors], objects, topk=2)
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-3, atol=1e-4)
+
+
 def test_without_objects_there_is_no_region():
     assert not valuable_region(boxes(5, 0), torch.zeros(0, 4), torch.zeros(0)).any()
 
