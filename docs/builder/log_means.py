@@ -45,6 +45,8 @@ def _read(rows: Sequence[str], metrics: Sequence[str]) -> Rows:
     read = {}
     for row in rows:
         name, _, pattern = row.partition('=')
+        if name in read:
+            raise ValueError(f'{name}: two rows of this name')
         read[name] = [of_logs(Path(), pattern, metric) for metric in metrics]
         seeds = [values.keys() for values in read[name] if values]
         if not seeds:

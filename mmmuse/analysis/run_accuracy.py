@@ -112,7 +112,7 @@ def chosen_exit(
 ) -> Chosen | None:
     """Choose the smallest exit that reaches a baseline, or is almost as good as the full network.
 
-    Without a baseline none is chosen if the unit of the metric is not known, or lower is better.
+    None is chosen if lower is better, or if the rule is in points and the unit of the metric is not known.
 
     Args:
         accuracy: Of each exit, see :func:`last_accuracy`.

@@ -140,8 +140,8 @@ def _progress(
     gap = max((after - before for before, after in pairwise(steps)), default=0) if by_step else 0
     is_finished = total is not None and (
         evaluated >= total
-        # The checkpoint of a run that was in the folder before is further ahead.
-        or (done + gap >= total and f'{key}_{total}.pth' in checkpoints)
+        # The checkpoint of a run that was in the folder before is further ahead than the log.
+        or ((done + gap >= total or not logged.get(key)) and f'{key}_{total}.pth' in checkpoints)
     )
     return Progress(unit, int(done) if math.isfinite(done) else 0, total, is_finished)
 

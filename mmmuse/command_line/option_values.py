@@ -9,14 +9,15 @@ from mmengine.config import DictAction
 
 from mmmuse.errors import InputError
 
+_QUOTES = ("'", '"')
 _BRACKETS = {'[': list, '(': tuple}
 
 
 def parsed_options(options: Sequence[str]) -> dict[str, Any]:
-    """Return ``KEY=VALUE`` as MMEngine's ``DictAction`` reads them, which splits at commas, and removes quotes and spaces.
+    """Return ``KEY=VALUE`` as MMEngine's ``DictAction`` reads them, which splits at commas and removes spaces.
 
-    A value in quotes is a text as it stands, also in a list or tuple of Python literals. Spaces within a
-    text that is no list are kept, too.
+    Two things differ. A value in quotes is the text between them; in a list or tuple, texts in quotes are Python's. Spaces
+    within a text are kept. Of a repeated key the last value counts.
 
     Raises:
         InputError: If brackets do not match.
@@ -25,45 +26,59 @@ def parsed_options(options: Sequence[str]) -> dict[str, Any]:
         >>> parsed_options(['a=[1,b]', "b='1,2'", 'c=my data', "d=['1',2]"])
         {'a': [1, 'b'], 'b': '1,2', 'c': 'my data', 'd': ['1', 2]}
     """
+    return {option.partition('=')[0]: _value(option) for option in options}
+
+
+def _value(option: str) -> Any:
+    text = option.partition('=')[2].strip()
+    first = text[:1]
+    if first in _QUOTES and len(text) > 1 and text.count(first) == 2 and text.endswith(first):
+        return text[1:-1]
+    if first in _BRACKETS and any(quote in text for quote in _QUOTES):
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            value = None
+        if type(value) is _BRACKETS[first] and _is_plain(value):
+            return value
+    read = _read_by_mmengine(option)
+    return text if isinstance(read, str) and first not in _QUOTES else read
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (str, int, float, bool, type(None)))
+
+
+def _read_by_mmengine(option: str) -> Any:
     namespace = argparse.Namespace(cfg_options=None)
     action = DictAction(['--cfg-options'], 'cfg_options', nargs='+')
     try:
-        action(argparse.ArgumentParser(), namespace, options, '--cfg-options')
+        action(argparse.ArgumentParser(), namespace, [option], '--cfg-options')
     except (AssertionError, ValueError) as error:  # Brackets or quotes that do not match.
-        raise InputError(f'--cfg-options {" ".join(options)}: {error}') from error
-    read = namespace.cfg_options
-    for option in options:
-        key, _, text = option.partition('=')
-        read[key] = _literal(text, read[key])
-    return read
-
-
-def _literal(text: str, read: Any) -> Any:
-    """Return what a text stands for; by default what MMEngine has read."""
-    text = text.strip()
-    kind = str if text[:1] in ("'", '"') else _BRACKETS.get(text[:1])
-    if kind is not None:
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            return read
-        return value if type(value) is kind else read
-    return text if isinstance(read, str) else read
+        raise InputError(f'--cfg-options {option}: {error}') from error
+    except RecursionError as error:
+        raise InputError(f'--cfg-options {option}: brackets do not match') from error
+    (value,) = namespace.cfg_options.values()
+    return value
 
 
 def written_value(value: Any) -> str:
     """Return a text that :func:`parsed_options` reads as a value.
 
     Raises:
-        InputError: If it is neither a number, a text, a boolean or None, nor a list or tuple of these.
+        InputError: If there is none: it is not a number, a text, a boolean, None, or a list or tuple of these.
     """
-    for text in (_without_quotes(value), repr(value)):
+    texts = [_without_quotes(value), repr(value)]
+    if isinstance(value, str):
+        texts[1:] = [f'{quote}{value}{quote}' for quote in _QUOTES]
+    for text in texts:
         try:
-            read = parsed_options([f'key={text}'])['key']
+            if repr(_value(f'key={text}')) == repr(value):
+                return text
         except InputError:
             continue
-        if repr(read) == repr(value):
-            return text
     raise InputError(
         f'not a value for --cfg-options, which takes numbers, texts and lists, not dicts: {value!r}'
     )

@@ -32,6 +32,7 @@ class _Candidate:
     progress: int  # Iterations; -1 if the run cannot be resumed from the file.
     error: str = ''
     run: str | None = None  # Of files of earlier versions None.
+    was_read: bool = False
 
 
 def choose_checkpoint(config: Config, trust: bool) -> str | None:
@@ -56,8 +57,7 @@ def choose_checkpoint(config: Config, trust: bool) -> str | None:
     found = [_peek(path, config, trust) for path in _files(folders, config)]
     found.sort(key=lambda file: (file.progress, _age(file.path)), reverse=True)
     unusable = [file for file in found if file.progress < 0]
-    usable = _of_last_run([file for file in found if file.progress >= 0], named)
-    for file in usable:
+    for file in _of_last_run(found, named):
         try:
             _check_sums(file.path)
         except InputError as error:
@@ -119,26 +119,33 @@ def _peek(path: Path, config: Config, trust: bool) -> _Candidate:
     """Return how far a checkpoint's training was."""
     try:
         content = _read_parts(path, trust)
+    except InputError as error:
+        return _Candidate(path, -1, str(error))
+    run = _run_id(content)
+    try:
         check_resumable(content, str(path))
         loop = config.get('train_cfg') or {}
         for key in ('epoch', 'iter'):
             if isinstance(end := loop.get(f'max_{key}s'), int):
                 check_not_after_end(content, key, end, str(path))
     except InputError as error:
-        return _Candidate(path, -1, str(error))
-    return _Candidate(path, content['meta']['iter'], run=_run_id(content))
+        return _Candidate(path, -1, str(error), run, was_read=True)
+    return _Candidate(path, content['meta']['iter'], '', run, was_read=True)
 
 
 def _run_id(content: dict[str, Any]) -> str | None:
-    run = content['message_hub']['runtime_info'].get(RUN_ID)
+    hub = content.get('message_hub')
+    about = hub.get('runtime_info') if isinstance(hub, dict) else None
+    run = about.get(RUN_ID) if isinstance(about, dict) else None
     return run if isinstance(run, str) else None
 
 
 def _of_last_run(found: list[_Candidate], named: Path | None) -> list[_Candidate]:
-    """Return the files of one run: that of the file that ``last_checkpoint`` names, or of the newest file."""
-    in_folder = [file for file in found if named is not None and file.path.name == named.name]
-    last = max(in_folder or found, key=lambda file: _age(file.path), default=None)
-    return [file for file in found if file.run == last.run]
+    """Return the usable files of one run: that of the file that ``last_checkpoint`` names, or of the newest file."""
+    read = [file for file in found if file.was_read]
+    in_folder = [file for file in read if named is not None and file.path.name == named.name]
+    last = max(in_folder or read, key=lambda file: _age(file.path), default=None)
+    return [file for file in read if file.progress >= 0 and file.run == last.run]
 
 
 def _read_parts(path: Path, trust: bool) -> dict[str, Any]:

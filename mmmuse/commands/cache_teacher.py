@@ -19,6 +19,7 @@ from mmmuse.analysis.teacher_outputs import (
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
+from mmmuse.command_line.option_values import written_value
 from mmmuse.command_line.progress import shown
 from mmmuse.datasets.load_checked_image import check_loaded_images
 
@@ -45,7 +46,7 @@ def main(args: argparse.Namespace) -> None:
         print(f'{out}: {described(index)}', file=sys.stderr)
         with shown('running the teacher') as work:
             cache_teacher(distiller, loader, index, out, work.report)
-        cache = shlex.quote(f'model.teacher_cache={out}')
+        cache = shlex.quote(f'model.teacher_cache={written_value(str(out))}')
         has_several_views = (config.get('data_preprocessor') or {}).get('num_views', 1) > 1
         print(
             f'{out}: {args.views} views of {index.images} images; train with\n'

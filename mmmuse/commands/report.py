@@ -80,6 +80,11 @@ def gather(args: argparse.Namespace, work: Work) -> Report:
     if len(accuracy) > 1:
         macs = {number: cost.macs for number, cost in costs.items()}
         chosen = chosen_exit(accuracy, record.evaluations, macs, baseline, args.max_loss)
+        if chosen is None and args.max_loss is not None:
+            raise InputError(
+                f'--max-loss is in points, and the unit of {record.evaluations.metric} is not known: '
+                'give --baseline instead'
+            )
     work.advance()
     if args.pictures is not None:
         number = chosen.choice.number if chosen else None

@@ -61,10 +61,12 @@ class GradientBalance(nn.Module):
         self.register_buffer('step', torch.zeros((), dtype=torch.long))
         # Step, factors, and which were measured, without a look at the device.
         self._known: tuple[int, list[float], list[bool]] | None = None
+        self._tried: set[int] = set()  # Losses that have counted, with or without a gradient.
         self._register_load_state_dict_pre_hook(self._forget)
 
     def _forget(self, *args: object) -> None:
         self._known = None
+        self._tried = set()
 
     @not_compiled
     def set_factors(self, losses: Sequence[DistillLoss]) -> None:
@@ -101,11 +103,13 @@ class GradientBalance(nn.Module):
             InputError: If gradients cannot be taken within the step.
         """
         now, factors, measured = self._known
-        every = range(len(losses))
-        due = every if now % self.interval == 0 else [i for i in every if not measured[i]]
-        if any(terms[i] and weights[i] for i in due):
+        counting = [i for i in range(len(losses)) if terms[i] and weights[i]]
+        new = [i for i in counting if not measured[i] and i not in self._tried]
+        due = counting if now % self.interval == 0 else new
+        if due:
             self._measure(due, terms, own, weights, scale, parameters)
             factors, measured = self.factors.tolist(), self.measured.tolist()
+            self._tried.update(due)
         self._known = now + 1, factors, measured
         self.step += 1
         logged: dict[str, Tensor] = {}

@@ -29,7 +29,8 @@ _SECONDS_TO_SIGTERM = 1.0
 class Training:
     """One run, as submitit pickles and calls it.
 
-    It starts the command in a process of its own, appends its output to the log, and notes its exit code.
+    It starts the command in a process of its own, appends its output to the log (a new one if the
+    folder of the run is missing), and notes its exit code.
     Importing this module imports no library: it is imported in every job.
 
     Attributes:

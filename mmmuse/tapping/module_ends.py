@@ -49,9 +49,8 @@ def _children(body: ModuleCall) -> list[ModuleCall]:
 def _has_stages(call: ModuleCall, body: ModuleCall) -> bool:
     """Whether a child of a body reduces the resolution in steps: a strided block has one, and a stem few parameters."""
     share = call.used_params / max(body.used_params, 1)
-    if share < _WRAPPED_SHARE or (
-        call.index is not None and share < 1
-    ):  # With several outputs: branches.
+    branches = call.index is not None and share < 1 - _OPEN_SHARE  # One of several outputs.
+    if share < _WRAPPED_SHARE or branches:
         return False
     grids = [part.grid for part in call.children if part.used_params and part.grid]
     if any(after > before for before, after in pairwise(grids)):

@@ -271,6 +271,9 @@ def test_a_run_that_was_started_again_is_not_finished_by_a_former_checkpoint(tmp
     folder = run_in(tmp_path / 'run', steps, train_cfg=loop)
     (folder / ('iter_48.pth' if by_step else 'epoch_3.pth')).write_bytes(b'')
     assert read_run(folder).progress.is_finished  # The last steps were not logged.
+    short = run_in(tmp_path / 'short', [], train_cfg=loop)  # Shorter than the interval of the log.
+    (short / ('iter_48.pth' if by_step else 'epoch_3.pth')).write_bytes(b'')
+    assert read_run(short).progress.is_finished
     run_in(folder, [{**steps[0], 'epoch': 1}], train_cfg=loop, name='2')
     assert not read_run(folder).progress.is_finished
 

@@ -85,7 +85,18 @@ def test_a_run_that_was_in_the_folder_before_is_not_gone_on_from(tmp_path, capsy
     if named:
         (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_1.pth'))
     assert chosen(work_dir) == 'epoch_1.pth'
-    assert ('epoch_3' in capsys.readouterr().err) is False
+    assert 'epoch_3' not in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_is_refused_does_not_lead_to_a_former_run(tmp_path):
+    work_dir = tmp_path / 'run'
+    former = checkpoint(work_dir / 'epoch_3.pth', 3, run='a')
+    os.utime(former, (1, 1))
+    checkpoint(work_dir / 'epoch_7.pth', 7, run='b')
+    with pytest.raises(
+        InputError, match=r'no checkpoint in .* can be resumed: .*the run ends at 5'
+    ):
+        chosen(work_dir, train_cfg=dict(max_epochs=5))
 
 
 def test_the_weights_of_a_config_start_a_run_that_has_nothing_to_resume(tmp_path, work_dir):

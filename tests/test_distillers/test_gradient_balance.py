@@ -4,7 +4,8 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from mmmuse.distillers.gradient_balance import GradientBalance
+from mmmuse.distillers import gradient_balance
+from mmmuse.distillers.gradient_balance import GradientBalance, _square
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 
@@ -126,6 +127,23 @@ def test_a_loss_that_starts_between_two_measurements_is_measured_in_its_first_st
     assert measured(balance, [9.0, 0.0], 2.0) == [0.5, 1.0]
     assert measured(balance, [9.0, 8.0], 2.0) == [0.5, 0.25]  # The other one is not measured.
     assert measured(balance, [9.0, 1.0], 2.0) == [0.5, 0.25]
+
+
+def test_a_loss_without_gradient_is_measured_no_more_often_than_others(monkeypatch):
+    taken = []
+
+    def square(loss, parameters):
+        taken.append(loss)
+        return _square(loss, parameters)
+
+    monkeypatch.setattr(gradient_balance, '_square', square)
+    balance, value = GradientBalance(2, interval=10), nn.Parameter(torch.zeros(()))
+    losses = [Scaled(), Scaled()]
+    for _ in range(20):
+        balance.set_factors(losses)
+        terms = [{'loss': 3.0 * value}, {'loss': torch.ones(())}]
+        balance.measure(losses, terms, {'loss_own': value}, [1.0, 1.0], 1.0, [value])
+    assert len(taken) == 2 * 3  # In two steps, of the own loss and of both.
 
 
 @pytest.mark.parametrize(

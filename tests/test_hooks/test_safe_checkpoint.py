@@ -139,8 +139,9 @@ def test_the_id_of_a_run_is_that_of_all_its_starts(tmp_path):
     train('self', tmp_path, tmp_path / 'run', **short, **{'train_cfg.max_epochs': 2})
     first = run_id(tmp_path / 'run', 1)
     assert run_id(tmp_path / 'run', 2) == first
-    train('self', tmp_path, tmp_path / 'other', **short, **{'train_cfg.max_epochs': 1})
-    assert run_id(tmp_path / 'other', 1) != first
+    again = {**short, 'train_cfg.max_epochs': 1, 'resume': False}
+    train('self', tmp_path, tmp_path / 'run', **again)
+    assert run_id(tmp_path / 'run', 1) != first
 
 
 def test_mmengines_hook_in_a_config_becomes_the_safe_one():

@@ -318,7 +318,7 @@ class Wrapper(nn.Module):
 
     def __init__(self, network: nn.Module):
         super().__init__()
-        self.normalise, self.network = nn.InstanceNorm2d(3), network
+        self.normalise, self.network = nn.BatchNorm2d(3), network
 
     def forward(self, inputs):
         return self.network(self.normalise(inputs))
