@@ -101,9 +101,9 @@ class Training:
 
     def _train(self, cluster: str, lock: int, received: dict[int, float]) -> int:
         """Start the process and wait for its end, passing on signals; return its exit code."""
-        # The log of a run whose folder was deleted is not that of the run that starts again.
-        mode = 'a' if self.work_dir.exists() else 'w'
-        with self.log.open(mode, encoding='utf-8') as log, _blocked(_warning()):
+        if not self.work_dir.exists():  # The log is of a run whose folder was deleted.
+            self.log.unlink(missing_ok=True)
+        with self.log.open('a', encoding='utf-8') as log, _blocked(_warning()):
             log.write(f'{COMMIT}{code_version()}\n')
             log.flush()
             process = subprocess.Popen(
