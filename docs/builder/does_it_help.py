@@ -14,7 +14,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-from mmmuse.analysis.difference import paired_difference
+from mmmuse.analysis.difference import Difference, paired_difference
 
 BEGIN, END = '<!-- does it help: begin -->', '<!-- does it help: end -->'
 _HEADERS = ('setting', 'compared', 'metric', 'seeds', 'difference (95 % interval)', 'verdict')
@@ -45,17 +45,33 @@ def _cells(setting: Mapping[str, Any], folder: Path) -> list[str]:
     if 'from' not in setting:
         return [*cells, '-', '-', 'not run']
     sides = [_values(setting['from'], side, folder) for side in ('row', 'reference')]
-    epochs = {epoch for values in sides for epoch, _ in values.values()}
-    if len(epochs) > 1:
-        raise ValueError(f'{setting["setting"]}: evaluations of epochs {sorted(epochs)}')
-    unit = setting.get('unit', 1)
-    values, reference = (
-        {seed: unit * value for seed, (_, value) in values.items()} for values in sides
-    )
-    difference = paired_difference(values, reference)
+    difference = difference_of(setting['setting'], *sides, setting.get('unit', 1))
     if difference is None:
         raise ValueError(f'{setting["setting"]}: the rows share no seed')
     return [*cells, str(difference.seeds), str(difference), f'**{difference.verdict}**']
+
+
+def difference_of(
+    name: str, values: Values, reference: Values, unit: float = 1
+) -> Difference | None:
+    """Return the mean difference over the seeds that both have; None if they share none.
+
+    Args:
+        name: Of the row, for the message.
+        values: Of the row.
+        reference: What they are compared with.
+        unit: Factor on the values.
+
+    Raises:
+        ValueError: If they are of different epochs.
+    """
+    epochs = {epoch for side in (values, reference) for epoch, _ in side.values()}
+    if len(epochs) > 1:
+        raise ValueError(f'{name}: evaluations of epochs {sorted(epochs)} are not compared')
+    sides = (
+        {seed: unit * value for seed, (_, value) in side.items()} for side in (values, reference)
+    )
+    return paired_difference(*sides)
 
 
 def _values(source: Mapping[str, Any], side: str, folder: Path) -> Values:

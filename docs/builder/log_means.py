@@ -9,9 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
-from does_it_help import Values, of_logs
-
-from mmmuse.analysis.difference import paired_difference
+from does_it_help import Values, difference_of, of_logs
 
 # Values of each metric, by the name of the row.
 Rows = Mapping[str, Sequence[Values]]
@@ -78,18 +76,8 @@ def _differences(rows: Rows, against: str) -> Iterable[list[str]]:
         raise ValueError(f'--against {against}: no such row; the rows are {", ".join(rows)}')
     for name, found in rows.items():
         if name != against:
-            yield [
-                name,
-                *(_difference(name, *pair) for pair in zip(found, rows[against], strict=True)),
-            ]
-
-
-def _difference(name: str, found: Values, reference: Values) -> str:
-    epochs = {epoch for values in (found, reference) for epoch, _ in values.values()}
-    if len(epochs) > 1:
-        raise ValueError(f'{name}: evaluations of epochs {sorted(epochs)} are not compared')
-    sides = ({seed: value for seed, (_, value) in side.items()} for side in (found, reference))
-    return str(paired_difference(*sides) or '-')
+            pairs = zip(found, rows[against], strict=True)
+            yield [name, *(str(difference_of(name, *pair) or '-') for pair in pairs)]
 
 
 def _table(header: list[str], lines: Iterable[list[str]]) -> str:

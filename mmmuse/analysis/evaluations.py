@@ -161,14 +161,14 @@ def read_evaluations(work_dir: Path) -> Evaluations:
         for name in logged
         if shared and name.endswith(suffix) and not name.startswith(_AVERAGE)
     ]
+    # Exits of detectors and segmenters have the whole name: exit1/coco/bbox_mAP, but exit1/top1.
+    exits = filter(None, map(_EXIT.fullmatch, logged))
+    last_is_full = all(match['metric'] != metric for match in exits)
     networks = {
         peer: NetworkEvaluations(
             logged.get(metric if peer is None else peer + suffix, {}),
             _exits(logged, peer, metric),
-            # Exits of detectors and segmenters have the whole name: exit1/coco/bbox_mAP, but exit1/top1.
-            last_is_full=not any(
-                (match := _EXIT.fullmatch(name)) and match['metric'] == metric for name in logged
-            ),
+            last_is_full,
         )
         for peer in (peers or [None])
     }

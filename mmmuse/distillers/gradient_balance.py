@@ -59,20 +59,20 @@ class GradientBalance(nn.Module):
         self.register_buffer('factors', torch.ones(num_losses, dtype=torch.float64))
         self.register_buffer('measured', torch.zeros(num_losses, dtype=torch.bool))
         self.register_buffer('step', torch.zeros((), dtype=torch.long))
-        # Step, factors, and which were measured, without a look at the device.
-        self._known: tuple[int, list[float], list[bool]] | None = None
-        self._tried: set[int] = set()  # Losses that have counted, with or without a gradient.
+        # Step and factors, without a look at the device.
+        self._known: tuple[int, list[float]] | None = None
+        self._tried: set[int] = set()  # Losses that were measured, with or without a gradient.
         self._register_load_state_dict_pre_hook(self._forget)
 
     def _forget(self, *args: object) -> None:
         self._known = None
-        self._tried = set()
 
     @not_compiled
     def set_factors(self, losses: Sequence[DistillLoss]) -> None:
         """Give each loss its factor for the next step."""
         if self._known is None:
-            self._known = int(self.step), self.factors.tolist(), self.measured.tolist()
+            self._known = int(self.step), self.factors.tolist()
+            self._tried = {i for i, measured in enumerate(self.measured.tolist()) if measured}
         for loss, factor in zip(losses, self._known[1], strict=True):
             loss.balance = factor
 
@@ -102,15 +102,15 @@ class GradientBalance(nn.Module):
         Raises:
             InputError: If gradients cannot be taken within the step.
         """
-        now, factors, measured = self._known
+        now, factors = self._known
         counting = [i for i in range(len(losses)) if terms[i] and weights[i]]
-        new = [i for i in counting if not measured[i] and i not in self._tried]
-        due = counting if now % self.interval == 0 else new
+        new = [i for i in counting if i not in self._tried]
+        due = new if now % self.interval else counting
         if due:
             self._measure(due, terms, own, weights, scale, parameters)
-            factors, measured = self.factors.tolist(), self.measured.tolist()
+            factors = self.factors.tolist()
             self._tried.update(due)
-        self._known = now + 1, factors, measured
+        self._known = now + 1, factors
         self.step += 1
         logged: dict[str, Tensor] = {}
         for loss, of_loss in zip(losses, terms, strict=True):

@@ -45,8 +45,8 @@ class DistillLoss(nn.Module, ABC):
 
     Attributes:
         reads: Of ``'logits'``, the last feature's ``'vector'``, the modules' ``'maps'``,
-            those before the last ``'shallow'``, the neck's maps ``'exits'``, the mean of all peers' logits ``'ensemble'``, class
-            ``'labels'``, one for each image: mixed images are then refused, the dense
+            those before the last ``'shallow'``, the neck's maps ``'exits'``, the mean of all
+            peers' logits ``'ensemble'``, class ``'labels'``, one for each image: mixed images are then refused, the dense
             ``'head'`` of detectors, and the ``'boxes'`` of the objects.
         needs_two_networks: Whether it means nothing within one network.
         reads_multi_label: Whether it reads logits of classes that do not exclude each other.
