@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -138,8 +138,8 @@ def _figures(
         figures[name] = f'{np.mean(values):.4g}' if values else ''
     epochs = {max(record.epochs) for record in records.values()}
     figures['epochs'] = ' '.join(map(str, sorted(epochs)))
-    for key in ('commit', 'hardware'):
-        figures[key] = '; '.join(sorted({getattr(record, key) for record in records.values()}))
+    for name, found in _origins(records.values()).items():
+        figures[name] = '; '.join(found)
     figures['command'] = next(iter(records.values())).command if records else ''
     return figures
 
@@ -269,14 +269,17 @@ def _circumstances(table: Table, records: Records, columns: Sequence[str]) -> li
     lines = [f'{_metric(table)}, mean ± standard deviation over the seeds{best}.']
     if any(_title(column).startswith('peer') for column in columns):
         lines.append('Of several networks trained together (peers), "full network" is the average.')
-    for name, values in (
-        ('Epochs', epochs),
-        ('Commit', sorted({record.commit for record in found})),
-        ('Hardware', sorted({record.hardware for record in found})),
-    ):
+    for name, values in {'epochs': epochs, **_origins(found)}.items():
         if values:
-            lines.append(f'{name}: {", ".join(map(str, values))}.')
+            lines.append(f'{name.title()}: {", ".join(map(str, values))}.')
     return lines
+
+
+def _origins(records: Iterable[Record]) -> dict[str, list[str]]:
+    """Return the commits and the machines of runs, each once."""
+    found = list(records)
+    commits = {commit for record in found for commit in record.commit.split(', ')}
+    return {'commit': sorted(commits), 'hardware': sorted({record.hardware for record in found})}
 
 
 def _line(cells: Sequence[str]) -> str:

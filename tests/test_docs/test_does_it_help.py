@@ -53,6 +53,15 @@ def test_the_page_counts_the_verdicts_of_muse_as_the_table_has_them(builder):
     ]
 
 
+@pytest.mark.parametrize(
+    'file',
+    [path for path in (DOCS / 'results').rglob('*') if path.suffix in ('.json', '.csv', '.log')],
+    ids=lambda path: path.name,
+)
+def test_no_result_names_a_folder_of_a_machine(file):
+    assert not re.search(r'(?<![\w./-])/(tmp|work|home|root)/', file.read_text(encoding='utf-8'))
+
+
 def test_every_link_of_the_table_has_its_heading():
     for setting in json.loads(FILE.read_text(encoding='utf-8'))['settings']:
         name, _, anchor = setting['link'].partition('#')

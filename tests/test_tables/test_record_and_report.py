@@ -103,7 +103,7 @@ def test_a_row_is_the_mean_and_spread_of_its_seeds(tmp_path):
     runs = [a_run(tmp_path, row, seed) for seed in (0, 1) for row in (baseline, ROW)]
     for run, (last, best) in zip(runs[1::2], ((40.0, 50.0), (44.0, 46.0))):
         log(run, '1', validated(1, 1.0, 2.0), validated(2, best, 30.0), validated(3, last, 20.0))
-        started(run, f'commit{run.seed}')
+        started(run, 'a', f'b{run.seed}')  # Resumed with the second commit.
         write_record(run, 'python train', 'a machine')
     markdown, table_csv, *_ = write_report(table, runs, tmp_path / 'out', 'python table.py')
     rows = list(csv.DictReader(table_csv.open()))
@@ -116,13 +116,14 @@ def test_a_row_is_the_mean_and_spread_of_its_seeds(tmp_path):
     assert (of_muse['top1_best_mean'], of_muse['top1_best_std']) == ('48.00', '2.83')
     assert (of_muse['exit1_last_mean'], of_muse['exit1_best_mean']) == ('20.00', '30.00')
     assert of_muse['exit1_paper'] == '68.12'
-    assert of_muse['commit'] == 'commit0; commit1'
+    assert of_muse['commit'] == 'a; b0; b1'
     assert of_muse['hardware'] == 'a machine'
     assert of_muse['command'] == 'python train'
     lines = markdown.read_text().splitlines()
     assert lines[0] == '# A table'
     assert '`python table.py`' in lines
     assert 'Of two rows.' in lines
+    assert 'Commit: a, b0, b1.' in lines
     cells = [cell.strip() for cell in lines[-1].split('|')[1:-1]]
     headers = [cell.strip() for cell in lines[-4].split('|')[1:-1]]
     assert dict(zip(headers, cells)) == {
