@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Literal
 
 import torch
@@ -8,9 +9,9 @@ from torch import Tensor, nn
 from mmmuse.arguments import Fraction, PositiveFloat, PositiveInt, with_checked_arguments
 from mmmuse.compat.compiling import not_compiled
 from mmmuse.errors import InputError
-from mmmuse.functional.precision import at_least_float32
 from mmmuse.losses import DistillLoss
 
+from .gradient_length import gradient_square
 from .own_total import sum_of_losses
 
 LossBalance = Literal['fixed', 'gradient'] | dict
@@ -29,8 +30,9 @@ class GradientBalance(nn.Module):
 
     The gradients are taken in the first step and in every ``interval``-th one, by a backward pass
     for each loss, and also in the first step in which a loss counts with a weight above 0: one that
-    starts later, or warms up. What they give holds from the next step on; until then a loss has the factor 1. Over
-    processes, squared lengths are averaged.
+    starts later, or warms up. What they give holds from the next step on; until then a loss has the factor 1. A
+    loss whose gradient is 0 or not finite then (float16) is measured with the others the next time. Over processes,
+    squared lengths are averaged.
 
     Args:
         num_losses: Number of losses.
@@ -40,7 +42,8 @@ class GradientBalance(nn.Module):
             would have an infinite one.
 
     Attributes:
-        factors: ``(num_losses, )``; in the checkpoint, as is the number of steps.
+        factors: ``(num_losses, )``; in the checkpoint, as are the number of steps, which losses have been
+            ``measured``, and which of them, or without a gradient, have been ``tried``.
 
     Source: own, after the gradient norms of GradNorm (Chen et al., ICML 2018), without its learnt rates.
     """
@@ -58,21 +61,24 @@ class GradientBalance(nn.Module):
         self.max_factor = max_factor
         self.register_buffer('factors', torch.ones(num_losses, dtype=torch.float64))
         self.register_buffer('measured', torch.zeros(num_losses, dtype=torch.bool))
+        self.register_buffer('tried', torch.zeros(num_losses, dtype=torch.bool))
         self.register_buffer('step', torch.zeros((), dtype=torch.long))
         # Step and factors, without a look at the device.
         self._known: tuple[int, list[float]] | None = None
-        self._tried: set[int] = set()  # Losses that were measured, with or without a gradient.
+        self._tried: set[int] = set()
         self._register_load_state_dict_pre_hook(self._forget)
 
-    def _forget(self, *args: object) -> None:
+    def _forget(self, state_dict: dict, prefix: str, *args: object) -> None:
         self._known = None
+        if f'{prefix}measured' in state_dict:  # A checkpoint of before has no more.
+            state_dict.setdefault(f'{prefix}tried', state_dict[f'{prefix}measured'])
 
     @not_compiled
     def set_factors(self, losses: Sequence[DistillLoss]) -> None:
         """Give each loss its factor for the next step."""
         if self._known is None:
             self._known = int(self.step), self.factors.tolist()
-            self._tried = {i for i, measured in enumerate(self.measured.tolist()) if measured}
+            self._tried = {i for i, tried in enumerate(self.tried.tolist()) if tried}
         for loss, factor in zip(losses, self._known[1], strict=True):
             loss.balance = factor
 
@@ -110,6 +116,7 @@ class GradientBalance(nn.Module):
             self._measure(due, terms, own, weights, scale, parameters)
             factors = self.factors.tolist()
             self._tried.update(due)
+            self.tried[due] = True
         self._known = now + 1, factors
         self.step += 1
         logged: dict[str, Tensor] = {}
@@ -139,8 +146,8 @@ class GradientBalance(nn.Module):
             length / weight if weight else 0.0
             for length, weight in zip(lengths[1:], weights, strict=True)
         ]
-        counting = [i for i, unit in enumerate(units) if unit > 0]
-        if not counting:
+        counting = [i for i, unit in enumerate(units) if isfinite(unit) and unit > 0]
+        if not counting or not isfinite(lengths[0]):
             return
         first = counting[0]
         # The own loss, or the first loss at its own weight.
@@ -180,13 +187,10 @@ def _square(loss: Tensor | float, parameters: Sequence[nn.Parameter]) -> Tensor:
     if not isinstance(loss, Tensor) or not loss.requires_grad:
         return zero
     try:
-        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        square = gradient_square(loss, parameters)
     except RuntimeError as error:
         raise InputError(
             "loss_balance='gradient' takes gradients within a step, which reentrant checkpointing "
             f"and torch.compile do not allow: set loss_balance='fixed' ({error})"
         ) from error
-    squares = [
-        at_least_float32(gradient).square().sum() for gradient in gradients if gradient is not None
-    ]
-    return sum((square.double() for square in squares), zero)
+    return zero if square is None else square

@@ -1,13 +1,12 @@
 import warnings
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from mmmuse.compat.compiling import not_compiled
-from mmmuse.functional.precision import at_least_float32
 from mmmuse.tapping.features import DistillFeatures
 
+from .gradient_length import gradient_square
 from .own_total import sum_of_losses
 
 GRADIENT_RATIO = 'gradient_ratio'
@@ -47,17 +46,11 @@ def gradient_ratio(
         if feature is None or not feature.requires_grad:
             continue
         try:
-            lengths = [_length(of_terms, feature) for of_terms in (sum(muse), own)]
+            squares = [gradient_square(of_terms, [feature]) for of_terms in (sum(muse), own)]
         except RuntimeError as error:
             warnings.warn(f'{GRADIENT_RATIO} is not measured: {error}', stacklevel=2)
             return {}
-        if None not in lengths:
-            ratio = lengths[0] / lengths[1]
+        if None not in squares:
+            ratio = (squares[0] / squares[1]).sqrt().float()
             return {GRADIENT_RATIO: ratio} if ratio.isfinite() else {}
     return {}
-
-
-def _length(loss: Tensor, feature: Tensor) -> Tensor | None:
-    """Return the length of a loss's gradient; None where the loss does not depend on the feature."""
-    (gradient,) = torch.autograd.grad(loss, feature, retain_graph=True, allow_unused=True)
-    return None if gradient is None else at_least_float32(gradient).norm()

@@ -243,7 +243,7 @@ class SelfDistiller(BaseDistiller):
     @property
     def distill_losses(self) -> list[DistillLoss]:
         """All losses between two features."""
-        return [] if self.muse is None else list(self.muse.discrepancies)
+        return [] if self.muse is None else self.muse.distill_losses
 
     @property
     def min_batch_size(self) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmmuse.arguments import NonNegativeFloat, PositiveInt
 from mmmuse.errors import InputError
 from mmmuse.functional import global_view
-from mmmuse.losses import DistillLoss, build_edge, build_loss
+from mmmuse.losses import DistillLoss, Edge, build_edge, build_logits_edge
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs, Step
 from mmmuse.tapping.inferred import without_inferred
@@ -70,7 +70,7 @@ class MUSEHead(BaseModule):
         self.kd_weight = kd_weight
         classes = specs.num_classes if num_classes is None else num_classes
         self.kd = self._build_kd(kd or {}, 1 if classes is None else classes, specs.kind)
-        if self.kd is not None and classes is not None and specs.logits is None:
+        if self.kd and classes is not None and specs.logits is None:
             raise InputError(
                 'distilling logits needs taps.logits, the module whose output they are'
             )
@@ -97,7 +97,7 @@ class MUSEHead(BaseModule):
         if not self.exits and not self.discrepancies:
             raise InputError('MUSEHead has nothing to compute: no exits and no discrepancy')
 
-    def _build_kd(self, kd: dict, classes: int, kind: str) -> DistillLoss | None:
+    def _build_kd(self, kd: dict, classes: int, kind: str) -> Edge:
         logits = NetworkSpecs(logits=FeatureSpec(classes), kind=kind)
         if kind == 'margin':
             if self.kd_weight:
@@ -111,8 +111,10 @@ class MUSEHead(BaseModule):
             logits = replace(logits, kind='classes')
         name = 'BinaryKDLoss' if kind == 'labels' else 'KDLoss'
         # Where it is not used, its config is still checked.
-        loss = build_loss({'type': f'mmmuse.{name}', **kd}, logits, replace(logits))
-        return loss if self.kd_weight else None
+        edge = build_logits_edge(
+            {'type': f'mmmuse.{name}', **kd}, logits, replace(logits), 'head.kd'
+        )
+        return edge if self.kd_weight else Edge()
 
     @property
     def reads_exits(self) -> bool:
@@ -122,7 +124,12 @@ class MUSEHead(BaseModule):
     @property
     def min_batch_size(self) -> int:
         """Images that the losses need in a batch."""
-        return self.discrepancies.min_batch_size
+        return max(self.kd.min_batch_size, self.discrepancies.min_batch_size)
+
+    @property
+    def distill_losses(self) -> list[DistillLoss]:
+        """All losses between two features or logits."""
+        return [*self.kd, *self.discrepancies]
 
     def loss(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
         """Return the losses of the exits by name; those of ``discrepancies`` are called apart.
@@ -145,10 +152,9 @@ class MUSEHead(BaseModule):
                 task = exit._get_loss(logits, data_samples)
                 losses[f'exit{i}.loss_ce'] = self.ce_weight * task.pop('loss')
                 losses.update({f'exit{i}.{name}': value for name, value in task.items()})
-            if self.kd is not None:
-                step = Step(DistillFeatures(logits=logits), features, data_samples)
-                for name, value in self.kd(step).items():
-                    losses[f'exit{i}.{name}'] = self.kd_weight * value
+            step = Step(DistillFeatures(logits=logits), features, data_samples)
+            for name, value in self.kd(step).items():
+                losses[f'exit{i}.{name}'] = self.kd_weight * value
         return losses
 
     def exit_logits(self, features: DistillFeatures) -> list[Tensor]:

@@ -1,7 +1,7 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
-from .build import build_edge, build_loss
+from .build import build_edge, build_logits_edge, build_loss
 from .class_labels import class_labels, refuse_mixed_labels, single_labels
 from .dense_loss import DenseLoss
 from .distill_loss import DistillLoss, Edge, FeatureLoss, add_terms, refuse_mixed_images
@@ -19,6 +19,7 @@ __all__ = [
     'Span',
     'add_terms',
     'build_edge',
+    'build_logits_edge',
     'build_loss',
     'class_labels',
     'losses_of_phases',

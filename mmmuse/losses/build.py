@@ -13,6 +13,29 @@ def build_edge(configs: Sequence[dict], learner: NetworkSpecs, source: NetworkSp
     return Edge(build_loss(config, learner, source) for config in configs)
 
 
+def build_logits_edge(
+    config: dict, learner: NetworkSpecs, source: NetworkSpecs, option: str
+) -> Edge:
+    """Build the one loss with which the logits of an exit learn from the last ones.
+
+    Args:
+        config: As for :func:`build_loss`.
+        learner: Shapes of the exit: its logits.
+        source: Shapes of the last logits; another object than ``learner``.
+        option: Where the config stands, for the message.
+
+    Raises:
+        InputError: If it reads more than logits and labels, or as :func:`build_loss`.
+    """
+    kind = _kind(config.get('type'), within=False)
+    if not kind.reads <= {'logits', 'labels'}:
+        raise InputError(
+            f'{option}: {kind.__name__} compares features, and an exit has only its logits: choose a loss '
+            'of logits, such as mmmuse.KDLoss or mmmuse.DKDLoss'
+        )
+    return build_edge([config], learner, source)
+
+
 def build_loss(config: dict, learner: NetworkSpecs, source: NetworkSpecs) -> DistillLoss:
     """Build a loss from its config.
 
@@ -30,9 +53,16 @@ def build_loss(config: dict, learner: NetworkSpecs, source: NetworkSpecs) -> Dis
     if not isinstance(config, dict):
         raise InputError(f"a loss is a config, dict(type='...'), got {config!r}")
     config, span = span_of(config)
-    name = config.get('type')
+    kind = _kind(config.get('type'), source is learner)
+    config = {**config, 'type': kind}  # Also a name without the prefix of mmmuse.
+    loss = MODELS.build(config, default_args=dict(learner=learner, source=source))
+    loss.span = span
+    return loss
+
+
+def _kind(name: object, within: bool) -> type[DistillLoss]:
+    """Return the class of a loss by its name; refuse one that there is not."""
     kind = MODELS.get(name) if isinstance(name, str) else name
-    within = source is learner
     if not _suits(kind, within):
         available = sorted(
             f'mmmuse.{name}' for name, kind in MODELS.module_dict.items() if _suits(kind, within)
@@ -44,10 +74,7 @@ def build_loss(config: dict, learner: NetworkSpecs, source: NetworkSpecs) -> Dis
                 f'{kind.__name__} {why}; {where} choose another loss: {", ".join(available)}'
             )
         raise InputError(f'unknown loss {where} {name!r}; available: {", ".join(available)}')
-    config = {**config, 'type': kind}  # Also a name without the prefix of mmmuse.
-    loss = MODELS.build(config, default_args=dict(learner=learner, source=source))
-    loss.span = span
-    return loss
+    return kind
 
 
 def _suits(kind: object, within_one_network: bool) -> bool:

@@ -8,10 +8,9 @@ from torch import Tensor, nn
 from mmmuse.arguments import NonNegativeFloat
 from mmmuse.distillers import DenseSelfDistiller
 from mmmuse.errors import InputError
-from mmmuse.losses import DistillLoss, build_loss
+from mmmuse.losses import DistillLoss, Edge, build_logits_edge
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, NetworkSpecs, Step
-from mmmuse.tapping.pixel_logits import with_pixels_as_examples
 
 from .exit_head import check_exit_head, head_on_feature
 from .exit_inference import predict_with_exits
@@ -67,9 +66,9 @@ class SegmentationSelfDistiller(DenseSelfDistiller):
         self.kd_weight = kd_weight
         self.kd = self._build_kd(kd or {})
 
-    def _build_kd(self, kd: dict) -> DistillLoss | None:
+    def _build_kd(self, kd: dict) -> Edge:
         if not self.kd_weight:
-            return None
+            return Edge()
         logits = self.tapped.specs.logits
         if logits is None:
             raise InputError(
@@ -79,7 +78,12 @@ class SegmentationSelfDistiller(DenseSelfDistiller):
         kind = self.tapped.specs.kind
         specs = NetworkSpecs(logits=logits, kind=kind)
         default = 'mmmuse.BinaryKDLoss' if kind == 'labels' else 'mmmuse.KDLoss'
-        return build_loss({'type': default, **kd}, specs, deepcopy(specs))
+        return build_logits_edge({'type': default, **kd}, specs, deepcopy(specs), 'kd')
+
+    @property
+    def distill_losses(self) -> list[DistillLoss]:
+        """All losses between two features or logits."""
+        return [*super().distill_losses, *self.kd]
 
     def check_student(self, student: nn.Module, exit: dict) -> None:
         """Refuse what is not a segmenter, or has a decode head that cannot be an exit."""
@@ -134,14 +138,9 @@ class SegmentationSelfDistiller(DenseSelfDistiller):
         """Return the losses of the exit's head, and that with which it learns from the last logits."""
         logits = exit.logits(maps)
         losses = exit.task_losses(logits, data_samples)
-        if self.kd is not None:
-            step = with_pixels_as_examples(
-                Step(
-                    DistillFeatures(logits=logits),
-                    DistillFeatures(logits=features.logits.detach()),
-                    data_samples,
-                )
-            )
+        if self.kd:
+            source = DistillFeatures(logits=features.logits.detach())
+            step = Step(DistillFeatures(logits=logits), source, data_samples)
             losses.update((name, self.kd_weight * loss) for name, loss in self.kd(step).items())
         return losses
 

@@ -39,7 +39,7 @@ def test_takes_another_number_of_modules(model):
 
 def test_more_arguments_go_to_the_head(model):
     distiller = mmmuse.distill(model, variant='ce_kd', kd=dict(temperature=7.0), ce_weight=0.5)
-    assert distiller.muse.kd.temperature == 7.0
+    assert distiller.muse.kd[0].temperature == 7.0
     assert distiller.muse.ce_weight == 0.5
 
 

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
@@ -91,6 +93,10 @@ def test_a_teachers_weight_is_a_factor_on_the_relative_length():
     assert [kd / own, fitnet / own] == pytest.approx([0.2 * 0.5, 2.0], rel=1e-3)
 
 
+# So short that in float32 its square is 0.
+TINY = 1e-30
+
+
 class Scaled:
     """A loss whose gradient has a given length."""
 
@@ -144,6 +150,38 @@ def test_a_loss_without_gradient_is_measured_no_more_often_than_others(monkeypat
         terms = [{'loss': 3.0 * value}, {'loss': torch.ones(())}]
         balance.measure(losses, terms, {'loss_own': value}, [1.0, 1.0], 1.0, [value])
     assert len(taken) == 2 * 3  # In two steps, of the own loss and of both.
+
+
+def test_a_resumed_run_measures_when_the_run_would_have():
+    balance, resumed = (GradientBalance(1, interval=10) for _ in range(2))
+    assert measured(balance, [TINY], 2.0) == [1.0]
+    resumed.load_state_dict(balance.state_dict())
+    for each in (balance, resumed):
+        assert measured(each, [4.0], 2.0) == [1.0]
+    older = balance.state_dict()
+    del older['tried']
+    resumed.load_state_dict(older)
+    assert measured(resumed, [4.0], 2.0) == [0.5]
+
+
+def test_a_gradient_that_is_not_finite_is_not_a_measurement():
+    balance = GradientBalance(2, interval=2)
+    assert measured(balance, [math.inf, 4.0], 2.0) == [1.0, 0.5]
+    assert measured(balance, [8.0, 4.0], 2.0) == [1.0, 0.5]
+    assert measured(balance, [8.0, 4.0], math.inf) == [1.0, 0.5]
+
+
+@pytest.mark.parametrize('loss', [MUSE, dict(type='mmmuse.FitNetLoss', modules=[3])])
+def test_factors_of_float16_are_those_of_float32(loss):
+    factors = []
+    for dtype in (torch.float16, torch.float32):
+        torch.manual_seed(0)
+        distiller = offline({**loss, 'loss_weight': 1e-3}, loss_balance='gradient')
+        images, samples = batch()
+        with torch.autocast('cpu', dtype, enabled=dtype == torch.float16):
+            distiller(images, samples, mode='loss')
+        factors.append(distiller.balance.factors.item())
+    assert factors[0] == pytest.approx(factors[1], rel=0.03)
 
 
 @pytest.mark.parametrize(

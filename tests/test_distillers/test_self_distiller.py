@@ -3,6 +3,7 @@ import weakref
 
 import pytest
 import torch
+from mmpretrain.structures import DataSample
 from torch import nn
 
 from mmmuse.critics import GlobalLocalCritic
@@ -391,3 +392,12 @@ def test_a_step_lowers_the_loss_on_its_own_batch():
         optimizer.step()
         totals.append(total.item())
     assert totals[-1] < 0.8 * totals[0]
+
+
+def test_exits_that_learn_with_labels_refuse_mixed_images():
+    head = dict(type='mmmuse.MUSEHead', kd=dict(type='mmmuse.DKDLoss'))
+    distiller = small_distiller(head=head)
+    mixed = [DataSample().set_gt_score(torch.tensor([0.6, 0.4, 0.0, 0.0, 0.0])) for _ in range(4)]
+    with pytest.raises(InputError, match='DKDLoss needs images of one class'):
+        distiller(images(), mixed, mode='loss')
+    assert 'exit1.loss_dkd' in distiller(images(), labelled([0, 1, 2, 3]), mode='loss')

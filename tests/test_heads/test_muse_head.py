@@ -101,11 +101,29 @@ def test_a_weight_of_zero_leaves_a_loss_out(options, names):
     assert set(all_losses(head(**options))) == names
 
 
+@pytest.mark.parametrize(('epoch', 'counts'), [(0, True), (2, False)])
+def test_exits_learn_logits_in_the_epochs_of_the_loss(hub, epoch, counts):
+    hub.update_info('epoch', epoch)
+    losses = head(kd=dict(epochs=(0, 2))).loss(step_features(), labelled([0, 1, 2, 3]))
+    assert ('exit1.loss_kd' in losses) is counts
+    assert 'exit1.loss_ce' in losses
+
+
+def test_the_loss_of_logits_has_a_say_in_the_batch():
+    assert head(kd=dict(type='mmmuse.DISTLoss')).min_batch_size == 2
+
+
+@pytest.mark.parametrize('name', ['MUSELoss', 'FitNetLoss', 'CRDLoss'])
+def test_exits_do_not_learn_features_of_the_last_logits(name):
+    with pytest.raises(InputError, match=f'head.kd: {name} compares features, and an exit has'):
+        head(kd=dict(type=f'mmmuse.{name}'))
+
+
 def test_what_is_left_out_is_not_built():
     bare = head(ce_weight=0.0, kd_weight=0.0, discrepancy=HINT)
     assert not list(bare.parameters())
-    assert bare.kd is None
-    assert head(kd_weight=0.0).kd is None
+    assert not bare.kd
+    assert not head(kd_weight=0.0).kd
     assert len(head(ce_weight=0.0).exits) == 2
 
 

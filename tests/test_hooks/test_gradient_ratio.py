@@ -151,3 +151,17 @@ def test_it_is_taken_at_the_deepest_module_that_muse_reads():
     )
     unread = torch.randn(2, 3, requires_grad=True).sum()
     assert gradient_ratio(features, {'loss': own}, {'loss_muse': unread}) == {}
+
+
+def test_the_ratio_of_float16_is_that_of_float32():
+    ratios = []
+    images, samples = batch()
+    for dtype in (torch.float16, torch.float32):
+        torch.manual_seed(0)
+        distiller = small_distiller()
+        distiller.muse.discrepancies[0].loss_weight = 1e-4
+        distiller.measures_gradients = True
+        with torch.autocast('cpu', dtype, enabled=dtype == torch.float16):
+            losses = distiller(images, samples, mode='loss')
+        ratios.append(losses['gradient_ratio'].item())
+    assert ratios[0] == pytest.approx(ratios[1], rel=0.03)

@@ -143,6 +143,15 @@ def test_exits_are_measured_by_themselves_and_each_class_has_its_figure():
     assert (figures['exit3/IoU/sky'], figures['exit3/IoU/sea']) == (50.0, 0.0)
 
 
+def test_the_loss_of_logits_counts_in_its_epochs(hub):
+    distiller = distilled('unet', exit=FCN, kd=dict(epochs=(1, None)))
+    assert distiller.kd[0] in distiller.distill_losses
+    names = [set(losses_of(distiller)[1])]
+    hub.update_info('epoch', 1)
+    names.append(set(losses_of(distiller)[1]))
+    assert names[1] - names[0] == {'exit1.loss_kd', 'exit2.loss_kd', 'exit3.loss_kd'}
+
+
 def test_one_logit_for_two_classes_learns_by_binary_kd():
     from .segmenters import segmenter_config
 
@@ -151,7 +160,7 @@ def test_one_logit_for_two_classes_learns_by_binary_kd():
         head.update(num_classes=2, out_channels=1, threshold=0.4)
         head['loss_decode'].update(use_sigmoid=True)
     distiller = distilled('unet', student=student, exit=FCN)
-    assert type(distiller.kd) is MODELS.get('mmmuse.BinaryKDLoss')
+    assert type(distiller.kd[0]) is MODELS.get('mmmuse.BinaryKDLoss')
     data = batch(distiller)
     for each in data['data_samples']:
         each.gt_sem_seg.data = each.gt_sem_seg.data.clamp(max=1)
