@@ -87,7 +87,8 @@ def _done_once() -> Iterator[None]:
 
 @pytest.fixture(scope='module', autouse=True)
 def _scope_of_the_file() -> Iterator[None]:
-    """Begin each file in mmpretrain's scope; fixtures of modules may then set another for their file."""
+    """Begin each file in mmpretrain's scope, and behind no run; fixtures of modules may then set another scope."""
+    MessageHub.get_instance(f'file_{uuid4().hex}')
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         yield
 

@@ -1,6 +1,5 @@
 """A teacher's outputs for fixed views of a training set, for ``teacher_cache``."""
 
-import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from mmmuse.distillers import FeatureDistiller, OfflineDistiller
 from mmmuse.distillers.cache_folder import CacheWriter
-from mmmuse.distillers.cache_index import CacheIndex
+from mmmuse.distillers.cache_index import CacheIndex, data_digest
 from mmmuse.distillers.library_teacher import is_library
 from mmmuse.distillers.teacher import Teacher
 from mmmuse.distillers.teacher_cache import VIEW_SETTINGS, check_kind_for_cache
@@ -140,7 +139,7 @@ def cache_index(
         types,
         teacher.specs.modules,
         teacher.specs.kind,
-        _digest(loader.dataset),
+        data_digest(loader.dataset),
     )
 
 
@@ -150,15 +149,6 @@ def _configured_taps(model: Mapping) -> object:
         return model.get('teacher_taps')
     features = issubclass(MODELS.get(str(model['type'])), FeatureDistiller)
     return 'last' if features else model.get('taps', 'auto')
-
-
-def _digest(dataset: object) -> str:
-    """Return the SHA-256 of a data set's labels, and of its images where they are one array."""
-    digest = hashlib.sha256(np.asarray(dataset.get_gt_labels(), np.int64).tobytes())
-    images = getattr(dataset, 'images', None)
-    if isinstance(images, np.ndarray):
-        digest.update(np.ascontiguousarray(images))
-    return digest.hexdigest()
 
 
 def _check_has(specs: NetworkSpecs, names: set[str]) -> None:

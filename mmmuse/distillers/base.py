@@ -1,5 +1,5 @@
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -13,7 +13,7 @@ from mmmuse.arguments import with_checked_arguments
 from mmmuse.checkpoints.state_dicts import with_current_names
 from mmmuse.compat.compiling import is_compiling
 from mmmuse.errors import InputError, NonFiniteLossError
-from mmmuse.losses import INFORMATION_TERM, DistillLoss
+from mmmuse.losses import INFORMATION_TERM, DistillLoss, refuse_mixed_labels
 from mmmuse.registry import MODELS
 from mmmuse.tapping.taps import TappedNetwork
 
@@ -115,6 +115,21 @@ class BaseDistiller(StudentAttributes):
     def distill_losses(self) -> list[DistillLoss]:
         """All losses between two features."""
         return []
+
+    @property
+    def label_readers(self) -> list[str]:
+        """Names of what reads one class label of each image, and so needs images that are not mixed."""
+        readers = (loss.name for loss in self.distill_losses if 'labels' in loss.reads)
+        return list(dict.fromkeys(readers))
+
+    def refuse_mixed_images(self, data_samples: Sequence) -> None:
+        """Refuse a batch that an augmentation has mixed if anything reads labels.
+
+        Raises:
+            InputError: As :func:`mmmuse.losses.refuse_mixed_labels`.
+        """
+        if readers := self.label_readers:
+            refuse_mixed_labels(data_samples, ' and '.join(readers))
 
     @property
     def records_gradient_ratio(self) -> bool:

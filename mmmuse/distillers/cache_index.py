@@ -1,5 +1,6 @@
 """What the folder of a teacher's stored outputs holds."""
 
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, replace
@@ -144,3 +145,12 @@ class CacheIndex:
             modules=modules,
             data=str(self.data),
         )
+
+
+def data_digest(dataset: object) -> str:
+    """Return the SHA-256 of a data set's labels, and of its images where they are one array."""
+    digest = hashlib.sha256(np.asarray(dataset.get_gt_labels(), np.int64).tobytes())
+    images = getattr(dataset, 'images', None)
+    if isinstance(images, np.ndarray):
+        digest.update(np.ascontiguousarray(images))
+    return digest.hexdigest()

@@ -2,7 +2,7 @@ from torch import Tensor, nn
 
 from mmmuse.arguments import NonNegativeFloat, PositiveFloat
 from mmmuse.errors import InputError
-from mmmuse.losses import refuse_mixed_labels, single_labels
+from mmmuse.losses import single_labels
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, Step
 
@@ -55,6 +55,11 @@ class CSKDDistiller(LogitsDistiller):
         """Images that the losses need in a batch, both of a pair counted."""
         return 2 * super().min_batch_size
 
+    @property
+    def label_readers(self) -> list[str]:
+        """Names of what reads labels: this distiller, and losses."""
+        return ['CSKDDistiller', *super().label_readers]
+
     def step_losses(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Return the losses of N / 2 pairs, side by side in N images; ``loss_class_kd`` is added."""
         data_samples = data_samples[::2]
@@ -71,7 +76,6 @@ class CSKDDistiller(LogitsDistiller):
                 f'CSKDDistiller needs pairs of one class, got a batch of {len(data_samples)}: set '
                 "train_dataloader.sampler.type='mmmuse.ClassPairSampler' and an even batch_size"
             )
-        refuse_mixed_labels(data_samples, 'CSKDDistiller')
         if self._pairs_seen:  # Looking at labels on a GPU waits for it: once is enough.
             return
         labels = single_labels(data_samples, 'CSKDDistiller')

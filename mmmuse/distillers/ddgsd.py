@@ -3,7 +3,7 @@ from torch import Tensor, nn
 from mmmuse.arguments import NonNegativeFloat, PositiveFloat
 from mmmuse.errors import InputError
 from mmmuse.functional import linear_mmd_loss, symmetric_kl
-from mmmuse.losses import refuse_mixed_labels, single_labels
+from mmmuse.losses import single_labels
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures
 
@@ -35,7 +35,7 @@ class DDGSDDistiller(LogitsDistiller):
         **kwargs: Those of :class:`SelfDistiller`.
 
     Raises:
-        InputError: If the temperature is not above 0, ``taps.last`` is missing,
+        InputError: If the temperature is not above 0, ``taps.last`` is missing, the head has a margin,
             or a batch is not two views of the same images: odd, mixed (Mixup,
             CutMix), or, in the first batch, with other labels.
 
@@ -53,12 +53,22 @@ class DDGSDDistiller(LogitsDistiller):
         **kwargs,
     ) -> None:
         super().__init__(student, *args, **kwargs)
+        if self.tapped.specs.kind == 'margin':
+            raise InputError(
+                'DDGSDDistiller compares class logits, and those of a margin head (ArcFaceClsHead) are '
+                'shifted by the margin in training: take mmmuse.PSKDDistiller, or another head'
+            )
         if self.tap_paths.last is None:
             raise InputError('DDGSDDistiller needs taps.last, the module of the last feature')
         self.temperature = temperature
         self.kl_weight = kl_weight
         self.mean_weight = mean_weight
         self._views_seen = False
+
+    @property
+    def label_readers(self) -> list[str]:
+        """Names of what reads labels: this distiller, and losses."""
+        return ['DDGSDDistiller', *super().label_readers]
 
     def own_losses(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
         """Return ``loss_view_kl`` and ``loss_view_mean``."""
@@ -72,8 +82,8 @@ class DDGSDDistiller(LogitsDistiller):
     def check_batch(self, data_samples: list) -> None:
         """Refuse a batch that is too small, odd, mixed, or, if it is the first, of other views."""
         half, odd = divmod(len(data_samples), 2)
-        super().check_batch(data_samples[: half + odd])
-        refuse_mixed_labels(data_samples, 'DDGSDDistiller')
+        self.check_batch_size(half + odd)
+        self.refuse_mixed_images(data_samples)
         if not odd and self._views_seen:  # Looking at labels on a GPU waits for it.
             return
         if not odd:

@@ -39,7 +39,7 @@ class FeatureDistiller(OfflineDistiller):
     Parameters that the features do not depend on are not trained.
 
     In ``predict`` mode each image gets ``feature_loss``, the losses of its batch that a single
-    image has (not MUSE), and ``feature``, the student's pooled vector; see
+    image has (not MUSE), those of other phases of the training too, and ``feature``, the student's pooled vector; see
     :class:`mmmuse.metrics.FeatureLossMetric` and :class:`mmmuse.metrics.NearestNeighbourAccuracy`.
 
     Args:

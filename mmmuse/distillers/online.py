@@ -11,8 +11,6 @@ from mmmuse.losses import (
     Edge,
     add_terms,
     build_edge,
-    refuse_mixed_images,
-    refuse_mixed_labels,
 )
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, Step
@@ -65,8 +63,8 @@ class OnlineDistiller(BaseDistiller):
         init_cfg: MMEngine's.
 
     Raises:
-        InputError: If there are fewer than two peers, two have one name, or a loss cannot
-            compare a pair.
+        InputError: If there are fewer than two peers, two have one name, a loss cannot
+            compare a pair, or no peer has ``losses``.
 
     Source: MUSE (Gong et al., BMVC 2021), table 7(a).
     """
@@ -121,6 +119,11 @@ class OnlineDistiller(BaseDistiller):
             for name, peer in peers.items()
         }
         self._specs = with_ensemble({name: tapped.specs for name, tapped in self.tapped.items()})
+        if losses and all('losses' in peer for peer in peers.values()):
+            raise InputError(
+                'every peer has losses of its own, so no peer has those of the distiller: leave these '
+                'out, or the losses of a peer'
+            )
         self.transfers = nn.ModuleDict(
             {
                 name: nn.ModuleDict(
@@ -167,6 +170,11 @@ class OnlineDistiller(BaseDistiller):
         ]
 
     @property
+    def label_readers(self) -> list[str]:
+        """Names of what needs images that are not mixed: losses, and views, each of which would be mixed apart."""
+        return ['own_views'] * self.own_views + super().label_readers
+
+    @property
     def min_batch_size(self) -> int:
         """Images that the losses need in a batch, as the data set gives it."""
         return max(loss.min_batch_size for loss in self.distill_losses)
@@ -194,8 +202,6 @@ class OnlineDistiller(BaseDistiller):
                 CutMix) where peers have views of their own or a loss reads labels.
         """
         batches, networks = self._batches(inputs, data_samples), self.networks
-        if not self.own_views:  # Else no mixed image has come so far.
-            refuse_mixed_images(self.distill_losses, data_samples)
         terms: dict[str, Tensor] = {}
         features: dict[str, DistillFeatures] = {}
         own: dict[str, dict] = {}
@@ -247,8 +253,7 @@ class OnlineDistiller(BaseDistiller):
                 f'own_views: a batch holds {views} views of each image, one after the other: set '
                 f"data_preprocessor=dict(type='mmmuse.BatchedDataPreprocessor', num_views={views})"
             )
-        if self.own_views:  # Each view would be mixed with other images.
-            refuse_mixed_labels(data_samples, 'own_views')
+        self.refuse_mixed_images(data_samples)
         if each < self.min_batch_size:
             raise InputError(
                 f'a batch needs at least {self.min_batch_size} images, got {each}; if a last batch '

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mmmuse.arguments import ImageShape
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
-from mmmuse.losses import DistillLoss, add_terms, refuse_mixed_images
+from mmmuse.losses import DistillLoss, add_terms
 from mmmuse.losses.requirements import check_square
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, Step
@@ -189,13 +189,16 @@ class SelfDistiller(BaseDistiller):
             InputError: If it is smaller than a loss needs, or has mixed images (Mixup, CutMix)
                 and a loss reads labels.
         """
-        if len(data_samples) < self.min_batch_size:
+        self.check_batch_size(len(data_samples))
+        self.refuse_mixed_images(data_samples)
+
+    def check_batch_size(self, number: int) -> None:
+        """Refuse a number of images that is smaller than a loss needs."""
+        if number < self.min_batch_size:
             raise InputError(
-                f'a batch needs at least {self.min_batch_size} images, got '
-                f'{len(data_samples)}; if a last batch is left over, set drop_last=True of '
-                'train_dataloader or of its batch_sampler'
+                f'a batch needs at least {self.min_batch_size} images, got {number}; if a last batch is '
+                'left over, set drop_last=True of train_dataloader or of its batch_sampler'
             )
-        refuse_mixed_images(self.distill_losses, data_samples)
 
     def step_losses(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Return the losses of N images that have been checked."""

@@ -121,7 +121,7 @@ def build_teachers(
         trust: Likewise.
 
     Raises:
-        InputError: Naming the teacher that cannot be built, or has no losses.
+        InputError: Naming the teacher that cannot be built, or has no losses; if no teacher has ``losses``.
     """
     if ensemble is not None:
         own = [name for name, each in entries.items() if (each.losses, each.weight) != (None, None)]
@@ -130,6 +130,11 @@ def build_teachers(
                 f'ensemble={ensemble!r} is one edge with the losses of the distiller: remove losses and '
                 f'weight of teacher {", ".join(own)}'
             )
+    if losses and ensemble is None and all(each.losses is not None for each in entries.values()):
+        raise InputError(
+            'every teacher has losses of its own, so no teacher has those of the distiller (losses or '
+            'phases): leave these out, or the losses of a teacher'
+        )
     teachers: dict[str, Teacher] = {}
     for name, each in entries.items():
         with _named(name):

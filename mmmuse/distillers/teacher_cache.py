@@ -7,6 +7,7 @@ from mmmuse.errors import InputError
 from mmmuse.tapping.features import DistillFeatures, FeatureSpec, NetworkSpecs
 
 from .cache_folder import CacheFolder
+from .cache_index import data_digest
 from .teacher_provenance import Provenance, check_provenance
 
 VIEW_SETTINGS = ('fixed_views', 'seed', 'crop_padding', 'flip_prob', 'resize', 'to_rgb')
@@ -109,6 +110,18 @@ class TeacherCache:
                 f'{self._folder.index.images} images, not these {len(labels)}'
             )
         self._compared = True
+
+    def check_data_set(self, dataset: object) -> None:
+        """Compare the images of a training set with those of the cache, where they are one array.
+
+        Raises:
+            InputError: If they differ.
+        """
+        if data_digest(dataset) != self._folder.index.data:
+            raise InputError(
+                f'teacher_cache {self.path} is of another training set: its images are others than those '
+                'of train_dataloader.dataset, with the same labels'
+            )
 
     def __call__(self, inputs: Tensor, data_samples: list) -> DistillFeatures:
         """Return the teacher's features of these N images; what is not stored is empty.

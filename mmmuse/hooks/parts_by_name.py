@@ -106,7 +106,7 @@ def _semi_supervised(name: str, distiller: BaseDistiller) -> str:
 
 
 def _refuse_mixing(name: str, distiller: BaseDistiller) -> None:
-    readers = [loss.name for loss in distiller.distill_losses if 'labels' in loss.reads]
+    readers = distiller.label_readers
     if isinstance(getattr(distiller, 'teacher', None), TeacherCache):
         readers.append('teacher_cache')
     if readers:

@@ -2,6 +2,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
 
+from mmmuse.distillers import TeacherCache
 from mmmuse.errors import InputError
 from mmmuse.registry import HOOKS
 
@@ -10,14 +11,14 @@ from .student_checkpoint import distiller_of
 
 @HOOKS.register_module()
 class TrainingLabelsHook(Hook):
-    """Pass the training set's labels to a distiller whose losses need them.
+    """Pass the training set's labels to a distiller whose losses need them, and its images to a teacher's cache.
 
     CRD's memory has a row for each training image and draws negatives of other classes; a
     teacher's cache is compared with the training set. This is done before weights are loaded, so
     that a resumed memory has its size. ``mmmuse train`` adds this hook.
 
     Raises:
-        InputError: If the data set does not give its labels (``get_gt_labels``).
+        InputError: If the data set does not give its labels (``get_gt_labels``), or the cache is of another one.
     """
 
     priority = 'VERY_HIGH'
@@ -35,3 +36,5 @@ class TrainingLabelsHook(Hook):
                 f'{type(dataset).__name__} has no get_gt_labels(); use a data set without wrappers'
             )
         model.prepare(torch.as_tensor(dataset.get_gt_labels()))
+        if isinstance(getattr(model, 'teacher', None), TeacherCache):
+            model.teacher.check_data_set(dataset)

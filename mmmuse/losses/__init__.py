@@ -4,7 +4,7 @@ from pkgutil import iter_modules
 from .build import build_edge, build_logits_edge, build_loss
 from .class_labels import class_labels, refuse_mixed_labels, single_labels
 from .dense_loss import DenseLoss
-from .distill_loss import DistillLoss, Edge, FeatureLoss, add_terms, refuse_mixed_images
+from .distill_loss import DistillLoss, Edge, FeatureLoss, add_terms
 from .logit_loss import LogitLoss
 from .muse_loss import INFORMATION_TERM
 from .phases import Span, losses_of_phases
@@ -23,7 +23,6 @@ __all__ = [
     'build_loss',
     'class_labels',
     'losses_of_phases',
-    'refuse_mixed_images',
     'refuse_mixed_labels',
     'single_labels',
 ]

@@ -1,5 +1,5 @@
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from mmengine.model import ModuleList
@@ -16,7 +16,6 @@ from mmmuse.tapping.features import NetworkSpecs, Step
 from mmmuse.tapping.pixel_logits import with_pixels_as_examples
 from mmmuse.tapping.progress import warmed_up
 
-from .class_labels import refuse_mixed_labels
 from .phases import Span
 from .requirements import check_heads, check_kind, check_map, check_reads, chosen_modules
 
@@ -219,10 +218,7 @@ class Edge(ModuleList):
     """
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        """Return the terms of all losses by name.
-
-        See :func:`refuse_mixed_images` for the batch.
-        """
+        """Return the terms of all losses by name."""
         terms: dict[str, Tensor] = {}
         for of_loss in self.by_loss(step):
             add_terms(terms, of_loss)
@@ -262,19 +258,6 @@ class Edge(ModuleList):
     def head_modules(self) -> list[str]:
         """Paths of the modules in the learner's dense head that losses read."""
         return list(dict.fromkeys(path for loss in self for path in loss.head_modules))
-
-
-def refuse_mixed_images(losses: Iterable[DistillLoss], data_samples: Sequence) -> None:
-    """Refuse a batch that an augmentation has mixed if a loss reads labels.
-
-    A distiller asks once for all its losses, before the step.
-
-    Raises:
-        InputError: As :func:`mmmuse.losses.refuse_mixed_labels`.
-    """
-    readers = dict.fromkeys(loss.name for loss in losses if 'labels' in loss.reads)
-    if readers:
-        refuse_mixed_labels(data_samples, ' and '.join(readers))
 
 
 def add_terms(terms: dict[str, Tensor], more: dict[str, Tensor]) -> None:

@@ -14,6 +14,7 @@ from mmmuse.functional import binary_kd_loss
 from mmmuse.registry import MODELS
 
 from ..conftest import TAPS, labelled, small_classifier_config, small_distiller
+from .rivals import rival
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
 LINEAR = dict(num_classes=5, in_channels=64)
@@ -100,6 +101,13 @@ def test_the_exits_of_a_multi_label_student_learn_every_label():
 def test_the_logits_of_a_margin_head_are_not_imitated():
     distiller = of_head('ArcFaceClsHead')
     assert not distiller.muse.kd
+
+
+def test_the_logits_of_a_margin_head_are_not_compared_between_views():
+    with pytest.raises(
+        InputError, match='DDGSDDistiller compares class logits, and those of a mar'
+    ):
+        rival('ddgsd', student=student('ArcFaceClsHead', **CLASSIFY['ArcFaceClsHead']))
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,10 @@ PEER = dict(model=network(), taps=TAPS)
         (dict(peers=dict(a=dict(model=network()), b=PEER)), r"peer 'a' is dict\(model=..., taps"),
         (dict(losses=[]), r'needs losses, a list such as'),
         (
+            dict(peers=dict(a=dict(PEER, losses=[KD]), b=dict(PEER, losses=[KD]))),
+            'every peer has losses of its own, so no peer has those of the distiller',
+        ),
+        (
             dict(peers=dict(a=PEER, b=dict(model=network(4, 7), taps=TAPS))),
             r"peer 'a' learning from 'b': KDLoss compares class logits, and the networks differ in classes: 5 .peers.a.taps. and 7 .peers.b.taps.",
         ),

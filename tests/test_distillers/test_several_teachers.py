@@ -65,7 +65,7 @@ def test_a_weight_is_on_the_features_and_not_on_the_critics(networks):
     gradients = []
     for weight in (1.0, 0.25):
         torch.manual_seed(5)
-        distiller = built([dict(teacher=networks[0], weight=weight, losses=[MUSE])])
+        distiller = built([dict(teacher=networks[0], weight=weight)], losses=(MUSE,))
         torch.manual_seed(6)
         distiller(images, samples, mode='loss')['teacher1.loss_muse'].backward()
         critic = next(iter(distiller.losses)).mi_critics.parameters()
@@ -154,6 +154,14 @@ def test_an_ensemble_needs_logits_of_each(networks):
         InputError, match=r'needs class logits of teacher teacher2: set its taps\.log'
     ):
         built([networks[0], without], ensemble='logits')
+
+
+def test_losses_that_no_teacher_has_are_refused(networks):
+    teachers = [dict(teacher=network, losses=[KD]) for network in networks]
+    assert set(built(teachers, losses=())(*batch(), mode='loss')) > {'teacher1.loss_kd'}
+    for options in (dict(), dict(losses=(), phases=[dict(losses=[AT], task_loss=False)])):
+        with pytest.raises(InputError, match='every teacher has losses of its own, so no teacher'):
+            built(teachers, **options)
 
 
 def test_an_ensemble_has_no_losses_of_single_teachers(networks):

@@ -306,6 +306,15 @@ def test_another_training_set_is_refused(config, cache):
         cached(config, cache).prepare(torch.as_tensor(training_set(config).labels[:19]))
 
 
+def test_other_images_with_the_same_labels_are_refused(config, cache):
+    dataset = training_set(config)
+    teacher = cached(config, cache).teacher
+    teacher.check_data_set(dataset)
+    dataset.images = 240 - dataset.images
+    with pytest.raises(InputError, match='of another training set: its images are others'):
+        teacher.check_data_set(dataset)
+
+
 MAPS = [
     KD,
     MUSE,

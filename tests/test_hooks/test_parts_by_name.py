@@ -39,6 +39,7 @@ from mmmuse.hooks.parts_by_name import check_parts_by_name
 from mmmuse.registry import MODELS
 
 from ..conftest import labelled, small_classifier_config, small_distiller
+from ..test_distillers.rivals import rival
 from ..test_distillers.transfer import online
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
@@ -287,6 +288,20 @@ def test_a_recipe_that_mixes_images_is_refused_at_the_start_where_a_loss_reads_l
     assert (
         'mixes images, in student.data_preprocessor, and CRDLoss needs images of one class' in line
     )
+
+
+@pytest.mark.parametrize(
+    ('build', 'reader'),
+    [
+        (lambda: rival('cs_kd'), 'CSKDDistiller'),
+        (lambda: rival('ddgsd'), 'DDGSDDistiller'),
+        (lambda: online(dict(type='mmmuse.KDLoss'), own_views=True), 'own_views'),
+    ],
+)
+def test_a_recipe_that_mixes_images_is_refused_where_images_are_paired(build, reader):
+    augments = dict(augments=[dict(type='Mixup', alpha=0.8)])
+    line = refused(build(), SwitchRecipeHook([dict(action_epoch=9, batch_augments=augments)]))
+    assert f'{reader} needs images of one class: remove it from the schedule' in line
 
 
 def test_prototypes_of_a_distilled_retriever_are_prepared_before_each_validation():

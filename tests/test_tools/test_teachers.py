@@ -2,11 +2,13 @@
 
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 from mmpretrain import get_model
 
+from mmmuse.datasets import digits
 from mmmuse.registry import MODELS
 
 from ..test_distillers.transfer import TAPS, network
@@ -114,6 +116,12 @@ def test_a_run_takes_a_cache_in_place_of_the_teacher(
         tool('train.py', offline, '--work-dir', tmp_path / 'x', '--cfg-options', *other)
     )
     assert 'is of another training set' in said
+    images, *rest = digits._digits()
+    with mock.patch('mmmuse.datasets.digits._digits', return_value=(240 - images, *rest)):
+        said = only_error(
+            tool('train.py', offline, '--work-dir', tmp_path / 'x', '--cfg-options', *options)
+        )
+    assert 'another training set: its images are others than' in said
     assert not (tmp_path / 'x').exists()
 
 
