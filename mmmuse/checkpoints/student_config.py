@@ -9,6 +9,7 @@ from mmengine.config import Config
 from .backbone_config import backbone_model
 from .network_config import network_config
 from .plain_data import per_sample
+from .registered_names import name_registered_types
 from .runner_keys import runner_keys
 
 _OWN = 'mmmuse.'
@@ -22,9 +23,15 @@ _REPLACED: dict[str, tuple[str, tuple[str, ...]]] = {
     'mmmuse.LoadCheckedImage': ('LoadImageFromFile', ('unreadable', 'max_pixels')),
     'mmmuse.CheckedCocoDataset': ('mmdet.CocoDataset', ()),
     'mmmuse.ZeroCocoMetric': ('mmdet.CocoMetric', ()),
+    'mmmuse.ClassIoUMetric': ('mmseg.IoUMetric', ()),
     'mmmuse.ExitAccuracy': ('Accuracy', ('prefix',)),
 }
-_METRICS_OF_EXITS = ('mmmuse.ExitAccuracy', 'mmmuse.ExitMetric', 'mmmuse.ExitDetectionMetric')
+METRICS_OF_EXITS = {
+    'mmmuse.ExitAccuracy',
+    'mmmuse.ExitDetectionMetric',
+    'mmmuse.ExitMetric',
+    'mmmuse.ExitSegmentationMetric',
+}
 _HEADER = """# The {what} as a plain config, written with the checkpoints of a distilled run: no exits and no losses of
 # mmmuse. The other parts of mmmuse that are left (a backbone, a data set) need "import mmmuse".
 """
@@ -48,12 +55,14 @@ def student_configs(config: Config) -> dict[str, str]:
         Text by file name: ``student.py``; in online distillation that is the first peer, and each
         peer has a ``student.NAME.py``. A network that is given as a built model has none.
     """
-    model = config.get('model') or {}
+    content = config.to_dict()
+    name_registered_types(content)
+    model = content.get('model') or {}
     if str(model.get('type')).split('.')[-1] == 'FeatureDistiller':
-        return _backbone_config(config.to_dict())
+        return _backbone_config(content)
     return {
-        name: _HEADER.format(what=what) + Config(_plain(config.to_dict(), network)).pretty_text
-        for name, what, network in _networks(config.get('model') or {})
+        name: _HEADER.format(what=what) + Config(_plain(content, network)).pretty_text
+        for name, what, network in _networks(model)
     }
 
 
@@ -133,7 +142,7 @@ def _evaluators(config: dict) -> None:
             metrics = evaluator.get('metric')
             if evaluator.get('type') == 'mmmuse.PeerMetric':
                 plain += [metrics] if isinstance(metrics, dict) else metrics
-            elif evaluator.get('type') not in _METRICS_OF_EXITS:
+            elif evaluator.get('type') not in METRICS_OF_EXITS:
                 plain.append(evaluator)
         # Without a metric of the student, those of the exits name one.
         config[f'{split}_evaluator'] = plain or [_metric_of_exit(evaluators[0])]
@@ -178,7 +187,7 @@ def _paths(config: dict) -> None:
 
 
 def _replaced(value: Any) -> Any:
-    """Replace parts of mmmuse by those of the libraries, and classes by their paths."""
+    """Replace parts of mmmuse by those of the libraries."""
     if isinstance(value, dict):
         value = {key: _replaced(item) for key, item in value.items()}
         kind, own = _REPLACED.get(str(value.get('type')), (None, ()))
@@ -190,6 +199,4 @@ def _replaced(value: Any) -> Any:
         return value
     if isinstance(value, (list, tuple)):
         return type(value)(map(_replaced, value))
-    if isinstance(value, type):
-        return f'{value.__module__}.{value.__qualname__}'
     return value

@@ -12,6 +12,7 @@ from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.network_config import network_config, whole_config
 from mmmuse.checkpoints.network_names import is_network_name, is_teacher_entry
 from mmmuse.checkpoints.packaged_config import packaged_file
+from mmmuse.checkpoints.registered_names import name_registered_types
 from mmmuse.environment.requirements import check_library
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
@@ -56,6 +57,7 @@ def load_config(path: str, options: dict) -> Config:
     check_keys_are_read(config, path, options)
     _inline_networks(config, path, options)
     config.merge_from_dict(_inline_variant(config, options))
+    name_registered_types(config)
     _note_image_order(config)
     check_library(config.get('default_scope'))
     check_config(config)

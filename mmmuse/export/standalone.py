@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 import mmmuse.registry
 from mmmuse.checkpoints.plain_data import per_sample
+from mmmuse.checkpoints.student_config import METRICS_OF_EXITS
 from mmmuse.version import __version__
 
 from .data import innermost
@@ -19,26 +20,8 @@ from .data import innermost
 CONFIG = 'config.py'
 CHECKPOINT = 'checkpoint.pth'
 
-# Used by distillers only, or added by mmmuse's tools.
-_DISTILLER_HOOKS = {
-    'mmmuse.AccumulatedGradientsHook',
-    'mmmuse.CheckedMasksHook',
-    'mmmuse.ClassCountHook',
-    'mmmuse.InformationLoggerHook',
-    'mmmuse.KeptMemoryHook',
-    'mmmuse.PeerCheckpointHook',
-    'mmmuse.PendingEvaluationHook',
-    'mmmuse.PreemptionHook',
-    'mmmuse.SafeCheckpointHook',
-    'mmmuse.StepSeedHook',
-    'mmmuse.StudentCheckpointHook',
-    'mmmuse.TrainingLabelsHook',
-}
-_DISTILLER_METRICS = {
-    'mmmuse.ExitAccuracy',
-    'mmmuse.ExitDetectionMetric',
-    'mmmuse.ExitSegmentationMetric',
-}
+# Hooks that a plain network has a use for, too; the others are of distillers, or added by mmmuse's tools.
+_PLAIN_HOOKS = {'mmmuse.ChannelsLastHook'}
 _REGISTRIES = {name: getattr(mmmuse.registry, name) for name in mmmuse.registry.__all__}
 
 
@@ -102,23 +85,25 @@ def _test_pipeline(config: Config) -> list:
 
 def _without_distilling(config: dict) -> dict:
     """Remove the hooks and metrics that only a distiller needs."""
-    for key in ('default_hooks', 'custom_hooks'):
-        hooks = config.get(key)
-        if isinstance(hooks, dict):
-            for name, hook in list(hooks.items()):
-                if hook is not None and hook.get('type') in _DISTILLER_HOOKS:
-                    del hooks[name]
-        elif hooks:
-            config[key] = [hook for hook in hooks if hook.get('type') not in _DISTILLER_HOOKS]
+    if config.get('default_hooks'):
+        hooks = config['default_hooks'].items()
+        config['default_hooks'] = {name: hook for name, hook in hooks if _is_plain(hook)}
+    if config.get('custom_hooks'):
+        config['custom_hooks'] = list(filter(_is_plain, config['custom_hooks']))
     for key in ('val_evaluator', 'test_evaluator'):
         if isinstance(config.get(key), (list, tuple)):
             config[key] = [
                 plain
                 for metric in config[key]
-                if metric.get('type') not in _DISTILLER_METRICS
+                if metric.get('type') not in METRICS_OF_EXITS
                 for plain in _of_one_network(metric)
             ]
     return config
+
+
+def _is_plain(hook: dict | None) -> bool:
+    kind = str((hook or {}).get('type'))
+    return not kind.startswith('mmmuse.') or kind in _PLAIN_HOOKS
 
 
 def _of_one_network(metric: dict) -> list[dict]:

@@ -1,13 +1,15 @@
 """The plain config beside the checkpoints of a distilled run."""
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmmuse.checkpoints.student_config import student_configs
 from mmmuse.command_line.config import load_config
-from mmmuse.registry import MODELS
+from mmmuse.registry import HOOKS, METRICS, MODELS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 CLASSIFIER = dict(type='ImageClassifier', backbone=dict(type='ResNet_CIFAR', depth=18))
@@ -57,6 +59,16 @@ def test_a_cifar_run_needs_no_part_of_mmmuse():
     assert found.test_dataloader.dataset.type == 'CIFAR100'
     assert found.test_dataloader.dataset.pipeline[-1].type == 'PackInputs'
     assert found.model.data_preprocessor.mean == config.data_preprocessor.mean
+
+
+def test_a_student_needs_neither_hooks_nor_metrics_of_mmmuse():
+    own = {f'mmmuse.{name}' for kind in (HOOKS, METRICS) for name in kind.module_dict}
+    for path in sorted(CONFIGS.glob('*/*.py')):
+        config = load_config(str(path), {})
+        if str(config.get('model', {}).get('type')).startswith('mmmuse.'):
+            for text in student_configs(config).values():
+                named = set(re.findall(r"'(mmmuse\.\w+)'", text))
+                assert not named & own, path
 
 
 def test_each_peer_has_a_config_and_the_first_is_the_student():
@@ -109,6 +121,14 @@ def test_the_preprocessor_is_in_the_model_wherever_it_was():
             [dict(type='mmdet.CocoMetric', ann_file='a.json')],
         ),
         (
+            [
+                dict(type='mmmuse.metrics.ExitAccuracy'),
+                dict(type='mmmuse.segmentation.ClassIoUMetric', iou_metrics=['mIoU']),
+                dict(type='mmmuse.ExitSegmentationMetric', metric=dict(type='IoUMetric')),
+            ],
+            [dict(type='mmseg.IoUMetric', iou_metrics=['mIoU'])],
+        ),
+        (
             dict(type='mmmuse.ExitMetric', metric=[dict(type='AveragePrecision')]),
             [dict(type='AveragePrecision')],
         ),
@@ -145,11 +165,12 @@ def test_transforms_that_check_images_are_the_libraries():
     ]
 
 
-def test_a_class_is_written_as_its_path():
-    kind = MODELS.get('mmpretrain.ImageClassifier')
-    student = dict(CLASSIFIER, type=kind)
-    found = plain(dict(model=dict(type='mmmuse.SelfDistiller', student=student)))
-    assert found.model.type == 'mmpretrain.models.classifiers.image.ImageClassifier'
+def test_a_class_is_written_as_its_name_or_else_as_its_path():
+    student = dict(CLASSIFIER, type=MODELS.get('mmpretrain.ImageClassifier'))
+    wrapper = dict(optimizer=dict(type=torch.optim.SGD, lr=0.1))
+    found = plain(distilled(optim_wrapper=wrapper) | dict(model=dict(type='x', student=student)))
+    assert found.model.type == 'mmpretrain.ImageClassifier'
+    assert found.optim_wrapper.optimizer.type == 'torch.optim.sgd.SGD'
 
 
 def test_the_optimizer_has_the_constructor_of_the_plain_network():

@@ -58,6 +58,51 @@ SEVERAL = dict(
 )
 
 
+PURE_PYTHON = """
+from mmcv.transforms import LoadImageFromFile, RandomFlip, Resize
+from mmengine.config import read_base
+from mmengine.dataset import DefaultSampler
+from mmpretrain.datasets import CustomDataset
+from mmpretrain.datasets.transforms import PackInputs
+from mmpretrain.evaluation import Accuracy
+from mmpretrain.models import GlobalAveragePooling, ImageClassifier, LinearClsHead, ResNet_CIFAR
+from torch.optim import SGD
+
+from mmmuse.distillers import SelfDistiller
+from mmmuse.heads import MUSEHead
+from mmmuse.hooks import InformationLoggerHook, StudentCheckpointHook, StudentConfigHook
+from mmmuse.metrics import ExitAccuracy
+from mmmuse.necks import SelfDistillNeck
+
+default_scope = 'mmpretrain'
+student = dict(
+    type=ImageClassifier,
+    backbone=dict(type=ResNet_CIFAR, depth=18, stem_channels=4, base_channels=4),
+    neck=dict(type=GlobalAveragePooling),
+    head=dict(type=LinearClsHead, num_classes=2, in_channels=32))
+model = dict(
+    type=SelfDistiller, student=student, taps='auto', input_shape=(3, 16, 16),
+    neck=dict(type=SelfDistillNeck), head=dict(type=MUSEHead))
+data_preprocessor = dict(mean=[120.0] * 3, std=[60.0] * 3)
+pipeline = [dict(type=LoadImageFromFile), dict(type=Resize, scale=16), dict(type=PackInputs)]
+train_dataloader = dict(
+    batch_size=4, num_workers=0, sampler=dict(type=DefaultSampler, shuffle=True),
+    dataset=dict(type=CustomDataset, data_root={root!r}, pipeline=pipeline))
+val_dataloader = dict(
+    batch_size=4, num_workers=0, sampler=dict(type=DefaultSampler, shuffle=False),
+    dataset=dict(type=CustomDataset, data_root={root!r}, pipeline=pipeline))
+test_dataloader = val_dataloader
+val_evaluator = [dict(type=Accuracy, topk=(1,)), dict(type=ExitAccuracy)]
+test_evaluator = val_evaluator
+default_hooks = dict(information=dict(type=InformationLoggerHook))
+custom_hooks = [dict(type=StudentCheckpointHook), dict(type=StudentConfigHook)]
+train_cfg = dict(by_epoch=True, max_epochs=1)
+val_cfg = dict()
+test_cfg = dict()
+optim_wrapper = dict(optimizer=dict(type=SGD, lr=0.01))
+"""
+
+
 def write_images(root: Path) -> None:
     """Eight images of two classes, dark and bright."""
     draw, labels = np.random.default_rng(0), []
@@ -187,3 +232,19 @@ def test_hooks_that_read_a_run_work_as_in_a_plain_one(run, tmp_path):
     assert json.loads(trace.read_text())['traceEvents']
     drawn = {path.name for path in pictures.iterdir()}
     assert {'0.png_1.png', '1.png_1.png'} <= drawn
+
+
+def test_a_pure_python_config_is_used_as_any_other(tool, tmp_path):
+    write_images(tmp_path / 'images')
+    config, run = tmp_path / 'muse.py', tmp_path / 'run'
+    config.write_text(PURE_PYTHON.format(root=str(tmp_path / 'images')))
+    assert tool('train.py', config, '--work-dir', run).code == 0
+    assert 'mmmuse' not in Config.fromfile(run / 'student.py').pretty_text
+    checkpoint = run / 'epoch_1.pth'
+    for source in (config, run / 'muse.py'):
+        flags = ['--work-dir', tmp_path / 'test', '--tta']
+        assert tool('test.py', source, checkpoint, *flags).code == 0
+        out = tmp_path / f'export_{source.parent.name}'
+        exported = tool('export.py', source, checkpoint, '--exit', 1, '--out', out)
+        assert exported.code == 0
+        assert 'mmmuse' not in Config.fromfile(out / 'config.py').pretty_text
