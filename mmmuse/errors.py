@@ -13,6 +13,10 @@ class InputError(MMMuseError, ValueError):
     """A config, a file or a tensor is not valid."""
 
 
+class ImageShapeError(InputError):
+    """The shape of a network's images is not known, or the network does not take it."""
+
+
 class ArgumentError(InputError):
     """An argument of a part is of another type or out of its range.
 

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmmuse.distillers import EarlyExitClassifier
-from mmmuse.errors import InputError
+from mmmuse.errors import ImageShapeError
 from mmmuse.export.data import image_shape
 from mmmuse.export.exit_table import exit_costs
 from mmmuse.export.trained import build_distiller
@@ -38,7 +38,7 @@ def early_exit_costs(config: Config, thresholds: tuple[float | None, ...]) -> li
     """
     try:
         shape = image_shape(config)
-    except InputError:
+    except ImageShapeError:
         return None
     costs = exit_costs(config.model, build_distiller(config), shape)
     return cumulative_costs(

@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmmuse.checkpoints.files_in_folder import files_in_folder
-from mmmuse.errors import InputError
+from mmmuse.errors import ImageShapeError
 from mmmuse.export.data import image_shape
 from mmmuse.tapping.image_size import config_size
 from mmmuse.tapping.loaded_order import loaded_order
@@ -133,7 +133,7 @@ def _crop(config: Config) -> int:
         return _SIZE
     try:
         return (config_size(config) or image_shape(config)[1:])[0]
-    except InputError:
+    except ImageShapeError:
         return _SIZE
 
 

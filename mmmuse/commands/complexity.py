@@ -5,6 +5,7 @@ import argparse
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
+from mmmuse.command_line.input_shape import naming_input_shape
 from mmmuse.command_line.progress import shown
 from mmmuse.command_line.report import check_json, print_table, write_json
 from mmmuse.export.data import image_shape
@@ -22,7 +23,7 @@ COUNTS = (
 
 
 def main(args: argparse.Namespace) -> None:
-    with explained():
+    with explained(), naming_input_shape():
         refuse_code_in_files()
         check_json(args.json)
         config = load_config(args.config, args.cfg_options)

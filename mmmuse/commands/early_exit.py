@@ -22,6 +22,7 @@ from mmmuse.analysis.exit_figure import draw_accuracy, write_csv
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import check_at_least, load_config
 from mmmuse.command_line.explain import explained
+from mmmuse.command_line.input_shape import naming_input_shape
 from mmmuse.command_line.progress import shown, tracker
 from mmmuse.command_line.report import check_new_path, new_folder, print_table
 from mmmuse.datasets.load_checked_image import check_loaded_images
@@ -192,7 +193,7 @@ def show(args: argparse.Namespace, exits: 'Exits', rows: list[dict]) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    with explained():
+    with explained(), naming_input_shape():
         refuse_code_in_files(args.trust_checkpoint)
         check_loaded_images()
         check_new_path(args.out)

@@ -11,6 +11,7 @@ from mmmuse.analysis.exit_record import record_exits
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import check_at_least, load_config
 from mmmuse.command_line.explain import explained
+from mmmuse.command_line.input_shape import naming_input_shape
 from mmmuse.command_line.progress import shown, tracker
 from mmmuse.command_line.report import check_new_path, new_folder, print_table
 from mmmuse.datasets.load_checked_image import check_loaded_images
@@ -135,7 +136,7 @@ def other_choices(good: list[dict], by: str) -> str:
 
 
 def main(args: argparse.Namespace) -> None:
-    with explained():
+    with explained(), naming_input_shape():
         refuse_code_in_files(args.trust_checkpoint)
         check_loaded_images()
         check_new_path(args.out)

@@ -13,7 +13,8 @@ from mmengine.runner import Runner
 from mmpretrain.datasets import CIFAR10
 from torch import Tensor
 
-from mmmuse.errors import InputError
+from mmmuse.errors import ImageShapeError, InputError
+from mmmuse.tapping.image_size import config_channels, config_test_size
 
 
 class NormalizedTestSet:
@@ -139,28 +140,22 @@ def first_images(batches: Iterable[tuple[Tensor, Tensor]], limit: int) -> Iterat
 
 
 def image_shape(config: Config) -> tuple[int, int, int]:
-    """Return the shape ``(C, H, W)`` of the images of a config, without reading the data.
+    """Return the shape ``(C, H, W)`` of the test images of a config, without reading the data.
 
-    It is that of the preprocessor's ``resize``, of the last transform of the test pipeline
-    that sets a size, or of the data set's class.
+    The size is that of :func:`mmmuse.tapping.image_size.config_test_size`, or of the data set's class. The
+    channels are those of :func:`mmmuse.tapping.image_size.config_channels`, those of the class, or 3.
 
     Raises:
-        InputError: If none of them gives a size.
+        ImageShapeError: If none of them gives a size.
     """
     loader = config.get('test_dataloader') or config.get('val_dataloader') or {}
     dataset = loader.get('dataset') or {}
     kind = DATASETS.get(dataset.get('type', '')) if dataset.get('type') else None
     channels, *size = _shape_of(kind) or (3,)
-    preprocessor = config.get('data_preprocessor') or {}
-    sizes = [preprocessor.get('resize')]
-    for transform in reversed(dataset.get('pipeline') or []):
-        scale = transform.get('scale')  # (W, H), unlike crop_size.
-        sizes += [transform.get('crop_size'), scale[::-1] if isinstance(scale, Sequence) else scale]
-    sizes.append(size)
-    for size in filter(None, sizes):
-        height, width = (size, size) if isinstance(size, int) else size
-        return channels, height, width
-    raise InputError('the size of the images is not in the config: pass --input-shape C H W')
+    size = config_test_size(config) or size
+    if not size:
+        raise ImageShapeError('the size of the images is not in the config')
+    return (config_channels(config) or channels, *size)
 
 
 def _shape_of(kind: type | None) -> tuple[int, int, int] | None:

@@ -59,7 +59,8 @@ def config_size(config: Mapping) -> Size | None:
 
     Of a detector they are those of the test pipeline: a training pipeline has many sizes. Of another
     model they are those of the training pipeline. Where images keep their aspect ratio, it is the size of the
-    largest in landscape format. The preprocessor's padding is added.
+    largest in landscape format. The preprocessor's padding is added; the size to which it resizes
+    replaces that of a pipeline.
 
     Args:
         config: A complete config.
@@ -67,11 +68,29 @@ def config_size(config: Mapping) -> Size | None:
     loaders = ['train_dataloader', 'val_dataloader', 'test_dataloader']
     if config.get('default_scope') == 'mmdet':
         loaders.reverse()
-    for name in loaders:
-        size = _pipeline_size(_transforms((config.get(name) or {}).get('dataset')))
-        if size is not None:
-            return _padded(size, config)
-    return None
+    return _first_size(config, loaders)
+
+
+def config_test_size(config: Mapping) -> Size | None:
+    """Return the size ``(H, W)`` of a config's test images, read as :func:`config_size` reads it.
+
+    Args:
+        config: A complete config. Without a test they are the images of its validation.
+    """
+    return _first_size(config, ['test_dataloader', 'val_dataloader'])
+
+
+def config_channels(config: Mapping) -> int | None:
+    """Return the channels of the images that a config gives its model; None if it does not say.
+
+    They are those of the model's ``input_shape``, or of the mean that the preprocessor subtracts.
+
+    Args:
+        config: A complete config.
+    """
+    shape = (config.get('model') or {}).get('input_shape')
+    mean = _preprocessor(config).get('mean')
+    return shape[0] if shape else len(mean) if mean else None
 
 
 def add_image_shape(config: Mapping) -> None:
@@ -87,8 +106,18 @@ def add_image_shape(config: Mapping) -> None:
     size = config_size(config)
     if 'student' not in model or not proposed or model.get('input_shape') or size is None:
         return
-    channels = len(_preprocessor(config).get('mean') or (0, 0, 0))
-    model['input_shape'] = [channels, *size]
+    model['input_shape'] = [config_channels(config) or 3, *size]
+
+
+def _first_size(config: Mapping, loaders: Sequence[str]) -> Size | None:
+    resize = _preprocessor(config).get('resize')
+    if resize is not None:
+        return _pair(resize)
+    for name in loaders:
+        size = _pipeline_size(_transforms((config.get(name) or {}).get('dataset')))
+        if size is not None:
+            return _padded(size, config)
+    return None
 
 
 def _transforms(dataset: Any) -> Iterator[Mapping]:

@@ -5,7 +5,7 @@ from torch import nn
 
 from mmmuse.checkpoints.network_config import packaged_config
 from mmmuse.tapping.dry_run import blank_image_shapes
-from mmmuse.tapping.image_size import config_size, declared_size
+from mmmuse.tapping.image_size import config_channels, config_size, config_test_size, declared_size
 
 
 def trained_on(*pipeline: dict, **config) -> Config:
@@ -42,6 +42,25 @@ def test_pairs_are_read_in_the_order_of_their_transform():
 def test_the_last_transform_of_the_pipeline_counts():
     crop = dict(type='mmpretrain.CenterCrop', crop_size=48)
     assert config_size(trained_on(dict(type='ResizeEdge', scale=64), crop)) == (48, 48)
+
+
+def test_images_are_tested_in_the_size_of_the_test_pipeline():
+    config = trained_on(dict(type='RandomResizedCrop', scale=64))
+    assert config_test_size(config) is None
+    pipeline = [dict(type='CenterCrop', crop_size=(80, 72))]
+    config.val_dataloader = dict(dataset=dict(pipeline=pipeline))
+    assert config_test_size(config) == (72, 80)
+
+
+def test_a_preprocessor_that_resizes_replaces_the_size_of_the_pipeline():
+    resized = dict(type='mmmuse.BatchedDataPreprocessor', resize=48)
+    config = trained_on(dict(type='Resize', scale=40), data_preprocessor=resized)
+    assert config_size(config) == config_test_size(config) == (48, 48)
+
+
+def test_a_config_that_says_nothing_of_channels_has_none():
+    assert config_channels(Config(dict())) is None
+    assert config_channels(Config(dict(data_preprocessor=dict(mean=[1.0])))) == 1
 
 
 def test_of_several_views_the_first_counts():
