@@ -12,13 +12,14 @@ from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.checkpoints.runner_keys import runner_keys
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
+from mmmuse.command_line.input_shape import naming_input_shape
 from mmmuse.command_line.progress import shown, tracked, tracker
 from mmmuse.command_line.report import check_new_path, new_folder, print_table, write_json
 from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.errors import InputError
 from mmmuse.export import formats
 from mmmuse.export.classifier_target import exit_target, peer_target
-from mmmuse.export.complexity import real_complexity
+from mmmuse.export.complexity import check_image_shape, real_complexity
 from mmmuse.export.data import first_images
 from mmmuse.export.int8_accuracy import check_int8_accuracy, share_of_same_classes
 from mmmuse.export.latency import latencies
@@ -117,6 +118,7 @@ def export(target: ExportTarget, args: argparse.Namespace) -> None:
         batches = target.batches_to_check(args.input_shape, args.evaluate, calibration)
     images = batches[0]['inputs']
     shape = tuple(images.shape[1:])
+    check_image_shape(target.network, shape)
     program = None
     if module is not None:
         with shown('exporting with torch.export'):
@@ -224,7 +226,7 @@ def main(args: argparse.Namespace) -> None:
     args.input_shape = args.input_shape and tuple(args.input_shape)
     args.evaluate = args.data is not None
     args.data_root = args.data if isinstance(args.data, str) else None
-    with explained():
+    with explained(), naming_input_shape():
         refuse_code_in_files(args.trust_checkpoint)
         check_loaded_images()
         check_new_path(args.out)

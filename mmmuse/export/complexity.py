@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from mmengine.analysis import FlopAnalyzer
-from torch import nn
+from torch import Tensor, nn
 
-from mmmuse.errors import InputError
+from mmmuse.errors import ImageShapeError
 from mmmuse.tapping.dry_run import frozen_in_eval
 
 
@@ -33,7 +33,7 @@ def real_complexity(network: nn.Module, image_shape: tuple[int, int, int]) -> Co
         image_shape: ``(C, H, W)``.
 
     Raises:
-        InputError: If the network does not take such images.
+        ImageShapeError: If the network does not take such images.
     """
     flops = multiply_adds(network, image_shape)['']
     return Complexity(sum(p.numel() for p in network.parameters()), flops)
@@ -53,23 +53,42 @@ def multiply_adds(
         Those of the whole network, by the name ``''``, and of each part.
 
     Raises:
-        InputError: If the network does not take such images.
+        ImageShapeError: If the network does not take such images.
     """
-    if min(image_shape) < 1:
-        raise InputError(f'the shape of an image has positive sizes, got {tuple(image_shape)}')
-    parameter = next(network.parameters())
-    image = torch.zeros(1, *image_shape, device=parameter.device, dtype=parameter.dtype)
+    check_image_shape(network, image_shape)
+    image = _blank_image(network, image_shape)
     with frozen_in_eval(network):
-        try:
-            network(image)
-        except RuntimeError as error:
-            raise InputError(
-                f'the network does not take images of shape {tuple(image_shape)}: {error}'
-            ) from error
         # Additions and norms are not multiply-adds.
         analyzer = FlopAnalyzer(network, (image,)).unsupported_ops_warnings(False)
         analyzer = analyzer.uncalled_modules_warnings(False)
         return {name: int(analyzer.total(name)) for name in ('', *parts)}
+
+
+def check_image_shape(network: nn.Module, image_shape: tuple[int, int, int]) -> None:
+    """Check that a network takes images of a shape, by one call of it.
+
+    Args:
+        network: As of :func:`real_complexity`.
+        image_shape: ``(C, H, W)``.
+
+    Raises:
+        ImageShapeError: If it does not.
+    """
+    shape = tuple(image_shape)
+    if min(shape) < 1:
+        raise ImageShapeError(f'the shape of an image has positive sizes, got {shape}')
+    with frozen_in_eval(network):
+        try:
+            network(_blank_image(network, shape))
+        except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+            raise ImageShapeError(
+                f'the network does not take images of shape {shape}: {error}'
+            ) from error
+
+
+def _blank_image(network: nn.Module, image_shape: tuple[int, int, int]) -> Tensor:
+    parameter = next(network.parameters())
+    return torch.zeros(1, *image_shape, device=parameter.device, dtype=parameter.dtype)
 
 
 def paper_complexity(network: nn.Module, image_size: tuple[int, int]) -> Complexity:

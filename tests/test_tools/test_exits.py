@@ -186,6 +186,24 @@ def test_complexity_has_a_row_for_each_exit(tool, tmp_path):
     assert 'backbone.layer3' in finished.out
 
 
+def test_images_that_the_network_does_not_take_are_refused_by_the_flag(
+    tool, only_error, checkpoint, tmp_path
+):
+    out = tmp_path / 'out'
+    exported = ['export.py', DISTILLED, checkpoint, '--exit', 1, '--onnx', '--out', out]
+    for args in (exported, ['analysis/complexity.py', DISTILLED]):
+        line = only_error(tool(*args, '--input-shape', 3, 8, 8))
+        assert 'the network does not take images of shape (3, 8, 8)' in line
+        assert line.endswith('; pass --input-shape C H W')
+    assert not out.exists()
+
+
+def test_a_size_that_is_not_in_the_config_is_asked_for(tool, only_error):
+    options = ['--cfg-options', 'test_dataloader.dataset.type=CustomDataset']
+    line = only_error(tool('analysis/complexity.py', DISTILLED, *options))
+    assert 'the size of the images is not in the config; pass --input-shape C H W' in line
+
+
 def rows_of(path: Path) -> list[dict]:
     with path.open(newline='') as file:
         return list(csv.DictReader(file))
