@@ -30,16 +30,18 @@ def exit_config(student: nn.Module, exit: Mapping) -> dict:
         student: An OpenMMLab model.
         exit: The user's config of the classifier, which is merged into it.
     """
-    loss, head = loss_of(student), getattr(student, 'head', None)
+    loss = loss_of(student)
     inferred = {} if loss is None else dict(loss=loss)
-    if is_multi_label(head) and exit.get('type') is None:
-        inferred.update(
-            type='mmpretrain.MultiLabelLinearClsHead',
-            _scope_='mmpretrain',
-            thr=head.thr,
-            topk=head.topk,
-        )
-    return {**inferred, **exit}
+    return {**inferred, **exit_head_config(student, exit)}
+
+
+def exit_head_config(student: nn.Module, exit: Mapping) -> dict:
+    """Return :func:`exit_config` without the loss."""
+    head = getattr(student, 'head', None)
+    if not is_multi_label(head) or exit.get('type') is not None:
+        return dict(exit)
+    kind = dict(type='mmpretrain.MultiLabelLinearClsHead', _scope_='mmpretrain')
+    return {**kind, 'thr': head.thr, 'topk': head.topk, **exit}
 
 
 def why_no_classes(student: nn.Module) -> str | None:

@@ -8,6 +8,7 @@ from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
 from mmmuse.distillers import DenseSelfDistiller, SelfDistiller
+from mmmuse.distillers.exit_classifier import exit_head_config
 from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dry_run import is_detector, is_segmenter
@@ -109,9 +110,10 @@ def _segmenter_parts(distiller: SelfDistiller, number: int) -> dict:
 
 
 def _classifier_parts(model: dict, distiller: SelfDistiller, number: int) -> dict:
-    """Return the bottleneck with global average pooling, and the head, with the student's loss."""
+    """Return the bottleneck with global average pooling, and the head of the exit, with the student's loss."""
     exit = exits_of(distiller)[number]
-    head = {'type': 'LinearClsHead', **deepcopy(dict(model['head'].get('exit') or {}))}
+    given = deepcopy(dict(model['head'].get('exit') or {}))
+    head = {'type': 'LinearClsHead', **exit_head_config(distiller.student, given)}
     of_student = model['student'].get('head') or {}
     if 'loss' not in head and 'loss' in of_student:
         head['loss'] = deepcopy(of_student['loss'])

@@ -72,6 +72,19 @@ def test_an_exit_alone_learns_with_the_students_loss_and_no_module_behind_it():
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
+def test_an_exit_of_a_multi_label_network_alone_predicts_each_label():
+    config = small_config()
+    head = dict(type='MultiLabelLinearClsHead', num_classes=5, in_channels=64, thr=0.25)
+    config.model.student.head = head
+    distiller = settled(config, SHAPE)
+    network = exit_network(config.model, distiller, 2)
+    images = torch.randn(3, *SHAPE)
+    with torch.no_grad():
+        scores = torch.stack([sample.pred_score for sample in network(images, mode='predict')])
+    torch.testing.assert_close(scores, exit_logits(distiller, images)[1].sigmoid())
+    assert network.head.thr == 0.25
+
+
 def test_the_distillers_own_preprocessor_and_input_shape_go_with_an_exit():
     config = small_config(data_preprocessor=dict(mean=[1, 2, 3], std=[4, 5, 6]))
     config.model.input_shape = (3, 40, 40)
