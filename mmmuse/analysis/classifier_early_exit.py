@@ -15,7 +15,7 @@ from mmmuse.export.trained import load_trained, model_config
 from mmmuse.registry import MODELS
 
 from .early_exit import EarlyExitPoint, evaluate_thresholds
-from .exit_record import record_exits
+from .exit_record import record_exits, refuse_multi_label
 
 
 class ClassifierExits:
@@ -28,7 +28,7 @@ class ClassifierExits:
         trust: Load a file that holds more than weights.
 
     Raises:
-        InputError: See :func:`mmmuse.export.trained.load_trained`.
+        InputError: See :func:`mmmuse.export.trained.load_trained`; also if the classifier is multi-label.
     """
 
     accuracy = ('top1', 'top-1 %')
@@ -42,6 +42,7 @@ class ClassifierExits:
         self.data_root = data_root
         self.model = config.model
         self.distiller: SelfDistiller = load_trained(config, checkpoint, trust)
+        refuse_multi_label(self.distiller)
 
     def image_shape(self) -> tuple[int, int, int]:
         """Return the shape of the config's images, ``(C, H, W)``."""

@@ -8,15 +8,29 @@ from torch import Tensor
 from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export.exit_network import exit_logits
+from mmmuse.tapping.logits_kind import logits_kind
 
 from .early_exit import ExitRecord
+
+
+def refuse_multi_label(distiller: SelfDistiller) -> None:
+    """Refuse a multi-label network, for which no exit is right or wrong about an image.
+
+    Raises:
+        InputError: If it is one.
+    """
+    if logits_kind(distiller.student) == 'labels':
+        raise InputError(
+            'the exits of a multi-label classifier have no top-1 accuracy; mmmuse test measures them '
+            'with ExitMetric'
+        )
 
 
 def record_exits(distiller: SelfDistiller, batches: Iterable[tuple[Tensor, Tensor]]) -> ExitRecord:
     """Run every exit on every image.
 
     Args:
-        distiller: In eval mode.
+        distiller: In eval mode; see :func:`refuse_multi_label`.
         batches: Normalised images ``(N, C, H, W)`` and labels ``(N, )``.
 
     Raises:

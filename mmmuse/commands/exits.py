@@ -7,7 +7,7 @@ import torch
 
 from mmmuse.analysis.exit_choice import choose_exit
 from mmmuse.analysis.exit_figure import Line, Point, draw_accuracy, write_csv
-from mmmuse.analysis.exit_record import record_exits
+from mmmuse.analysis.exit_record import record_exits, refuse_multi_label
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.config import check_at_least, load_config
 from mmmuse.command_line.explain import explained
@@ -50,6 +50,7 @@ def choose(args: argparse.Namespace) -> None:
     with shown('building the network'):
         distiller = load_trained(config, args.checkpoint, args.trust_checkpoint)
     check_exit(distiller, 1)
+    refuse_multi_label(distiller)
     shape = tuple(args.input_shape or image_shape(config))
     evaluating = tracker('evaluating the exits')
     record = record_exits(

@@ -26,6 +26,7 @@ from mmmuse.export.latency import latencies
 from mmmuse.export.standalone import CHECKPOINT, CONFIG, write_standalone
 from mmmuse.export.target import ORIGINAL, ExportTarget, Form, evaluate
 from mmmuse.export.trained import trained_kind
+from mmmuse.tapping.logits_kind import logits_kind
 
 INT8 = 'ONNX int8'
 UNSUPPORTED = {  # By :func:`trained_kind`.
@@ -55,6 +56,11 @@ def read_target(config: Config, args: argparse.Namespace, kind: str) -> ExportTa
     else:
         raise InputError('select the network of a classifier with --exit or --peer')
     target = read(config, args.checkpoint, name, args.trust_checkpoint)
+    if args.evaluate and kind == 'classifier' and logits_kind(target.original) == 'labels':
+        raise InputError(
+            '--data measures top-1 accuracy, which a multi-label classifier does not have; without '
+            '--data the logits are compared'
+        )
     target.data_root = args.data_root
     return target
 

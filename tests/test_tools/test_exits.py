@@ -204,6 +204,35 @@ def test_a_size_that_is_not_in_the_config_is_asked_for(tool, only_error):
     assert 'the size of the images is not in the config; pass --input-shape C H W' in line
 
 
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (['analysis/choose_exit.py', '--max-loss', 1], 'the exits of a multi-label classifier'),
+        (['analysis/early_exit.py'], 'the exits of a multi-label classifier'),
+        (['export.py', '--exit', 1, '--data'], '--data measures top-1 accuracy'),
+    ],
+    ids=['exits', 'early-exit', 'export'],
+)
+def test_top_1_accuracy_of_several_labels_is_refused(
+    tool, only_error, checkpoint, tmp_path, args, message
+):
+    script, *flags = args
+    labels = ['--cfg-options', 'model.student.head.type=MultiLabelLinearClsHead']
+    out = tmp_path / 'out'
+    line = only_error(tool(script, DISTILLED, checkpoint, *flags, '--out', out, *labels))
+    assert message in line
+    assert not out.exists()
+
+
+def test_an_exit_of_several_labels_is_exported_without_data(tool, checkpoint, tmp_path):
+    labels = ['--cfg-options', 'model.student.head.type=MultiLabelLinearClsHead']
+    out = tmp_path / 'out'
+    args = ['export.py', DISTILLED, checkpoint, '--exit', 1, '--out', out, *labels]
+    finished = tool(*args)
+    assert finished.code == 0, finished.err
+    assert 'MultiLabelLinearClsHead' in (out / 'config.py').read_text()
+
+
 def rows_of(path: Path) -> list[dict]:
     with path.open(newline='') as file:
         return list(csv.DictReader(file))
