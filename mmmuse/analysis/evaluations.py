@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,10 +22,9 @@ _TITLES = {
     'coco/bbox_mAP': 'box mAP',
     'coco/bbox_mAP_50': 'box mAP@0.5',
 }
-_PERCENT = re.compile(
-    r'(average/)?((accuracy|single-label|multi-label)/'
-    r'|([^/]+/)*top\d+$'
-    r'|(aAcc|m(IoU|Acc|Dice|Fscore|Precision|Recall))$'
+_OF_CLASSIFIER = re.compile(r'(average/)?((accuracy|single-label|multi-label)/|([^/]+/)*top\d+$)')
+_OF_SEGMENTER = re.compile(
+    r'(average/)?((aAcc|m(IoU|Acc|Dice|Fscore|Precision|Recall))$'
     r'|(IoU|Acc|Dice|Fscore|Precision|Recall)/)'
 )
 _SHARE = re.compile(r'(average/)?(coco|pascal_voc|openimages|lvis)/\w*(mAP|AR)')
@@ -39,22 +38,32 @@ class NetworkEvaluations(NamedTuple):
     Attributes:
         full: Of the full network, by epoch (by step in a run without epochs).
         exits: Of each exit by its number. The full network of a classifier is the last one as well.
-        last_is_full: Whether the last exit can be the full network, as it is of a classifier.
+        last_is_full: Whether the last exit can be the full network: those of detectors and segmenters
+            are exits.
     """
 
     full: Points
     exits: dict[int, Points]
-    last_is_full: bool = False
+    last_is_full: bool
 
     @property
     def full_number(self) -> int | None:
-        """Number of the full network among the exits; None where it is not logged as an exit."""
+        """Number of the full network among the exits; None where it is not logged as an exit.
+
+        It is the last exit, if that is as good as the full network in every evaluation.
+        """
         last = max(self.exits, default=None)
         if not self.last_is_full or last is None or self.exits[last].keys() != self.full.keys():
             return None
         # One is rounded to float32.
         same = all(math.isclose(v, self.exits[last][k], abs_tol=1e-4) for k, v in self.full.items())
         return last if same else None
+
+    @property
+    def shallow_exits(self) -> dict[int, Points]:
+        """The exits without the full network."""
+        full = self.full_number
+        return {number: points for number, points in self.exits.items() if number != full}
 
 
 class Evaluations(NamedTuple):
@@ -134,7 +143,9 @@ def is_percent(metric: str | None) -> bool:
         >>> is_percent('accuracy/top1'), is_percent('mIoU'), is_percent('coco/bbox_mAP')
         (True, True, False)
     """
-    return metric is not None and _PERCENT.match(metric) is not None
+    return metric is not None and any(
+        pattern.match(metric) for pattern in (_OF_CLASSIFIER, _OF_SEGMENTER)
+    )
 
 
 def read_evaluations(work_dir: Path) -> Evaluations:
@@ -155,34 +166,54 @@ def read_evaluations(work_dir: Path) -> Evaluations:
     metric = next((name for name in _PREFERRED if name in own), min(own, default=None))
     if metric is None:
         return Evaluations(None, {})
-    suffix = f'/{metric}'
-    peers = [
-        name.removesuffix(suffix)
-        for name in logged
-        if shared and name.endswith(suffix) and not name.startswith(_AVERAGE)
-    ]
-    # Exits of detectors and segmenters have the whole name: exit1/coco/bbox_mAP, but exit1/top1.
-    exits = filter(None, map(_EXIT.fullmatch, logged))
-    last_is_full = all(match['metric'] != metric for match in exits)
-    networks = {
-        peer: NetworkEvaluations(
-            logged.get(metric if peer is None else peer + suffix, {}),
-            _exits(logged, peer, metric),
-            last_is_full,
-        )
-        for peer in (peers or [None])
-    }
+    peers = peers_of(logged, _AVERAGE + metric)
+    networks = {peer: network_evaluations(logged, metric, peer) for peer in peers or [None]}
     count = sum(1 + len(network.exits) for network in networks.values())
     if count > _MOST:
         raise InputError(f'the log in {work_dir} has {count} networks and exits; at most {_MOST}')
     return Evaluations(metric, networks)
 
 
+def network_evaluations(
+    logged: Mapping[str, Points], metric: str, peer: str | None = None
+) -> NetworkEvaluations:
+    """Return the evaluations of one network, and of the exits that the log names as its own.
+
+    Args:
+        logged: Each metric by its name: ``exit1/top1`` is that of an exit, of ``accuracy/top1``. An exit may
+            have the whole name, ``exit1/mIoU``; a peer's are ``a/accuracy/top1`` and ``a/exit1/top1``.
+        metric: Of the full network.
+        peer: The network's name, if it has one.
+    """
+    name = metric if peer is None else f'{peer}/{metric}'
+    is_dense = any(pattern.match(metric) for pattern in (_OF_SEGMENTER, _SHARE))
+    return NetworkEvaluations(logged.get(name, {}), _exits(logged, peer, metric), not is_dense)
+
+
+def peers_of(logged: Mapping[str, Points], metric: str) -> dict[str, Points]:
+    """Return the evaluations of each peer by its name; none if the log has no mean over peers.
+
+    Args:
+        logged: Each metric by its name: ``a/accuracy/top1`` is that of a peer.
+        metric: The mean, ``average/accuracy/top1``.
+
+    Example:
+        >>> logged = {'average/top1': {1: 15.0}, 'a/top1': {1: 10.0}, 'b/top1': {1: 20.0}}
+        >>> peers_of(logged, 'average/top1')
+        {'a': {1: 10.0}, 'b': {1: 20.0}}
+    """
+    if metric not in logged or not metric.startswith(_AVERAGE):
+        return {}
+    peer = re.compile(f'([^/]+)/{re.escape(metric.removeprefix(_AVERAGE))}')
+    matches = [peer.fullmatch(name) for name in logged if not _EXIT.fullmatch(name)]
+    return {match[1]: logged[match[0]] for match in matches if match and match[0] != metric}
+
+
 def _is_loss(metric: str) -> bool:
     return metric.endswith('loss')
 
 
-def _exits(logged: dict[str, Points], peer: str | None, metric: str) -> dict[int, Points]:
+def _exits(logged: Mapping[str, Points], peer: str | None, metric: str) -> dict[int, Points]:
     """Return the curves of a network's exits: ``exit1/top1`` belongs to ``accuracy/top1``."""
     found = {}
     for name, points in logged.items():

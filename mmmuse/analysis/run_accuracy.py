@@ -53,8 +53,7 @@ def columns_of(record: RunRecord, full: int | None = None) -> list[Column]:
         number = last or (full or _number_of_full(record) if network.exits else None)
         columns += [
             Column(f'{prefix}exit {n}', points, n if peer is None else None)
-            for n, points in network.exits.items()
-            if n != last
+            for n, points in network.shallow_exits.items()
         ]
         suffix = f' (exit {number})' if number else ''
         columns += [

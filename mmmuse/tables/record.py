@@ -1,11 +1,10 @@
 """The record of a finished run: the metrics of every epoch."""
 
 import json
-import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from mmmuse.analysis.evaluations import percent_factor
+from mmmuse.analysis.evaluations import network_evaluations, peers_of, percent_factor
 from mmmuse.analysis.information import read_curves, read_training
 from mmmuse.analysis.information_table import information_table
 from mmmuse.analysis.run_log import read_run_log
@@ -17,11 +16,9 @@ from mmmuse.jobs.training import log_path
 
 from .plan import Row, Run
 
-_EXIT = re.compile(r'^exit(\d+)/(.+)$')
 _FILE = 'record.json'
 _TRAINING_ACCURACY = 'accuracy_top-1'  # As mmpretrain's heads log it with cal_acc=True.
 _DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
-_AVERAGE = 'average/'  # Prefix of a metric that is the mean over peers.
 
 
 @dataclass(frozen=True)
@@ -183,8 +180,23 @@ def logged_epochs(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:
             ``exit1/mIoU`` (of ``mIoU``). If it is the mean of several networks, ``average/X``, theirs
             are ``<peer>/X``.
     """
-    epochs: dict[int, dict[str, float]] = {}
+    logged: dict[str, dict[int, float]] = {}
+    for step, line in _evaluated(work_dir, metric).items():
+        for name, value in line.items():
+            logged.setdefault(name, {})[step] = value
+    network = network_evaluations(logged, metric)
+    columns = {f'exit{number}': points for number, points in network.shallow_exits.items()}
+    columns |= peers_of(logged, metric) | {'top1': network.full}
     factor = percent_factor(metric) or 1
+    return {
+        step: {name: factor * points[step] for name, points in columns.items() if step in points}
+        for step in network.full
+    }
+
+
+def _evaluated(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:
+    """Return the last line of each step that has a metric; values that are not numbers are left out."""
+    lines = {}
     for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
         check_regular_file(log, 'log')
         for line in log.read_text(errors='replace', encoding='utf-8').splitlines():
@@ -196,26 +208,7 @@ def logged_epochs(work_dir: Path, metric: str) -> dict[int, dict[str, float]]:
             ):  # Of a run that was killed, the last is incomplete.
                 continue
             if isinstance(logged, dict) and metric in logged:
-                columns = {**_of_exits(logged, metric), **_of_peers(logged, metric)}
-                columns['top1'] = logged[metric]
-                epochs[logged['step']] = {name: factor * v for name, v in columns.items()}
-    return epochs
-
-
-def _of_exits(logged: dict[str, float], metric: str) -> dict[str, float]:
-    """Return the metric of each exit; a classifier's last one is the full network, and is left out."""
-    matches = (_EXIT.match(name) for name in logged)
-    found = [match for match in matches if match and f'/{metric}'.endswith(f'/{match[2]}')]
-    exits = {f'exit{match[1]}': logged[match[0]] for match in found}
-    if found and found[0][2] != metric:
-        exits.pop(max(exits, key=lambda name: int(name.removeprefix('exit'))))
-    return exits
-
-
-def _of_peers(logged: dict[str, float], metric: str) -> dict[str, float]:
-    """Return each peer's metric by its name; none if ``metric`` is not a mean over peers."""
-    if not metric.startswith(_AVERAGE):
-        return {}
-    peer = re.compile(f'([^/]+)/{re.escape(metric.removeprefix(_AVERAGE))}')
-    others = {k: v for k, v in logged.items() if k != metric and not _EXIT.match(k)}
-    return {m[1]: v for k, v in others.items() if (m := peer.fullmatch(k))}
+                lines[logged['step']] = {
+                    name: value for name, value in logged.items() if type(value) in (int, float)
+                }
+    return lines

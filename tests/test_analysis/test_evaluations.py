@@ -59,6 +59,26 @@ def test_an_exit_of_a_detector_that_is_as_good_as_the_full_network_is_an_exit(tm
     assert found.networks[None].full_number is None
 
 
+def test_the_last_exit_of_several_labels_is_the_full_network_if_it_is_as_good_in_every_evaluation(
+    tmp_path,
+):
+    metric = 'multi-label/mAP'
+    first = {metric: 50.0, f'exit1/{metric}': 40.0, f'exit2/{metric}': 50.0}
+    second = {metric: 66.5, f'exit1/{metric}': 50.0, f'exit2/{metric}': 66.5}
+    found = evaluated(tmp_path / 'a', evaluation(1, **first), evaluation(2, **second))
+    assert found.networks[None].full_number == 2
+    assert found.networks[None].shallow_exits == {1: {1: 40.0, 2: 50.0}}
+    worse = {**second, f'exit2/{metric}': 66.0}
+    found = evaluated(tmp_path / 'b', evaluation(1, **first), evaluation(2, **worse))
+    assert found.networks[None].full_number is None
+
+
+def test_an_exit_is_no_peer(tmp_path):
+    metrics = {'average/top1': 15.0, 'a/top1': 10.0, 'b/top1': 20.0, 'exit1/top1': 5.0}
+    found = evaluated(tmp_path, evaluation(1, **metrics))
+    assert list(found.networks) == ['a', 'b']
+
+
 def test_each_peer_is_a_network_and_the_mean_is_none(tmp_path):
     metrics = {f'{name}/accuracy/top1': value for name, value in dict(average=5, b=6, a=4).items()}
     found = evaluated(tmp_path, evaluation(1, **metrics))

@@ -189,7 +189,7 @@ def test_of_two_networks_each_is_kept_beside_their_average(tmp_path):
 
 def test_an_exit_is_no_peer(tmp_path):
     run = a_run(tmp_path, PAIR, epochs=1)
-    exits = {'exit1/top1': 10.0, 'exit2/top1': 30.0}
+    exits = {'exit1/top1': 10.0, 'exit2/top1': 20.0}
     log(run, '1', {'average/top1': 20.0, 'a/top1': 25.0, **exits, 'step': 1})
     assert logged_epochs(run.work_dir, 'average/top1') == {
         1: {'exit1': 10.0, 'a': 25.0, 'top1': 20.0}
@@ -260,6 +260,24 @@ def test_exits_of_detectors_and_segmenters_are_read_in_percent(tmp_path, metric,
     run = a_run(tmp_path, Row('a', 'a.py', metric=metric))
     log(run, '1', {**logged, 'step': 3})
     assert logged_epochs(run.work_dir, metric) == {3: columns}
+
+
+def test_the_full_network_of_several_labels_is_one_column(tmp_path):
+    metric = 'multi-label/mAP'
+    run = a_run(tmp_path, Row('a', 'a.py', metric=metric))
+    for epoch, full in ((1, 50.0), (2, 66.5)):
+        exits = {f'exit1/{metric}': 50.0, f'exit2/{metric}': full}
+        log(run, str(epoch), {metric: full, **exits, 'step': epoch})
+    assert logged_epochs(run.work_dir, metric) == {
+        1: {'exit1': 50.0, 'top1': 50.0},
+        2: {'exit1': 50.0, 'top1': 66.5},
+    }
+
+
+def test_an_exit_of_a_segmenter_that_is_as_good_as_the_full_network_is_a_column(tmp_path):
+    run = a_run(tmp_path, Row('a', 'a.py', metric='mIoU'))
+    log(run, '1', {'mIoU': 33.0, 'exit2/mIoU': 33.0, 'step': 1})
+    assert logged_epochs(run.work_dir, 'mIoU') == {1: {'exit2': 33.0, 'top1': 33.0}}
 
 
 def trained(step: int, accuracy: float, mi: float) -> list[dict]:
