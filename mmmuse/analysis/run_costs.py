@@ -6,12 +6,10 @@ from typing import Any, NamedTuple
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
-from mmmuse.export.complexity import real_complexity
 from mmmuse.export.data import image_shape
-from mmmuse.export.exit_network import exit_network, exits_of, num_exits
-from mmmuse.export.trained import build_distiller, dense_config, trains_detector, trains_segmenter
+from mmmuse.export.exit_table import exit_costs
+from mmmuse.export.trained import build_with_exits
 from mmmuse.registry import MODELS
 
 _READ = ('model', 'data_preprocessor', 'val_dataloader', 'test_dataloader', 'default_scope')
@@ -37,7 +35,7 @@ def costs_of_run(config: Config) -> tuple[dict[int, RunCost], tuple[int, int, in
     The model is built with random weights.
 
     Args:
-        config: As a run has dumped it, of a classifier or a detector.
+        config: As a run has dumped it.
 
     Returns:
         Costs by number of the exit, and the shape ``(C, H, W)`` of the image.
@@ -47,19 +45,12 @@ def costs_of_run(config: Config) -> tuple[dict[int, RunCost], tuple[int, int, in
     """
     read = _registered({key: config[key] for key in _READ if config.get(key) is not None})
     config = Config(read)
+    model, distiller = build_with_exits(config)
     shape = image_shape(config)
-    if trains_detector(config) or trains_segmenter(config):
-        model = dense_config(config, 'mmdet' if trains_detector(config) else 'mmseg')
-        distiller = MODELS.build(model)
-    else:
-        model, distiller = config.model, build_distiller(config)
-    if not isinstance(distiller, SelfDistiller) or not exits_of(distiller):
-        raise InputError('the run has no exits')
-    modules = [*distiller.tap_paths.shallow, distiller.tap_paths.last]
-    costs = {}
-    for number in [*exits_of(distiller), num_exits(distiller)]:
-        cost = real_complexity(exit_network(model, distiller, number), shape)
-        costs[number] = RunCost(modules[number - 1], cost.params, cost.flops)
+    costs = {
+        cost.number: RunCost(cost.module, cost.real.params, cost.real.flops)
+        for cost in exit_costs(model, distiller, shape)
+    }
     return costs, shape
 
 

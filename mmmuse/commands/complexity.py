@@ -9,13 +9,12 @@ from mmmuse.command_line.input_shape import naming_input_shape
 from mmmuse.command_line.progress import shown
 from mmmuse.command_line.report import check_json, print_table, write_json
 from mmmuse.export.data import image_shape
-from mmmuse.export.exit_network import check_exit
 from mmmuse.export.exit_table import exit_costs
-from mmmuse.export.trained import build_distiller
+from mmmuse.export.trained import build_with_exits
 
 COUNTS = (
     "params and MACs: of the exit as a plain network, what it costs: the backbone up to the exit, the exit's "
-    'bottleneck and its classifier. One MAC is one multiplication with its addition.\n'
+    'bottleneck or neck, and its classifier or head. One MAC is one multiplication with its addition.\n'
     "paper's params and FLOPs: as table 3 of the paper counts, to compare with it: only the convolutions of "
     'the backbone up to the exit, in one sequence without pooling and branches, and without the exit. '
     'Its FLOPs are multiply-adds too. They are not the cost of a network.'
@@ -27,11 +26,10 @@ def main(args: argparse.Namespace) -> None:
         refuse_code_in_files()
         check_json(args.json)
         config = load_config(args.config, args.cfg_options)
-        shape = tuple(args.input_shape or image_shape(config))
         with shown('building the network and counting multiply-adds'):
-            distiller = build_distiller(config)
-            check_exit(distiller, 1)
-            costs = exit_costs(config.model, distiller, shape)
+            model, distiller = build_with_exits(config)
+            shape = tuple(args.input_shape or image_shape(config))
+            costs = exit_costs(model, distiller, shape)
         full = costs[-1]
         figures = [
             dict(

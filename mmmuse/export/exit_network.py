@@ -28,15 +28,24 @@ def num_exits(distiller: SelfDistiller) -> int:
     return len(distiller.tap_paths.shallow) + 1
 
 
+def check_has_exits(distiller: SelfDistiller) -> None:
+    """Check that a distiller has exits.
+
+    Raises:
+        InputError: If it does not.
+    """
+    if not exits_of(distiller):
+        raise InputError('this config distils without exits (ce_weight=0, kd_weight=0)')
+
+
 def check_exit(distiller: SelfDistiller, number: int) -> None:
     """Check that a distiller has an exit, the full network included.
 
     Raises:
         InputError: If it does not; the message lists the exits.
     """
+    check_has_exits(distiller)
     exits, last = exits_of(distiller), num_exits(distiller)
-    if not exits:
-        raise InputError('this config distils without exits (ce_weight=0, kd_weight=0)')
     if number not in exits and number != last:
         raise InputError(
             f'unknown exit {number}; available: {", ".join(map(str, exits))}, and {last}, '

@@ -22,6 +22,14 @@ from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 from mmmuse.tapping.dry_run import is_detector, is_segmenter
 
+from .exit_network import check_has_exits
+
+# The library of a dense network, and the distiller that adds exits to it.
+_DENSE = {
+    'detector': ('mmdet', 'mmmuse.DetectionSelfDistiller'),
+    'segmenter': ('mmseg', 'mmmuse.SegmentationSelfDistiller'),
+}
+
 
 def model_config(config: Config) -> dict:
     """Return a copy of a config's model as a plain ``SelfDistiller``.
@@ -30,6 +38,8 @@ def model_config(config: Config) -> dict:
         InputError: If it is not one, or has no head and therefore no exits.
     """
     model = _copy(config.get('model'), config, 'mmpretrain')
+    if issubclass(_class_of(model), DenseSelfDistiller):
+        raise InputError(f'this is for the exits of classifiers, and the model is {model["type"]}')
     if not issubclass(_class_of(model), SelfDistiller) or not model.get('head'):
         raise InputError(
             f'the config has no exits: its model is {model.get("type")}, not mmmuse.SelfDistiller '
@@ -108,6 +118,32 @@ def _class_of(model: dict) -> type:
 def build_distiller(config: Config) -> SelfDistiller:
     """Build the distiller of :func:`model_config`, without the additions of a subclass for training."""
     return MODELS.build(model_config(config))
+
+
+def build_with_exits(config: Config) -> tuple[dict, SelfDistiller]:
+    """Build the distiller of a classifier, a detector or a segmenter that has exits.
+
+    Args:
+        config: A complete config.
+
+    Returns:
+        The config of the distiller, and the distiller with random weights.
+
+    Raises:
+        InputError: If it has no exits.
+    """
+    kind = trained_kind(config)
+    if kind == 'classifier':
+        distiller = build_distiller(config)
+        check_has_exits(distiller)
+        return config.model, distiller
+    library, expected = _DENSE[kind]
+    model = dense_config(config, library)
+    if not issubclass(_class_of(model), DenseSelfDistiller):
+        raise InputError(
+            f'the config has no exits: its model is {config.model.type}, not {expected}'
+        )
+    return model, MODELS.build(deepcopy(model))
 
 
 def load_trained(config: Config, checkpoint: str, trust: bool = False) -> SelfDistiller:

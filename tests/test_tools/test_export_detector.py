@@ -191,6 +191,32 @@ def test_an_exit_is_written_and_measured_beside_the_whole(squares, exit1):
     assert forms['mmdet']['boxes_compared'] == forms['ONNX']['boxes_compared'] == 10 * 20
 
 
+def test_complexity_counts_what_an_exported_exit_has(tool, squares, exit1, tmp_path):
+    path = tmp_path / 'complexity.json'
+    flags = ['--input-shape', 3, 128, 128, '--json', path]
+    finished = tool('analysis/complexity.py', squares / 'distilled.py', *flags)
+    assert finished.code == 0, finished.err
+    forms = exit1.report['forms']
+    rows = json.loads(path.read_text())['exits']
+    assert [row['exit'] for row in rows] == [1, 2]
+    for row, form in zip(rows, ('mmdet', 'original')):
+        assert (row['params'], row['macs']) == (forms[form]['params'], forms[form]['macs'])
+
+
+def test_exits_of_a_detector_are_refused_where_only_classifiers_have_them(
+    tool, only_error, squares, tmp_path
+):
+    args = ['analysis/complexity.py', squares / 'plain.py']
+    assert only_error(tool(*args)) == (
+        'error: the config has no exits: its model is SingleStageDetector, not '
+        'mmmuse.DetectionSelfDistiller'
+    )
+    args = ['analysis/choose_exit.py', *files(squares, 'distilled'), '--max-loss', 1]
+    options = ['--cfg-options', f'test_dataloader.dataset.ann_file={squares}/squares.json']
+    line = only_error(tool(*args, '--out', tmp_path / 'out', *options))
+    assert 'for the exits of classifiers, and the model is mmmuse.DetectionSelfDistiller' in line
+
+
 def test_the_onnx_file_says_how_images_are_prepared(exit1):
     onnxruntime = pytest.importorskip('onnxruntime')
     session = onnxruntime.InferenceSession(

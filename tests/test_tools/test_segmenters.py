@@ -395,6 +395,30 @@ def test_early_exit_chooses_thresholds_by_windows_and_measures_the_miou(squares,
     assert 'shares are of the windows' in ' '.join(finished.out.split())
 
 
+@pytest.mark.parametrize(
+    'options', [[], ['--cfg-options', 'model.head=None']], ids=['muse', 'exits']
+)
+def test_complexity_has_a_row_for_each_exit_of_a_segmenter(squares, tool, tmp_path, options):
+    path = tmp_path / 'complexity.json'
+    flags = ['--input-shape', 3, SIZE, SIZE, '--json', path, *options]
+    finished = tool('analysis/complexity.py', squares / 'distilled.py', *flags)
+    assert finished.code == 0, finished.err
+    rows = json.loads(path.read_text())['exits']
+    assert [row['exit'] for row in rows] == [2, 3, 4]
+    assert 0 < rows[0]['macs'] < rows[1]['macs'] < rows[2]['macs']
+    plain = load_config(str(squares / 'plain.py'), {})
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        parameters = init_model(plain, device='cpu').parameters()
+    assert rows[2]['params'] == sum(parameter.numel() for parameter in parameters)
+
+
+def test_complexity_of_a_segmenter_without_exits_is_refused(squares, tool, only_error):
+    assert only_error(tool('analysis/complexity.py', squares / 'plain.py')) == (
+        'error: the config has no exits: its model is EncoderDecoder, not '
+        'mmmuse.SegmentationSelfDistiller'
+    )
+
+
 def test_early_exit_of_a_segmenter_without_exits_is_refused(squares, tmp_path, tool, only_error):
     checkpoint = squares / 'run' / 'epoch_2.pth'
     arguments = (
