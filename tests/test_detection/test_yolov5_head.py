@@ -576,6 +576,19 @@ def test_only_the_likeliest_of_many_are_kept(limit):
     close(found.scores, [0.81, 0.72])
 
 
+@pytest.mark.parametrize('key', ['nms_pre', 'max_per_img'])
+def test_all_boxes_are_a_large_number_and_not_minus_one(key):
+    with pytest.raises(
+        InputError, match=f'test_cfg: {key} is .* -1, .* for all boxes write 10000000'
+    ):
+        small_head(test_cfg=ConfigDict({**CONFIG, key: -1}))
+    logits = blank_logits()
+    for column in range(4):
+        say(logits, (0, 0, 0, 2, column), 0.9, 0.9, 0.01, 0.01)
+    head = small_head(test_cfg=ConfigDict({**CONFIG, key: 10000000}))
+    assert len(predictions(logits, head, cfg=head.test_cfg)[0]) == 4
+
+
 def test_the_head_predicts_from_features_as_detectors_ask_it_to():
     head = small_head(test_cfg=CONFIG)
     for conv in head.convs:
