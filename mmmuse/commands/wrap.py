@@ -1,6 +1,7 @@
 """The command ``mmmuse wrap``."""
 
 import argparse
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -113,7 +114,8 @@ def write(text: str, out: Path) -> None:
     except BaseException:
         out.unlink()
         raise
-    print(f'{text}\nwritten to {out}; train it with: mmmuse train {out}')
+    command = shlex.join(['mmmuse', 'train', str(out)])
+    print(f'{text}\nwritten to {out}; train it with: {command}')
 
 
 def main(args: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """From a plain config to a distilled one, in one command."""
 
 import re
+import shlex
 from pathlib import Path
 
 import cv2
@@ -108,6 +109,14 @@ def test_a_wrapped_config_trains(tool, tmp_path):
     assert finished.code == 0, finished.err
     assert 'exit3/top1' in finished.out
     assert 'exit4/top1' not in finished.out
+
+
+def test_the_printed_command_can_be_pasted(tool, tmp_path):
+    out = tmp_path / 'my (own) config.py'
+    finished = tool('wrap.py', 'configs/demo/resnet18_digits.py', '--out', out)
+    assert finished.code == 0, finished.err
+    command = finished.out.splitlines()[-1].partition('train it with: ')[2]
+    assert shlex.split(command) == ['mmmuse', 'train', str(out)]
 
 
 def test_taps_auto_is_the_same_proposal(tmp_path):
