@@ -35,7 +35,7 @@ def check_at_least(args: argparse.Namespace, **least: int) -> None:
     """
     for name, limit in least.items():
         number = getattr(args, name)
-        if number is not None and number < limit:
+        if number is not None and not number >= limit:  # NaN is refused as well.
             raise InputError(f'--{name.replace("_", "-")} is at least {limit}, got {number}')
 
 

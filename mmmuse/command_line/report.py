@@ -33,10 +33,14 @@ def check_json(path: str | None) -> None:
     """Check that a file can be written, before anything is measured.
 
     Raises:
-        InputError: If its folder does not exist.
+        InputError: If its folder does not exist, or it is a folder itself.
     """
-    if path is not None and not Path(path).parent.is_dir():
+    if path is None:
+        return
+    if not Path(path).parent.is_dir():
         raise InputError(f'no folder {Path(path).parent} to write --json into')
+    if Path(path).is_dir():
+        raise InputError(f'--json {path} is a folder; name a file')
 
 
 def check_new_path(path: Path) -> None:

@@ -141,5 +141,5 @@ def main(args: argparse.Namespace) -> None:
         refuse_code_in_files(args.trust_checkpoint)
         check_loaded_images()
         check_new_path(args.out)
-        check_at_least(args, batch_size=1)
+        check_at_least(args, batch_size=1, max_loss=0, baseline=0)
         choose(args)

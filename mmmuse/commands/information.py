@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from matplotlib.backend_bases import FigureCanvasBase
+
 from mmmuse.analysis.information import read_information, read_training
 from mmmuse.analysis.information_figure import draw_information
 from mmmuse.analysis.information_table import information_table, markdown_table, write_csv
@@ -38,6 +40,9 @@ def main(args: argparse.Namespace) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse flags that do nothing."""
+    """Refuse flags that do nothing, and a picture that cannot be written."""
     if not args.table and (args.step is not None or args.csv is not None):
         raise InputError('--step and --csv are of the table: add --table')
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    if args.out is not None and args.out.suffix[1:].lower() not in kinds:
+        raise InputError(f'--out is a picture (.{", .".join(kinds)}), got {args.out}')

@@ -81,6 +81,8 @@ def _check_information(args: argparse.Namespace) -> None:
     for file in filter(None, (args.out, args.csv)):
         if not file.parent.is_dir():
             raise InputError(f'no folder {file.parent} to write into')
+        if file.is_dir():
+            raise InputError(f'{file} is a folder; name a file')
 
 
 def _check_convert_teacher(args: argparse.Namespace) -> None:

@@ -47,6 +47,7 @@ def checked(*arguments: str) -> None:
         ('export coco.py best.pth --exit 1 --out x --int8', 'train_dataloader.dataset.data_root'),
         ('wrap coco.py --out best.pth', 'best.pth already exists'),
         ('complexity coco.py --json a/b.json', 'no folder a to write --json into'),
+        ('complexity coco.py --json data', '--json data is a folder; name a file'),
         (
             'train coco.py --cfg-options train_dataloader.dataset.data_root=there',
             'train_dataloader.dataset.data_root: no folder there',

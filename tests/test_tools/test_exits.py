@@ -297,6 +297,14 @@ def test_folders_and_exits_are_checked_before_anything_is_read(tool, only_error,
     assert 'no checkpoint file none.pth' in only_error(tool(*args, '--out', tmp_path / 'a'))
 
 
+@pytest.mark.parametrize('number', ['nan', '-5'])
+@pytest.mark.parametrize('flag', ['--max-loss', '--baseline'])
+def test_a_rule_that_is_no_number_from_0_is_refused(tool, only_error, tmp_path, flag, number):
+    flags = [f'{flag}={number}', '--out', tmp_path / 'out']
+    line = only_error(tool('analysis/choose_exit.py', DISTILLED, __file__, *flags))
+    assert line.startswith(f'error: {flag} is at least 0, got {number}')
+
+
 def test_an_early_exit_that_is_not_there_is_refused(tool, only_error, checkpoint, tmp_path):
     args = [DISTILLED, checkpoint, '--exits', 7, '--out', tmp_path / 'early']
     assert 'unknown exit 7' in only_error(tool('analysis/early_exit.py', *args))

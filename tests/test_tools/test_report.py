@@ -75,6 +75,7 @@ def test_a_model_that_cannot_be_built_leaves_out_the_cost_only(tool, tmp_path):
         (['--pictures', 1], '--pictures needs the run of a detector'),
         (['--checkpoint', __file__], 'add --pictures'),
         (['--max-loss', -1], '--max-loss is at least 0'),
+        (['--max-loss', 'nan'], '--max-loss is at least 0, got nan'),
         (['--score', 2, '--pictures', 1], '--score is between 0 and 1'),
         (['--baseline-dir', 'nowhere'], 'no work dir nowhere'),
         (['--early-exit', 'nowhere'], 'no table of early exit nowhere'),
