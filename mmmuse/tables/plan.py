@@ -119,7 +119,8 @@ def read_table(path: str) -> Table:
     unknown = sorted({key for key in config if not key.startswith('_')} - _KEYS)
     if unknown:
         raise InputError(f'{path} is not a table: unknown keys {", ".join(unknown)}')
-    if not config.get('rows') or not isinstance(config.get('title'), str):
+    has_rows = isinstance(config.get('rows'), (list, tuple)) and config.rows
+    if not has_rows or not isinstance(config.get('title'), str):
         raise InputError(f'{path} is not a table: it needs a title and rows')
     for key, kind in (('options', dict), ('metric', str), ('caption', str), ('references', list)):
         if not isinstance(config.get(key, kind()), kind):
@@ -140,13 +141,15 @@ def read_table(path: str) -> Table:
             raise InputError(
                 f'{path}: row {row.name!r} has a seed, and {row.after!r}, which it is after, has none'
             )
-    references = tuple(dict.fromkeys(config.get('references', ())))
+    references = config.get('references', ())
     for name in references:
-        if name not in by_name:
+        if not isinstance(name, str) or name not in by_name:
             raise InputError(f'{path}: references has {name!r}, which is no row')
         if by_name[name].seed is not None:
             raise InputError(f'{path}: references has {name!r}, a row with a seed of its own')
-    return Table(config.title, rows, config.get('caption', '').strip(), references)
+    return Table(
+        config.title, rows, config.get('caption', '').strip(), tuple(dict.fromkeys(references))
+    )
 
 
 def _read_row(path: str, number: int, row: dict, options: dict, metric: str) -> Row:
@@ -158,18 +161,30 @@ def _read_row(path: str, number: int, row: dict, options: dict, metric: str) -> 
     for key in ('name', 'config', 'metric', 'after'):
         if not isinstance(row.get(key, ''), str):
             raise InputError(f'{path}, row {number}: {key} is a text, got {row[key]!r}')
+    if not isinstance(row.get('options', {}), dict):
+        raise InputError(f'{path}, row {number}: options is a dict, got {row["options"]!r}')
     if type(row.get('seed', 0)) is not int or row.get('seed', 0) < 0:
         raise InputError(
             f'{path}, row {number}: seed is a whole number from 0, got {row["seed"]!r}'
         )
-    paper = row.get('paper', {})
-    paper = {'top1': paper} if isinstance(paper, str) else dict(paper)
+    paper = _paper(f'{path}, row {number}', row.get('paper', {}))
     options = {**options, **row.get('options', {})}
     config = row['config']
     if path.startswith(_SHIPPED):
         config = config.replace('configs/', _SHIPPED, 1)
     more = {key: row[key] for key in ('after', 'seed') if key in row}
     return Row(row['name'], config, paper, options, row.get('metric', metric), **more)
+
+
+def _paper(place: str, paper: Any) -> dict[str, str]:
+    """Return the paper's figures as texts, by column."""
+    figures = paper if isinstance(paper, dict) else {'top1': paper}
+    for figure in figures.values():
+        if isinstance(figure, bool) or not isinstance(figure, (str, int, float)):
+            raise InputError(
+                f'{place}: paper is a figure, or a dict of figures by column, got {paper!r}'
+            )
+    return {str(column): str(figure) for column, figure in figures.items()}
 
 
 def plan_runs(
@@ -254,10 +269,18 @@ def _checkpoint(epochs: int) -> str:
 
 
 def _with_file(options: dict[str, Any], file: Path) -> dict[str, Any]:
-    return {
-        key: value.replace(_AFTER, str(file)) if isinstance(value, str) else value
-        for key, value in options.items()
-    }
+    return {key: _with_path(value, str(file)) for key, value in options.items()}
+
+
+def _with_path(value: Any, path: str) -> Any:
+    """Put the path into a text, or into the texts of a list, a tuple or a dict."""
+    if isinstance(value, str):
+        return value.replace(_AFTER, path)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_with_path(item, path) for item in value)
+    if isinstance(value, dict):
+        return {key: _with_path(item, path) for key, item in value.items()}
+    return value
 
 
 def _resolved(row: Row, epochs: int | None, options: dict, before: _Planned | None) -> _Planned:

@@ -242,6 +242,31 @@ def test_a_row_goes_on_from_the_last_checkpoint_of_another_with_the_same_seed(tm
     assert shorter[1].options['load_from'] == str(shorter[0].work_dir / 'epoch_6.pth')
 
 
+def test_the_checkpoint_is_put_into_lists_too(tmp_path):
+    sources = [['{after}', 1], ('{after}',)]
+    options = {'custom_imports.imports': sources}
+    rows = [
+        dict(name='first', config=BASELINE),
+        dict(name='second', config=BASELINE, after='first', options=options),
+    ]
+    table = read_table(write_table(tmp_path, title='T', rows=rows))
+    first, second = plan_runs(table, [0], tmp_path)
+    checkpoint = str(first.checkpoint)
+    assert second.options['custom_imports.imports'] == [[checkpoint, 1], (checkpoint,)]
+
+
+def test_figures_of_the_paper_may_be_numbers(tmp_path):
+    rows = [
+        dict(name='a', config='b', paper=72.3),
+        dict(name='c', config='d', paper=dict(exit1=70, top1='72.5')),
+    ]
+    table = read_table(write_table(tmp_path, title='T', rows=rows))
+    assert [row.paper for row in table.rows] == [
+        {'top1': '72.3'},
+        {'exit1': '70', 'top1': '72.5'},
+    ]
+
+
 def test_a_row_that_goes_on_from_a_changed_one_is_trained_again(tmp_path):
     first, second = plan_runs(read_table(after(tmp_path)), [0], tmp_path)
     path = after(tmp_path, **{'optim_wrapper.optimizer.lr': 0.5})
@@ -283,7 +308,21 @@ def test_a_row_with_a_seed_of_its_own_is_trained_once_for_all_that_go_on_from_it
         (dict(caption=None), 'caption is a str, got None'),
         (dict(options=5), 'options is a dict, got 5'),
         (dict(references=['once']), "references has 'once', a row with a seed of its own"),
+        (dict(references=[['a']]), "references has ['a'], which is no row"),
+        (dict(rows=5), 'it needs a title and rows'),
         (dict(rows=[dict(name=5, config='b')]), 'row 1: name is a text, got 5'),
+        (
+            dict(rows=[dict(name='a', config='b', options=['x=1'])]),
+            "row 1: options is a dict, got ['x=1']",
+        ),
+        (
+            dict(rows=[dict(name='a', config='b', paper=[72.3])]),
+            'row 1: paper is a figure, or a dict of figures by column, got [72.3]',
+        ),
+        (
+            dict(rows=[dict(name='a', config='b', paper=dict(top1=None))]),
+            "paper is a figure, or a dict of figures by column, got {'top1': None}",
+        ),
         (dict(rows=[dict(name='a', config='b', metric=5)]), 'row 1: metric is a text, got 5'),
         (dict(rows=[dict(name='a', config='b', seed=-1)]), 'seed is a whole number from 0, got -1'),
     ],
