@@ -129,20 +129,37 @@ def distilled_config(
         "    information=dict(type='mmmuse.InformationLoggerHook'),",
         ')',
     ]
-    evaluators, kept = config.get('val_evaluator') or [], '*_base_.val_evaluator'
-    if isinstance(evaluators, dict):
-        evaluators, kept = [evaluators], '_base_.val_evaluator'
-    types = [evaluator.get('type') for evaluator in evaluators]
-    if has_exits and types and 'mmmuse.ExitAccuracy' not in types:
+    if has_exits:
         if metric is None and is_multi_label(config):
             metric = 'mmmuse.ExitMetric'
+        lines += _evaluator_lines(config, metric)
+    return '\n'.join(lines) + '\n'
+
+
+def _evaluator_lines(config: Config, metric: str | None) -> list[str]:
+    """Return the lines that add the metric of the exits to the config's own metrics.
+
+    Args:
+        config: The plain config.
+        metric: Type of the metric that evaluates every exit as the config's own metrics do; None for accuracy.
+    """
+    lines = []
+    for key in ('val_evaluator', 'test_evaluator'):
+        evaluators, kept = config.get(key) or [], f'*_base_.{key}'
+        if isinstance(evaluators, dict):
+            evaluators, kept = [evaluators], f'_base_.{key}'
+        types = [evaluator.get('type') for evaluator in evaluators]
+        has_labels = not any(evaluator.get('format_only') for evaluator in evaluators)
+        if not types or 'mmmuse.ExitAccuracy' in types or not has_labels:
+            continue
         of_exits = "dict(type='mmmuse.ExitAccuracy')"
         if metric is not None:
-            of_exits = f'dict(type={metric!r}, metric=_base_.val_evaluator)'
-        lines += [f'val_evaluator = [{kept}, {of_exits}]']
-        if config.get('test_evaluator'):
-            lines += ['test_evaluator = val_evaluator']
-    return '\n'.join(lines) + '\n'
+            of_exits = f'dict(type={metric!r}, metric=_base_.{key})'
+        if lines and config.test_evaluator == config.val_evaluator:
+            lines.append('test_evaluator = val_evaluator')
+        else:
+            lines.append(f'{key} = [{kept}, {of_exits}]')
+    return lines
 
 
 def _head_lines(head: dict | None) -> list[str]:

@@ -9,6 +9,8 @@ from mmmuse.command_line.wrapping import distilled_config, propose_for_config
 from mmmuse.errors import InputError
 from mmmuse.tapping.image_size import add_image_shape
 
+DIGITS = Path(__file__).resolve().parents[2] / 'configs/demo/resnet18_digits.py'
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -37,6 +39,38 @@ def test_a_config_without_class_logits_says_why_it_has_no_exits():
     assert '    input_shape=[3, 64, 64],\n' in text
     with pytest.raises(InputError, match='exits need class logits, and there are none: Image'):
         distilled_config(name, config, proposal, 'mi_x_si', Path('out.py'))
+
+
+@pytest.mark.parametrize(
+    ('own', 'tested'),
+    [
+        ('', ['Accuracy', 'mmmuse.ExitAccuracy']),
+        (
+            "test_evaluator = [dict(type='Accuracy'), dict(type='ConfusionMatrix')]",
+            ['Accuracy', 'ConfusionMatrix', 'mmmuse.ExitAccuracy'],
+        ),
+        (
+            "test_evaluator = dict(type='ConfusionMatrix', _delete_=True)",
+            ['ConfusionMatrix', 'mmmuse.ExitAccuracy'],
+        ),
+        ("test_evaluator = [dict(type='A', format_only=True)]", ['A']),
+        ('test_cfg = test_dataloader = test_evaluator = None', []),
+        ('val_cfg = val_dataloader = val_evaluator = None', ['Accuracy', 'mmmuse.ExitAccuracy']),
+    ],
+)
+def test_the_metrics_of_the_test_are_kept_and_the_exits_get_theirs(tmp_path, own, tested):
+    plain, out = tmp_path / 'plain.py', tmp_path / 'out.py'
+    same = "val_evaluator = [dict(type='Accuracy')]\ntest_evaluator = val_evaluator"
+    plain.write_text(f'_base_ = {str(DIGITS)!r}\n{same}\n{own}\n')
+    config = Config.fromfile(plain)
+    text = distilled_config(str(plain), config, propose_for_config(config, 4), 'mi_x_si', out)
+    out.write_text(text)
+    found = Config.fromfile(out)
+    evaluators = found.test_evaluator or []
+    evaluators = [evaluators] if isinstance(evaluators, dict) else evaluators
+    assert [evaluator.type for evaluator in evaluators] == tested
+    if found.val_evaluator:
+        assert [each.type for each in found.val_evaluator] == ['Accuracy', 'mmmuse.ExitAccuracy']
 
 
 def config_of(taps, **model) -> Config:
