@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmmuse.analysis.information import Curves, curves_of, read_information
 from mmmuse.analysis.information_figure import draw_information
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
+from mmmuse.command_line.config import check_at_least
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.noise import silence_logger
 from mmmuse.command_line.progress import Work, shown
@@ -19,6 +20,8 @@ from mmmuse.command_line.report import print_table
 from mmmuse.compat.shipped_configs import configs_folder
 from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.hooks.information_logger import UNINFORMED
+
+from .demo_folders import check_demo_folder
 
 CONFIGS = {'baseline': 'resnet18_digits.py', 'MI x SI': 'resnet18_digits_mi_x_si.py'}
 
@@ -36,12 +39,17 @@ class ProgressHook(Hook):
         self.work.advance()
 
 
+def experiment_of(name: str) -> str:
+    """Return the name in the config of a run, by which the next demo knows it."""
+    return f'demo {name}'
+
+
 def train(name: str, work_dir: Path, epochs: int | None) -> dict[str, float]:
     """Train one config from scratch and return its metrics after the last epoch."""
     config = Config.fromfile(configs_folder() / 'demo' / CONFIGS[name])
     config.work_dir = str(work_dir)
     config.log_level = 'ERROR'
-    config.experiment_name = f'demo {name}'
+    config.experiment_name = experiment_of(name)
     if epochs is not None:
         config.train_cfg.max_epochs = epochs
         config.param_scheduler.T_max = epochs
@@ -68,10 +76,14 @@ def main(args: argparse.Namespace) -> None:
     with explained('interrupted; run it again to start over'):
         refuse_code_in_files()
         check_loaded_images()
+        check_at_least(args, epochs=1)
+        folders = {name: args.work_dir / name.replace(' ', '') for name in CONFIGS}
+        for name, folder in folders.items():
+            check_demo_folder(folder, CONFIGS[name], experiment_of(name))
         metrics = {}
-        for name in CONFIGS:
-            folder = args.work_dir / name.replace(' ', '')
-            shutil.rmtree(folder, ignore_errors=True)  # Each demo starts from scratch.
+        for name, folder in folders.items():
+            if folder.exists():  # Each demo starts from scratch.
+                shutil.rmtree(folder)
             metrics[name] = train(name, folder, args.epochs)
         distilled, baseline = metrics['MI x SI'], metrics['baseline']['accuracy/top1']
         exits = sorted(key for key in distilled if key.startswith('exit'))
