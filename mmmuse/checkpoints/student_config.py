@@ -1,5 +1,6 @@
 """The plain config of a distilled network, for programs that do not know mmmuse."""
 
+import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
@@ -40,6 +41,9 @@ _BACKBONE_HEADER = """# The backbone of a run of mmmuse.FeatureDistiller as a pl
 # its weights by backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='epoch_1.pth', prefix='backbone.')), or
 # without a prefix from epoch_1.backbone.pth.
 """
+_OF_A_RUN = re.compile(
+    rb'# The .* as a plain (config, written with the checkpoints|model of mmpretrain)'
+)
 
 
 def student_configs(config: Config) -> dict[str, str]:
@@ -64,6 +68,11 @@ def student_configs(config: Config) -> dict[str, str]:
         name: _HEADER.format(what=what) + Config(_plain(content, network)).pretty_text
         for name, what, network in _networks(model)
     }
+
+
+def is_student_config(start: bytes) -> bool:
+    """Return whether a file that starts so is one of :func:`student_configs`."""
+    return _OF_A_RUN.match(start) is not None
 
 
 def _backbone_config(config: dict) -> dict[str, str]:

@@ -40,6 +40,7 @@ from mmmuse.tapping.image_size import add_image_shape
 from .config_layout import laid_out_once
 from .noise import silence_logger
 from .parts import check_multipliers, path_in
+from .replaced_config import check_replaced_config, dumped_path
 from .run_notes import errors_noted, note_start
 from .signals import stop_if_received
 
@@ -88,6 +89,7 @@ def run(config: Config, act: Callable[[Runner], Any], resume_from: str | None = 
     """
     if 'model' not in config:
         raise InputError('the config has no model')
+    check_replaced_config(config)
     if config.launcher in ('slurm', 'mpi') and not torch.cuda.is_available():
         raise InputError(
             f'--launcher {config.launcher} gives each process a GPU, and this machine has none; '
@@ -223,7 +225,7 @@ def _discarded_unless(kept: Callable[[BaseException], bool], config: Config) -> 
     """Remove a run's files from its work dir if it ends in an error and is not to be kept."""
     work_dir = Path(config.work_dir)
     missing = [folder for folder in (work_dir, *work_dir.parents) if not folder.exists()]
-    dumped = work_dir / Path(config.filename).name
+    dumped = dumped_path(config)
     dumped_before = dumped.read_bytes() if dumped.is_file() else None
     folders_before = _folders(work_dir)
     try:

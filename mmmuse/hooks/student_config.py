@@ -1,10 +1,17 @@
+from collections.abc import Iterable
+from pathlib import Path
+
 from mmengine.dist import is_main_process
 from mmengine.fileio import get_file_backend
 from mmengine.hooks import CheckpointHook, Hook
 
-from mmmuse.checkpoints.student_config import student_configs
+from mmmuse.checkpoints.regular_file import why_no_file
+from mmmuse.checkpoints.student_config import is_student_config, student_configs
 from mmmuse.checkpoints.synced_write import SYNCED
+from mmmuse.errors import InputError
 from mmmuse.registry import HOOKS
+
+_HEADER = 1024  # Bytes.
 
 
 @HOOKS.register_module()
@@ -14,7 +21,8 @@ class StudentConfigHook(Hook):
     With it, OpenMMLab's tools load the checkpoints without mmmuse. In online distillation there is one
     for each peer, ``student.NAME.py``, too. The files are written with the first checkpoint, into the
     work dir and, if the checkpoints are elsewhere, beside them. A network that is given as a built
-    model, without a config, has no file. ``StudentCheckpointHook`` registers this hook.
+    model, without a config, has no file. ``StudentCheckpointHook`` registers this hook. A file of such a
+    name that no run has written is not replaced: the training is refused.
     """
 
     priority = 'LOWEST'
@@ -27,6 +35,7 @@ class StudentConfigHook(Hook):
         if not is_main_process():
             return
         self._texts = student_configs(runner.cfg)
+        _check_replaced(runner, self._texts)
         if not self._texts:
             runner.logger.warning('No student.py: the run has no config of the student.')
 
@@ -38,6 +47,33 @@ class StudentConfigHook(Hook):
             backend = get_file_backend(folder, backend_args=options)
             for name, text in texts.items():
                 backend.put_text(text, backend.join_path(folder, name))
+
+
+def _check_replaced(runner, names: Iterable[str]) -> None:
+    """Check that no file of the user's own is replaced. Remote storage is not looked at.
+
+    Raises:
+        InputError: If one would be.
+    """
+    own = Path(runner.cfg.filename or '').name
+    for name in names:
+        if name == own:
+            raise InputError(
+                f"the config is named {own}, as the file with the student's plain config: rename it"
+            )
+        for folder in _folders(runner):
+            if '://' not in folder and not _is_replaceable(Path(folder) / name):
+                raise InputError(
+                    f"the run would write the student's plain config over {Path(folder) / name}, which no run has "
+                    'written: move it, or use another work dir'
+                )
+
+
+def _is_replaceable(path: Path) -> bool:
+    if why_no_file(path) is not None:
+        return True
+    with path.open('rb') as file:
+        return is_student_config(file.read(_HEADER))
 
 
 def _folders(runner) -> dict[str, dict | None]:

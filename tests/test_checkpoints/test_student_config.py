@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmmuse.checkpoints.student_config import student_configs
+from mmmuse.checkpoints.student_config import is_student_config, student_configs
 from mmmuse.command_line.config import load_config
 from mmmuse.registry import HOOKS, METRICS, MODELS
 
@@ -81,6 +81,19 @@ def test_each_peer_has_a_config_and_the_first_is_the_student():
         name: Config.fromstring(text, '.py').model.backbone.depth for name, text in texts.items()
     }
     assert depths == {'student.py': 18, 'student.a.py': 18, 'student.b.py': 34}
+
+
+def test_the_files_of_a_run_are_known_from_those_of_a_user():
+    peers = [dict(name='a', model=CLASSIFIER), dict(name='b', model=CLASSIFIER)]
+    of_features = dict(type='mmmuse.FeatureDistiller', student=dict(type='mmpretrain.ResNet'))
+    models = [distilled()['model'], dict(type='mmmuse.OnlineDistiller', peers=peers), of_features]
+    texts = [
+        text for model in models for text in student_configs(Config(dict(model=model))).values()
+    ]
+    assert len(texts) == 5
+    assert all(is_student_config(text.encode()) for text in texts)
+    assert not is_student_config(b'# The student as a plain config of mine')
+    assert not is_student_config(b'')
 
 
 def test_built_networks_have_none():

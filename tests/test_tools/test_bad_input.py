@@ -133,6 +133,53 @@ def test_a_run_that_fails_leaves_an_earlier_ones_config_as_it_was(
     assert {path: path.read_bytes() for path in work_dir.rglob('*') if path.is_file()} == before
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+def own_config(folder: Path, name: str = 'own.py') -> Path:
+    config = folder / name
+    config.write_text(f'_base_ = {str(Path(DISTILLED).resolve())!r}  # Mine.\n')
+    return config
+
+
+@pytest.mark.parametrize('script', ['train.py', 'test.py'])
+def test_a_config_is_not_overwritten_in_its_own_folder(tool, only_error, trained, tmp_path, script):
+    config = own_config(tmp_path)
+    before = contents(tmp_path)
+    checkpoint = [trained / 'epoch_1.pth'] if script == 'test.py' else []
+    line = only_error(tool(script, config, *checkpoint, '--work-dir', tmp_path))
+    assert f'the run would write its config over {config}, which no run has written' in line
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize('distilled', [True, False])
+def test_a_file_named_student_is_overwritten_by_no_distilled_run(
+    tool, only_error, tmp_path, distilled
+):
+    config = own_config(tmp_path) if distilled else BASELINE
+    run = tmp_path / 'run'
+    run.mkdir()
+    (run / 'student.py').write_text('model = dict()  # Mine.\n')
+    before = contents(tmp_path)
+    finished = train(tool, run, 'train_cfg.max_epochs=1', config=config)
+    if distilled:
+        assert f'config over {run / "student.py"}, which no run has written' in only_error(finished)
+        assert contents(tmp_path) == before
+    else:
+        assert finished.code == 0, finished.err
+        assert before.items() <= contents(tmp_path).items()
+
+
+def test_a_distilled_config_has_another_name_than_the_file_of_the_student(
+    tool, only_error, tmp_path
+):
+    config = own_config(tmp_path, 'student.py')
+    line = only_error(train(tool, tmp_path / 'run', config=config))
+    assert 'the config is named student.py, as the file with ' in line
+    assert list(tmp_path.iterdir()) == [config]
+
+
 def test_a_work_dir_that_is_a_file_is_named(tool, only_error, tmp_path):
     (tmp_path / 'run').write_text('mine')
     assert f'cannot use {tmp_path / "run"}' in only_error(train(tool, tmp_path / 'run'))

@@ -144,6 +144,17 @@ def test_resume_goes_on_at_the_next_epoch(tool, trained, tmp_path):
     assert tested.code == 0, tested.err
 
 
+def test_a_run_goes_on_with_the_config_that_it_has_written(tool, trained, tmp_path):
+    work_dir = copy_run(trained, tmp_path / 'run')
+    dumped = work_dir / Path(DISTILLED).name
+    longer = ['train_cfg.max_epochs=3', 'param_scheduler.T_max=3']
+    flags = ['--work-dir', work_dir, '--resume', '--cfg-options', *longer]
+    finished = tool('train.py', dumped, *flags)
+    assert finished.code == 0, finished.err
+    assert (work_dir / 'epoch_3.pth').exists()
+    assert Config.fromfile(dumped).train_cfg.max_epochs == 3
+
+
 def test_a_config_whose_base_is_the_package_trains_to_the_same_weights(tool, trained, tmp_path):
     config = tmp_path / 'own.py'
     base = DISTILLED.replace('configs/', 'mmmuse::')
