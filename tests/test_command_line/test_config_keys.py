@@ -136,7 +136,7 @@ PURE_PYTHON = dict(
 
 def test_a_pure_python_config_and_its_bases_are_read(tmp_path, capsys):
     config = load_config(str(write(tmp_path, **PURE_PYTHON)), {'train_cfg.max_epochs': 3})
-    assert (config.model.type.__name__, config.model.lr) == ('SGD', 0.5)
+    assert config.model == dict(type='torch.optim.sgd.SGD', lr=0.5)
     assert 'no effect: unused (' in capsys.readouterr().err
     mistyped = {**PURE_PYTHON, 'base': 'rate = 0.5\ntarin_cfg = 1\n'}
     assert "did you mean 'train_cfg'?" in refused(write(tmp_path, **mistyped))
