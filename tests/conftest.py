@@ -88,9 +88,11 @@ def _done_once() -> Iterator[None]:
 @pytest.fixture(scope='module', autouse=True)
 def _scope_of_the_file() -> Iterator[None]:
     """Begin each file in mmpretrain's scope, and behind no run; fixtures of modules may then set another scope."""
-    MessageHub.get_instance(f'file_{uuid4().hex}')
+    name = f'file_{uuid4().hex}'
+    MessageHub.get_instance(name)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         yield
+    MessageHub._instance_dict.pop(name, None)  # A command of the file may have done it.
 
 
 @pytest.fixture(autouse=True)

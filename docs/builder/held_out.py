@@ -37,7 +37,7 @@ def held_out(
         options: For ``--cfg-options`` of ``mmmuse test``.
 
     Raises:
-        ValueError: If a folder of a run has not one config, or a test fails.
+        ValueError: If the folder of a run does not contain exactly one config, or a test fails.
     """
     tested = {run['folder'] for run in done}
     for run in runs:
@@ -72,7 +72,7 @@ def _tested(run: Run, folder: Path, options: Sequence[str]) -> Run:
 
 
 def _config(folder: Path) -> Path:
-    configs = [path for path in folder.glob('*.py') if path.name != 'student.py']
+    configs = [path for path in folder.glob('*.py') if not path.name.startswith('student.')]
     if len(configs) != 1:
         raise ValueError(f'{folder} has {len(configs)} configs, expected 1')
     return configs[0]
@@ -87,7 +87,7 @@ def main() -> None:
     try:
         runs = json.loads(args.table.read_text(encoding='utf-8'))
         done = json.loads(args.into.read_text(encoding='utf-8')) if args.into.exists() else []
-        for record in held_out(runs, args.table.parent, list(done), args.cfg_options):
+        for record in held_out(runs, args.table.parent, done, args.cfg_options):
             done.append(record)
             args.into.write_text(json.dumps(done, indent=1) + '\n', encoding='utf-8')
             (last,) = record['epochs'].values()

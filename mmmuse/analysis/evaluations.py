@@ -50,7 +50,7 @@ class NetworkEvaluations(NamedTuple):
     def full_number(self) -> int | None:
         """Number of the full network among the exits; None where it is not logged as an exit.
 
-        It is the last exit, if that is as good as the full network in every evaluation.
+        It is the last exit, if the two have the same value in every evaluation.
         """
         last = max(self.exits, default=None)
         if not self.last_is_full or last is None or self.exits[last].keys() != self.full.keys():
@@ -186,8 +186,10 @@ def network_evaluations(
         peer: The network's name, if it has one.
     """
     name = metric if peer is None else f'{peer}/{metric}'
-    is_dense = any(pattern.match(metric) for pattern in (_OF_SEGMENTER, _SHARE))
-    return NetworkEvaluations(logged.get(name, {}), _exits(logged, peer, metric), not is_dense)
+    # A classifier's exits have a short name, or the whole one of a metric of classifiers.
+    short = any(match['metric'] != metric for match in map(_EXIT.fullmatch, logged) if match)
+    last_is_full = short or _OF_CLASSIFIER.match(metric) is not None
+    return NetworkEvaluations(logged.get(name, {}), _exits(logged, peer, metric), last_is_full)
 
 
 def peers_of(logged: Mapping[str, Points], metric: str) -> dict[str, Points]:

@@ -14,7 +14,7 @@ from .early_exit import ExitRecord
 
 
 def refuse_multi_label(distiller: SelfDistiller) -> None:
-    """Refuse a multi-label network, for which no exit is right or wrong about an image.
+    """Refuse a multi-label network: an image has several labels, so there is no top-1 accuracy.
 
     Raises:
         InputError: If it is one.

@@ -80,6 +80,7 @@ def _backbone_config(config: dict) -> dict[str, str]:
     if not isinstance(model.get('student'), (Mapping, str)):
         return {}
     network = backbone_model(model['student'])
+    name_registered_types(network)
     preprocessor = next(
         (
             part['data_preprocessor']
@@ -118,11 +119,12 @@ def _plain(config: dict, network: dict) -> dict:
     read = runner_keys(config) - _OF_THE_RUN
     config = {key: value for key, value in config.items() if key in read}
     network = Config(network).to_dict()
+    name_registered_types(network)
     preprocessors = (network, distiller, config)
     config['data_preprocessor'] = next(
         (part['data_preprocessor'] for part in preprocessors if part.get('data_preprocessor')), None
     )
-    _evaluators(config)
+    plain_evaluators(config)
     _hooks(config)
     _constructor(config)
     _paths(config)
@@ -140,7 +142,14 @@ def _plain(config: dict, network: dict) -> dict:
     return _replaced(dict(model=network, **config))
 
 
-def _evaluators(config: dict) -> None:
+def plain_evaluators(config: dict) -> None:
+    """Leave out the metrics of exits and peers, in place.
+
+    Where these are all, the metrics that they apply to exits or peers take their place.
+
+    Args:
+        config: Content of a config, with named types.
+    """
     for split in ('val', 'test'):
         evaluators = config.get(f'{split}_evaluator')
         if not evaluators:
@@ -153,13 +162,12 @@ def _evaluators(config: dict) -> None:
                 plain += [metrics] if isinstance(metrics, dict) else metrics
             elif evaluator.get('type') not in METRICS_OF_EXITS:
                 plain.append(evaluator)
-        # Without a metric of the student, those of the exits name one.
         config[f'{split}_evaluator'] = plain or [_metric_of_exit(evaluators[0])]
 
 
 def _metric_of_exit(evaluator: dict) -> dict:
     metrics = evaluator.get('metric', evaluator)
-    return metrics if isinstance(metrics, dict) else metrics[0]
+    return _replaced(metrics if isinstance(metrics, dict) else metrics[0])
 
 
 def _hooks(config: dict) -> None:

@@ -1,6 +1,8 @@
 """Keep a run from writing its config over a file that no run has written."""
 
 import io
+import json
+import re
 import tokenize
 from pathlib import Path
 
@@ -28,8 +30,8 @@ def check_replaced_config(config: Config) -> None:
     why = why_no_file(path)
     if why != NOT_FOUND and (why is not None or not _is_dumped(path)):
         raise InputError(
-            f'the run would write its config over {path}, which no run has written: use another '
-            '--work-dir'
+            f'{path} exists and is not the complete config of an earlier run; this run would overwrite it: move '
+            'it, or use another --work-dir'
         )
 
 
@@ -40,9 +42,21 @@ def _is_dumped(path: Path) -> bool:
     of_a_start = any(start.read_bytes().startswith(content) for start in starts if start.is_file())
     if not content or of_a_start:
         return True
-    if path.suffix != '.py':  # The tools do not read the tuples that MMEngine dumps as YAML.
-        return all(key.encode() in content for key in _OF_A_RUN)
-    return _is_complete(path)
+    if path.suffix == '.py':
+        return _is_complete(path)
+    return _keys(content, path.suffix) >= _OF_A_RUN
+
+
+def _keys(content: bytes, suffix: str) -> set[str]:
+    """Return the keys of a JSON or YAML file; none of one with comments, or of a damaged one."""
+    if suffix != '.json':  # YAML is not loaded: as MMEngine dumps it, it has tuples.
+        has_comments = re.search(rb'^\s*#', content, re.MULTILINE)
+        found = [] if has_comments else re.findall(rb'^(\w+):', content, re.MULTILINE)
+        return {key.decode() for key in found}
+    try:
+        return set(json.loads(content))
+    except (ValueError, TypeError, RecursionError):
+        return set()
 
 
 def _is_complete(path: Path) -> bool:

@@ -33,7 +33,7 @@ def check_json(path: str | None) -> None:
     """Check that a file can be written, before anything is measured.
 
     Raises:
-        InputError: If its folder does not exist, or it is a folder itself.
+        InputError: If the parent folder does not exist, or ``path`` is a folder.
     """
     if path is None:
         return

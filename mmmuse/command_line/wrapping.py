@@ -155,7 +155,7 @@ def _evaluator_lines(config: Config, metric: str | None) -> list[str]:
         of_exits = "dict(type='mmmuse.ExitAccuracy')"
         if metric is not None:
             of_exits = f'dict(type={metric!r}, metric=_base_.{key})'
-        if lines and config.test_evaluator == config.val_evaluator:
+        if lines and key == 'test_evaluator' and config[key] == config.val_evaluator:
             lines.append('test_evaluator = val_evaluator')
         else:
             lines.append(f'{key} = [{kept}, {of_exits}]')

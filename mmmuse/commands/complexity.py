@@ -22,7 +22,7 @@ COUNTS = (
 
 
 def main(args: argparse.Namespace) -> None:
-    with explained(), naming_input_shape():
+    with explained(), naming_input_shape(args.input_shape):
         refuse_code_in_files()
         check_json(args.json)
         config = load_config(args.config, args.cfg_options)

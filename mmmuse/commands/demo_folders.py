@@ -7,11 +7,13 @@ from mmmuse.analysis.dumped_config import read_dumped_config
 from mmmuse.errors import InputError
 
 _START = re.compile(r'\d{8}_\d{6}')  # MMEngine's name of the folder of a start.
-_FILE = re.compile(r'(epoch_\d+|best_.+)\.pth|last_checkpoint|student\.py|\..+\.unfinished')
+_FILE = re.compile(r'(epoch_\d+|best_.+)\.pth|last_checkpoint|student\.py|report\.html|(\.|__).+')
 
 
 def check_demo_folder(folder: Path, config: str, experiment: str) -> None:
-    """Check that a folder is missing, or holds what one run of the demo has written and nothing else.
+    """Check that a folder is missing, or holds one run of the demo, its report, and hidden files.
+
+    What is in the folder of the run's start is not looked at.
 
     Args:
         folder: Of the run.

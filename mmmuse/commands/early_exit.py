@@ -193,7 +193,7 @@ def show(args: argparse.Namespace, exits: 'Exits', rows: list[dict]) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    with explained(), naming_input_shape():
+    with explained(), naming_input_shape(args.input_shape):
         refuse_code_in_files(args.trust_checkpoint)
         check_loaded_images()
         check_new_path(args.out)

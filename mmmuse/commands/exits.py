@@ -137,7 +137,7 @@ def other_choices(good: list[dict], by: str) -> str:
 
 
 def main(args: argparse.Namespace) -> None:
-    with explained(), naming_input_shape():
+    with explained(), naming_input_shape(args.input_shape):
         refuse_code_in_files(args.trust_checkpoint)
         check_loaded_images()
         check_new_path(args.out)

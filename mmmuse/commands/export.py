@@ -232,7 +232,7 @@ def main(args: argparse.Namespace) -> None:
     args.input_shape = args.input_shape and tuple(args.input_shape)
     args.evaluate = args.data is not None
     args.data_root = args.data if isinstance(args.data, str) else None
-    with explained(), naming_input_shape():
+    with explained(), naming_input_shape(args.input_shape):
         refuse_code_in_files(args.trust_checkpoint)
         check_loaded_images()
         check_new_path(args.out)

@@ -19,7 +19,7 @@ def check_test_cfg(test_cfg: dict | None) -> None:
     test_cfg = test_cfg or {}
     for key in _COUNTS:
         if test_cfg.get(key) == -1:
-            fault = f'a positive integer, got -1, with which mmdet drops a box; for all boxes write {_ALL}'
+            fault = f'a positive integer, got -1, for which mmdet drops one box; set {_ALL} to keep all boxes'
             raise ArgumentError('test_cfg', key, -1, fault)
     check_keys('test_cfg', test_cfg, _TEST_CFG)
     check_keys('test_cfg.nms', test_cfg.get('nms', {}), _NMS)

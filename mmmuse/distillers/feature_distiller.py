@@ -38,8 +38,8 @@ class FeatureDistiller(OfflineDistiller):
     which ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')`` reads them.
     Parameters that the features do not depend on are not trained.
 
-    In ``predict`` mode each image gets ``feature_loss``, the losses of its batch that a single
-    image has (not MUSE), those of other phases of the training too, and ``feature``, the student's pooled vector; see
+    In ``predict`` mode each image gets ``feature_loss``, the sum of the losses of its batch that a single
+    image has (not MUSE). Losses of other phases are included. It also gets ``feature``, the student's pooled vector; see
     :class:`mmmuse.metrics.FeatureLossMetric` and :class:`mmmuse.metrics.NearestNeighbourAccuracy`.
 
     Args:

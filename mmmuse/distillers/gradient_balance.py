@@ -31,8 +31,8 @@ class GradientBalance(nn.Module):
     The gradients are taken in the first step and in every ``interval``-th one, by a backward pass
     for each loss, and also in the first step in which a loss counts with a weight above 0: one that
     starts later, or warms up. What they give holds from the next step on; until then a loss has the factor 1. A
-    loss whose gradient is 0 or not finite then (float16) is measured with the others the next time. Over processes,
-    squared lengths are averaged.
+    loss whose gradient is 0 or not finite then (float16) is measured with the others the next time. If the gradient
+    of the own loss is not finite, no factor changes. Over processes, squared lengths are averaged.
 
     Args:
         num_losses: Number of losses.
@@ -42,8 +42,10 @@ class GradientBalance(nn.Module):
             would have an infinite one.
 
     Attributes:
-        factors: ``(num_losses, )``; in the checkpoint, as are the number of steps, which losses have been
-            ``measured``, and which of them, or without a gradient, have been ``tried``.
+        factors: ``(num_losses, )``.
+        measured: Whether a loss has a factor from a measurement, ``(num_losses, )``.
+        tried: Whether a loss has been measured, with or without a gradient, ``(num_losses, )``.
+        step: Number of steps. All four are in the checkpoint.
 
     Source: own, after the gradient norms of GradNorm (Chen et al., ICML 2018), without its learnt rates.
     """
@@ -63,22 +65,21 @@ class GradientBalance(nn.Module):
         self.register_buffer('measured', torch.zeros(num_losses, dtype=torch.bool))
         self.register_buffer('tried', torch.zeros(num_losses, dtype=torch.bool))
         self.register_buffer('step', torch.zeros((), dtype=torch.long))
-        # Step and factors, without a look at the device.
-        self._known: tuple[int, list[float]] | None = None
-        self._tried: set[int] = set()
+        # Step, factors and losses that have been tried, without a look at the device.
+        self._known: tuple[int, list[float], set[int]] | None = None
         self._register_load_state_dict_pre_hook(self._forget)
 
     def _forget(self, state_dict: dict, prefix: str, *args: object) -> None:
         self._known = None
-        if f'{prefix}measured' in state_dict:  # A checkpoint of before has no more.
+        if f'{prefix}measured' in state_dict:  # Checkpoints of earlier versions lack ``tried``.
             state_dict.setdefault(f'{prefix}tried', state_dict[f'{prefix}measured'])
 
     @not_compiled
     def set_factors(self, losses: Sequence[DistillLoss]) -> None:
         """Give each loss its factor for the next step."""
         if self._known is None:
-            self._known = int(self.step), self.factors.tolist()
-            self._tried = {i for i, tried in enumerate(self.tried.tolist()) if tried}
+            tried = {i for i, done in enumerate(self.tried.tolist()) if done}
+            self._known = int(self.step), self.factors.tolist(), tried
         for loss, factor in zip(losses, self._known[1], strict=True):
             loss.balance = factor
 
@@ -108,16 +109,16 @@ class GradientBalance(nn.Module):
         Raises:
             InputError: If gradients cannot be taken within the step.
         """
-        now, factors = self._known
+        now, factors, tried = self._known
         counting = [i for i in range(len(losses)) if terms[i] and weights[i]]
-        new = [i for i in counting if i not in self._tried]
+        new = [i for i in counting if i not in tried]
         due = new if now % self.interval else counting
         if due:
             self._measure(due, terms, own, weights, scale, parameters)
             factors = self.factors.tolist()
-            self._tried.update(due)
             self.tried[due] = True
-        self._known = now + 1, factors
+            tried.update(due)
+        self._known = now + 1, factors, tried
         self.step += 1
         logged: dict[str, Tensor] = {}
         for loss, of_loss in zip(losses, terms, strict=True):
@@ -193,4 +194,4 @@ def _square(loss: Tensor | float, parameters: Sequence[nn.Parameter]) -> Tensor:
             "loss_balance='gradient' takes gradients within a step, which reentrant checkpointing "
             f"and torch.compile do not allow: set loss_balance='fixed' ({error})"
         ) from error
-    return zero if square is None else square
+    return zero if square is None else square.double()

@@ -51,6 +51,6 @@ def gradient_ratio(
             warnings.warn(f'{GRADIENT_RATIO} is not measured: {error}', stacklevel=2)
             return {}
         if None not in squares:
-            ratio = (squares[0] / squares[1]).sqrt().float()
+            ratio = (squares[0] / squares[1]).sqrt()
             return {GRADIENT_RATIO: ratio} if ratio.isfinite() else {}
     return {}

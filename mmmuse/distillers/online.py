@@ -64,7 +64,7 @@ class OnlineDistiller(BaseDistiller):
 
     Raises:
         InputError: If there are fewer than two peers, two have one name, a loss cannot
-            compare a pair, or no peer has ``losses``.
+            compare a pair, or ``losses`` are given and every peer has its own.
 
     Source: MUSE (Gong et al., BMVC 2021), table 7(a).
     """
@@ -172,7 +172,8 @@ class OnlineDistiller(BaseDistiller):
     @property
     def label_readers(self) -> list[str]:
         """Names of what needs images that are not mixed: losses, and views, each of which would be mixed apart."""
-        return ['own_views'] * self.own_views + super().label_readers
+        own = ['own_views'] if self.own_views else []
+        return [*own, *super().label_readers]
 
     @property
     def min_batch_size(self) -> int:

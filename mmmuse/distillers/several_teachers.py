@@ -121,7 +121,8 @@ def build_teachers(
         trust: Likewise.
 
     Raises:
-        InputError: Naming the teacher that cannot be built, or has no losses; if no teacher has ``losses``.
+        InputError: Naming the teacher that cannot be built, or has no losses; if ``losses`` are given
+            and every teacher has its own.
     """
     if ensemble is not None:
         own = [name for name, each in entries.items() if (each.losses, each.weight) != (None, None)]

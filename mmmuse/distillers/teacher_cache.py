@@ -119,8 +119,8 @@ class TeacherCache:
         """
         if data_digest(dataset) != self._folder.index.data:
             raise InputError(
-                f'teacher_cache {self.path} is of another training set: its images are others than those '
-                'of train_dataloader.dataset, with the same labels'
+                f'teacher_cache {self.path} is of another training set: the labels are the same and the images '
+                'differ from those of train_dataloader.dataset: write it again with mmmuse cache-teacher'
             )
 
     def __call__(self, inputs: Tensor, data_samples: list) -> DistillFeatures:

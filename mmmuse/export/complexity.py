@@ -9,7 +9,7 @@ from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from mmengine.analysis import FlopAnalyzer
 from torch import Tensor, nn
 
-from mmmuse.errors import ImageShapeError
+from mmmuse.errors import ImageShapeError, InputError
 from mmmuse.tapping.dry_run import frozen_in_eval
 
 
@@ -80,6 +80,8 @@ def check_image_shape(network: nn.Module, image_shape: tuple[int, int, int]) -> 
     with frozen_in_eval(network):
         try:
             network(_blank_image(network, shape))
+        except (InputError, torch.OutOfMemoryError):
+            raise
         except (RuntimeError, AssertionError, ValueError, IndexError) as error:
             raise ImageShapeError(
                 f'the network does not take images of shape {shape}: {error}'

@@ -143,7 +143,8 @@ def image_shape(config: Config) -> tuple[int, int, int]:
     """Return the shape ``(C, H, W)`` of the test images of a config, without reading the data.
 
     The size is that of :func:`mmmuse.tapping.image_size.config_test_size`, or of the data set's class. The
-    channels are those of :func:`mmmuse.tapping.image_size.config_channels`, those of the class, or 3.
+    channels are those of the model's ``input_shape``, of the class, of
+    :func:`mmmuse.tapping.image_size.config_channels`, or 3.
 
     Raises:
         ImageShapeError: If none of them gives a size.
@@ -151,11 +152,13 @@ def image_shape(config: Config) -> tuple[int, int, int]:
     loader = config.get('test_dataloader') or config.get('val_dataloader') or {}
     dataset = loader.get('dataset') or {}
     kind = DATASETS.get(dataset.get('type', '')) if dataset.get('type') else None
-    channels, *size = _shape_of(kind) or (3,)
-    size = config_test_size(config) or size
+    shape = _shape_of(kind)
+    size = config_test_size(config) or (shape and shape[1:])
     if not size:
         raise ImageShapeError('the size of the images is not in the config')
-    return (config_channels(config) or channels, *size)
+    own = (config.get('model') or {}).get('input_shape')
+    channels = own[0] if own else shape[0] if shape else config_channels(config) or 3
+    return (channels, *size)
 
 
 def _shape_of(kind: type | None) -> tuple[int, int, int] | None:

@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 import mmmuse.registry
 from mmmuse.checkpoints.plain_data import per_sample
-from mmmuse.checkpoints.student_config import METRICS_OF_EXITS
+from mmmuse.checkpoints.student_config import plain_evaluators
 from mmmuse.version import __version__
 
 from .data import innermost
@@ -90,27 +90,13 @@ def _without_distilling(config: dict) -> dict:
         config['default_hooks'] = {name: hook for name, hook in hooks if _is_plain(hook)}
     if config.get('custom_hooks'):
         config['custom_hooks'] = list(filter(_is_plain, config['custom_hooks']))
-    for key in ('val_evaluator', 'test_evaluator'):
-        if isinstance(config.get(key), (list, tuple)):
-            config[key] = [
-                plain
-                for metric in config[key]
-                if metric.get('type') not in METRICS_OF_EXITS
-                for plain in _of_one_network(metric)
-            ]
+    plain_evaluators(config)
     return config
 
 
 def _is_plain(hook: dict | None) -> bool:
     kind = str((hook or {}).get('type'))
     return not kind.startswith('mmmuse.') or kind in _PLAIN_HOOKS
-
-
-def _of_one_network(metric: dict) -> list[dict]:
-    """Return the metrics of each peer in a ``PeerMetric``; any other metric unchanged."""
-    if metric.get('type') != 'mmmuse.PeerMetric':
-        return [metric]
-    return [metric['metric']] if isinstance(metric['metric'], dict) else list(metric['metric'])
 
 
 def _copies(types: set[str]) -> dict[str, str]:

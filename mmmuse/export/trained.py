@@ -39,7 +39,10 @@ def model_config(config: Config) -> dict:
     """
     model = _copy(config.get('model'), config, 'mmpretrain')
     if issubclass(_class_of(model), DenseSelfDistiller):
-        raise InputError(f'this is for the exits of classifiers, and the model is {model["type"]}')
+        raise InputError(
+            f'this command reads the exits of classifiers, and the model is {model["type"]}: use mmmuse '
+            'complexity or mmmuse export'
+        )
     if not issubclass(_class_of(model), SelfDistiller) or not model.get('head'):
         raise InputError(
             f'the config has no exits: its model is {model.get("type")}, not mmmuse.SelfDistiller '
@@ -141,7 +144,8 @@ def build_with_exits(config: Config) -> tuple[dict, SelfDistiller]:
     model = dense_config(config, library)
     if not issubclass(_class_of(model), DenseSelfDistiller):
         raise InputError(
-            f'the config has no exits: its model is {config.model.type}, not {expected}'
+            f'the config has no exits: its model is {config.model.type}, not {expected}; mmmuse wrap adds '
+            'exits to a config'
         )
     return model, MODELS.build(deepcopy(model))
 

@@ -70,6 +70,11 @@ class MUSEHead(BaseModule):
         self.kd_weight = kd_weight
         classes = specs.num_classes if num_classes is None else num_classes
         self.kd = self._build_kd(kd or {}, 1 if classes is None else classes, specs.kind)
+        if not ce_weight and any(loss.span for loss in self.kd):
+            raise InputError(
+                'with ce_weight=0 the exits learn from head.kd alone, so it has to count in the whole training: '
+                'remove its epochs or iters, or set ce_weight above 0'
+            )
         if self.kd and classes is not None and specs.logits is None:
             raise InputError(
                 'distilling logits needs taps.logits, the module whose output they are'
@@ -152,9 +157,10 @@ class MUSEHead(BaseModule):
                 task = exit._get_loss(logits, data_samples)
                 losses[f'exit{i}.loss_ce'] = self.ce_weight * task.pop('loss')
                 losses.update({f'exit{i}.{name}': value for name, value in task.items()})
-            step = Step(DistillFeatures(logits=logits), features, data_samples)
-            for name, value in self.kd(step).items():
-                losses[f'exit{i}.{name}'] = self.kd_weight * value
+            if self.kd:
+                step = Step(DistillFeatures(logits=logits), features, data_samples)
+                for name, value in self.kd(step).items():
+                    losses[f'exit{i}.{name}'] = self.kd_weight * value
         return losses
 
     def exit_logits(self, features: DistillFeatures) -> list[Tensor]:

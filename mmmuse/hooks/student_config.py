@@ -32,10 +32,11 @@ class StudentConfigHook(Hook):
 
     def before_train(self, runner) -> None:
         """Make the files' texts, so that an error comes before the first step."""
+        texts = student_configs(runner.cfg)
+        _check_replaced(runner, texts)
         if not is_main_process():
             return
-        self._texts = student_configs(runner.cfg)
-        _check_replaced(runner, self._texts)
+        self._texts = texts
         if not self._texts:
             runner.logger.warning('No student.py: the run has no config of the student.')
 
@@ -59,7 +60,8 @@ def _check_replaced(runner, names: Iterable[str]) -> None:
     for name in names:
         if name == own:
             raise InputError(
-                f"the config is named {own}, as the file with the student's plain config: rename it"
+                f"the run writes the student's plain config as {own}, and its own config has that name: rename "
+                'the config'
             )
         for folder in _folders(runner):
             if '://' not in folder and not _is_replaceable(Path(folder) / name):

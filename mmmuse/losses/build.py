@@ -30,10 +30,10 @@ def build_logits_edge(
     kind = _kind(config.get('type'), within=False)
     if not kind.reads <= {'logits', 'labels'}:
         raise InputError(
-            f'{option}: {kind.__name__} compares features, and an exit has only its logits: choose a loss '
-            'of logits, such as mmmuse.KDLoss or mmmuse.DKDLoss'
+            f'{option}: {kind.__name__} reads {", ".join(sorted(kind.reads - {"logits", "labels"}))}, and an exit '
+            'has only logits: choose a loss of logits, such as mmmuse.KDLoss or mmmuse.DKDLoss'
         )
-    return build_edge([config], learner, source)
+    return build_edge([{**config, 'type': kind}], learner, source)
 
 
 def build_loss(config: dict, learner: NetworkSpecs, source: NetworkSpecs) -> DistillLoss:

@@ -83,14 +83,19 @@ def config_test_size(config: Mapping) -> Size | None:
 def config_channels(config: Mapping) -> int | None:
     """Return the channels of the images that a config gives its model; None if it does not say.
 
-    They are those of the model's ``input_shape``, or of the mean that the preprocessor subtracts.
+    They are as many as the values of the mean that the preprocessor subtracts. A mean of one value is for
+    all channels: they are then the backbone's ``in_channels``, or 1.
 
     Args:
         config: A complete config.
     """
-    shape = (config.get('model') or {}).get('input_shape')
     mean = _preprocessor(config).get('mean')
-    return shape[0] if shape else len(mean) if mean else None
+    if not mean or len(mean) > 1:
+        return len(mean) if mean else None
+    model = config.get('model') or {}
+    student = model.get('student', model)
+    backbone = student.get('backbone') if isinstance(student, Mapping) else None
+    return (backbone or {}).get('in_channels', 1)
 
 
 def add_image_shape(config: Mapping) -> None:

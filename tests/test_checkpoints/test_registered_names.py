@@ -61,3 +61,16 @@ def test_every_part_of_a_config_is_named():
     assert config.val_evaluator == [dict(type='mmmuse.ExitAccuracy')]
     assert config.views == (dict(type='mmengine.RandomFlip'), 3)
     assert config.optim_wrapper.constructor == 'mmmuse.StudentConstructor'
+
+
+def test_an_import_whose_path_does_not_lead_back_is_dumped_as_it_is(tmp_path, monkeypatch):
+    package = tmp_path / 'shadowing'
+    package.mkdir()
+    (package / 'nms.py').write_text('def nms(): pass\n')
+    (package / '__init__.py').write_text('from .nms import nms\n')  # As in mmcv.ops.
+    path = tmp_path / 'config.py'
+    path.write_text('from shadowing import nms\nmodel = dict(nms=dict(type=nms))\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    config = Config.fromfile(path)
+    name_registered_types(config)
+    assert Config.fromstring(config.pretty_text, '.py').model.nms.type == 'shadowing.nms'

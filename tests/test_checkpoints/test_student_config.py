@@ -201,3 +201,13 @@ def test_the_optimizer_has_the_constructor_of_the_plain_network():
 def test_keys_that_the_runner_reads_beside_its_arguments_stay():
     wrapper = dict(type='MMDistributedDataParallel', static_graph=True)
     assert plain(distilled(model_wrapper_cfg=wrapper)).model_wrapper_cfg == wrapper
+
+
+def test_classes_of_a_network_in_a_file_are_named(tmp_path):
+    path = tmp_path / 'network.py'
+    path.write_text(
+        'from mmpretrain.models import ImageClassifier\nmodel = dict(type=ImageClassifier)\n'
+    )
+    assert plain(dict(model=dict(type='x', student=str(path)))).model.type == (
+        'mmpretrain.ImageClassifier'
+    )

@@ -51,7 +51,9 @@ def test_what_a_run_has_written_is_replaced_wherever_it_was_killed(tmp_path, fil
 )
 def test_what_no_run_has_written_is_not_replaced(tmp_path, files):
     write(tmp_path, files)
-    with pytest.raises(InputError, match=r'own\.py, which no run has written: use another --work-'):
+    with pytest.raises(
+        InputError, match=r'own\.py exists and is not the complete config of an earlier run'
+    ):
         check(tmp_path)
 
 
@@ -61,5 +63,20 @@ def test_configs_in_other_formats_are_known_by_the_keys_of_a_run(tmp_path, suffi
     Config(OF_A_RUN).dump(tmp_path / name)
     check(tmp_path, name)
     Config(dict(model=dict(type='A'))).dump(tmp_path / name)
-    with pytest.raises(InputError, match='which no run has written'):
+    with pytest.raises(InputError, match='exists and is not the complete config'):
+        check(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [
+        ('own.yaml', '# Mine.\nlauncher: none\nwork_dir: a\n'),
+        ('own.yaml', 'model:\n  launcher: none\n  work_dir: a\n'),
+        ('own.json', '{"model": {"launcher": "none", "work_dir": "a"}}'),
+        ('own.json', '{"launcher": "none", "work_dir": '),
+    ],
+)
+def test_files_of_other_formats_are_kept_if_they_only_mention_the_keys(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match='exists and is not the complete config'):
         check(tmp_path, name)

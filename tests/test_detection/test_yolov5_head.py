@@ -579,7 +579,7 @@ def test_only_the_likeliest_of_many_are_kept(limit):
 @pytest.mark.parametrize('key', ['nms_pre', 'max_per_img'])
 def test_all_boxes_are_a_large_number_and_not_minus_one(key):
     with pytest.raises(
-        InputError, match=f'test_cfg: {key} is .* -1, .* for all boxes write 10000000'
+        InputError, match=f'test_cfg: {key} is .* -1, .* set 10000000 to keep all boxes'
     ):
         small_head(test_cfg=ConfigDict({**CONFIG, key: -1}))
     logits = blank_logits()

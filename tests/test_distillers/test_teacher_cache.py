@@ -311,7 +311,9 @@ def test_other_images_with_the_same_labels_are_refused(config, cache):
     teacher = cached(config, cache).teacher
     teacher.check_data_set(dataset)
     dataset.images = 240 - dataset.images
-    with pytest.raises(InputError, match='of another training set: its images are others'):
+    with pytest.raises(
+        InputError, match='another training set: the labels are the same and the images'
+    ):
         teacher.check_data_set(dataset)
 
 

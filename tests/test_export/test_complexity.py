@@ -51,3 +51,12 @@ def test_the_papers_count_knows_padding_that_adapts(size, length):
 def test_images_that_a_network_does_not_take_are_refused(shape):
     with pytest.raises(InputError, match='shape'):
         real_complexity(nn.Conv2d(3, 4, 5), shape)
+
+
+def test_an_error_of_the_networks_own_is_not_one_of_the_shape():
+    class Refuses(nn.Conv2d):
+        def forward(self, images):
+            raise InputError('an operator is missing')
+
+    with pytest.raises(InputError, match='^an operator is missing$'):
+        multiply_adds(Refuses(3, 4, 1), (3, 8, 8))

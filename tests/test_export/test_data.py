@@ -23,13 +23,15 @@ def test_a_shape_has_the_order_of_its_transform(transform, shape):
     assert image_shape(config_of(dict(type='Resize', scale=96), transform)) == shape
 
 
-def test_images_have_the_channels_of_the_mean_or_of_the_models_images():
+def test_images_have_the_channels_of_the_model_the_data_or_the_mean():
     crop = dict(type='CenterCrop', crop_size=32)
     assert image_shape(config_of(crop, data_preprocessor=dict(mean=[127.0]))) == (1, 32, 32)
     model = dict(type='mmmuse.SelfDistiller', input_shape=[1, 64, 64])
     assert image_shape(config_of(crop, model=model)) == (1, 32, 32)
     cifar = config_of(kind='mmpretrain.CIFAR10', data_preprocessor=dict(mean=[127.0]))
-    assert image_shape(cifar) == (1, 32, 32)
+    assert image_shape(cifar) == (3, 32, 32)
+    one_mean = dict(model=dict(backbone=dict(in_channels=3)), data_preprocessor=dict(mean=[127.0]))
+    assert image_shape(config_of(crop, **one_mean)) == (3, 32, 32)
 
 
 def test_a_shape_that_nothing_says_is_not_guessed():

@@ -113,10 +113,18 @@ def test_the_loss_of_logits_has_a_say_in_the_batch():
     assert head(kd=dict(type='mmmuse.DISTLoss')).min_batch_size == 2
 
 
-@pytest.mark.parametrize('name', ['MUSELoss', 'FitNetLoss', 'CRDLoss'])
-def test_exits_do_not_learn_features_of_the_last_logits(name):
-    with pytest.raises(InputError, match=f'head.kd: {name} compares features, and an exit has'):
+@pytest.mark.parametrize(
+    ('name', 'reads'),
+    [('MUSELoss', 'vector'), ('FitNetLoss', 'maps'), ('KDCLLoss', 'ensemble')],
+)
+def test_exits_do_not_learn_features_of_the_last_logits(name, reads):
+    with pytest.raises(InputError, match=f'head.kd: {name} reads {reads}, and an exit has only'):
         head(kd=dict(type=f'mmmuse.{name}'))
+
+
+def test_exits_always_have_a_loss():
+    with pytest.raises(InputError, match=r'with ce_weight=0 the exits learn from head\.kd alone'):
+        head(ce_weight=0.0, kd=dict(epochs=(2, None)))
 
 
 def test_what_is_left_out_is_not_built():

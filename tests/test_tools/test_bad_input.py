@@ -149,7 +149,7 @@ def test_a_config_is_not_overwritten_in_its_own_folder(tool, only_error, trained
     before = contents(tmp_path)
     checkpoint = [trained / 'epoch_1.pth'] if script == 'test.py' else []
     line = only_error(tool(script, config, *checkpoint, '--work-dir', tmp_path))
-    assert f'the run would write its config over {config}, which no run has written' in line
+    assert f'{config} exists and is not the complete config of an earlier run' in line
     assert contents(tmp_path) == before
 
 
@@ -176,7 +176,7 @@ def test_a_distilled_config_has_another_name_than_the_file_of_the_student(
 ):
     config = own_config(tmp_path, 'student.py')
     line = only_error(train(tool, tmp_path / 'run', config=config))
-    assert 'the config is named student.py, as the file with ' in line
+    assert 'plain config as student.py, and its own config has that name' in line
     assert list(tmp_path.iterdir()) == [config]
 
 
