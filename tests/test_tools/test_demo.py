@@ -84,6 +84,7 @@ def check(folder: Path) -> None:
         {f'{START}/{START}.log': '', f'{START}/vis_data/config.py': ''},
         {f'{START}/vis_data/config.py': OF_DEMO, 'resnet18_digits.py': ''},
         {**WRITTEN_BY_A_DEMO, '.epoch_2.pth.unfinished': 'wei'},
+        {**WRITTEN_BY_A_DEMO, 'report.html': '<html>', '__pycache__': ''},
     ],
 )
 def test_what_a_demo_has_written_is_replaced_wherever_it_was_killed(tmp_path, files):
@@ -99,7 +100,7 @@ def test_what_a_demo_has_written_is_replaced_wherever_it_was_killed(tmp_path, fi
         {'resnet18_digits.py': 'model = dict()', f'{START}/{START}.log': 'Epoch 1'},
         {f'{START}/model.pt': 'weights'},
         {'seed0/epoch_1.pth': 'weights'},
-        {**WRITTEN_BY_A_DEMO, 'report.html': '<html>'},
+        {**WRITTEN_BY_A_DEMO, 'notes.txt': 'Mine.'},
         {**WRITTEN_BY_A_DEMO, '20260102_040506/vis_data/scalars.json': 'A run that went on.'},
     ],
 )

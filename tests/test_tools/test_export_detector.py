@@ -209,12 +209,12 @@ def test_exits_of_a_detector_are_refused_where_only_classifiers_have_them(
     args = ['analysis/complexity.py', squares / 'plain.py']
     assert only_error(tool(*args)) == (
         'error: the config has no exits: its model is SingleStageDetector, not '
-        'mmmuse.DetectionSelfDistiller'
+        'mmmuse.DetectionSelfDistiller; mmmuse wrap adds exits to a config'
     )
     args = ['analysis/choose_exit.py', *files(squares, 'distilled'), '--max-loss', 1]
     options = ['--cfg-options', f'test_dataloader.dataset.ann_file={squares}/squares.json']
     line = only_error(tool(*args, '--out', tmp_path / 'out', *options))
-    assert 'for the exits of classifiers, and the model is mmmuse.DetectionSelfDistiller' in line
+    assert 'reads the exits of classifiers, and the model is mmmuse.DetectionSelfDistiller' in line
 
 
 def test_the_onnx_file_says_how_images_are_prepared(exit1):
@@ -417,7 +417,7 @@ def test_a_suppression_that_onnx_lacks_is_refused_before_the_export(
 ):
     pytest.importorskip('onnxruntime')
     calls = []
-    monkeypatch.setattr('mmmuse.export.formats.Program', lambda *args: calls.append(args))
+    monkeypatch.setattr('mmmuse.export.formats.Program.__init__', calls.append)
     monkeypatch.setattr('mmmuse.export.data.NormalizedTestSet.__iter__', calls.append)
     args = [TOOL, *files(squares, 'plain'), '--nms', '--out', tmp_path / 'out']
     line = only_error(tool(*args, '--cfg-options', 'model.test_cfg.nms.type=soft_nms'))

@@ -415,7 +415,7 @@ def test_complexity_has_a_row_for_each_exit_of_a_segmenter(squares, tool, tmp_pa
 def test_complexity_of_a_segmenter_without_exits_is_refused(squares, tool, only_error):
     assert only_error(tool('analysis/complexity.py', squares / 'plain.py')) == (
         'error: the config has no exits: its model is EncoderDecoder, not '
-        'mmmuse.SegmentationSelfDistiller'
+        'mmmuse.SegmentationSelfDistiller; mmmuse wrap adds exits to a config'
     )
 
 
