@@ -26,10 +26,8 @@ def name_registered_types(config: Config | dict | list | tuple) -> None:
     pairs = enumerate(config) if isinstance(config, (list, tuple)) else list(config.items())
     for key, value in pairs:
         if key in _OF_CLASSES:
-            name = _registered_name(value)
-            if (
-                name is not None
-            ):  # What stays may be a lazy object, which MMEngine dumps as the import that it is.
+            # Without a name a lazy object stays in the config, which MMEngine dumps as an import.
+            if (name := _registered_name(value)) is not None:
                 config[key] = name
         elif isinstance(value, (dict, list, tuple)):
             name_registered_types(value)

@@ -27,7 +27,7 @@ _REPLACED: dict[str, tuple[str, tuple[str, ...]]] = {
     'mmmuse.ClassIoUMetric': ('mmseg.IoUMetric', ()),
     'mmmuse.ExitAccuracy': ('Accuracy', ('prefix',)),
 }
-METRICS_OF_EXITS = {
+_METRICS_OF_EXITS = {
     'mmmuse.ExitAccuracy',
     'mmmuse.ExitDetectionMetric',
     'mmmuse.ExitMetric',
@@ -160,7 +160,7 @@ def plain_evaluators(config: dict) -> None:
             metrics = evaluator.get('metric')
             if evaluator.get('type') == 'mmmuse.PeerMetric':
                 plain += [metrics] if isinstance(metrics, dict) else metrics
-            elif evaluator.get('type') not in METRICS_OF_EXITS:
+            elif evaluator.get('type') not in _METRICS_OF_EXITS:
                 plain.append(evaluator)
         config[f'{split}_evaluator'] = plain or [_metric_of_exit(evaluators[0])]
 
