@@ -35,11 +35,12 @@ class BaseDistiller(StudentAttributes):
     Args:
         student: Config of the student, or the built model, which keeps its weights: a runner
             does not initialise them again.
-        data_preprocessor: For the student, if its config has none.
+        data_preprocessor: For the student, if its config has none. A built student keeps its own.
         init_cfg: MMEngine's, for what is added to the student.
 
     Raises:
-        InputError: If the student is not an OpenMMLab model.
+        InputError: If the student is not an OpenMMLab model, or is built and ``data_preprocessor`` is
+            given.
     """
 
     def __init__(
@@ -233,7 +234,8 @@ def build_student(student: dict | nn.Module, data_preprocessor: dict | None) -> 
     """Build a student from its config, or check a built one.
 
     Raises:
-        InputError: If it is not an MMEngine model, or one of another library, by its name.
+        InputError: If it is not an MMEngine model, or one of another library, by its name, or built and
+            a data preprocessor is given.
     """
     if is_library(student):
         raise InputError(
@@ -244,6 +246,11 @@ def build_student(student: dict | nn.Module, data_preprocessor: dict | None) -> 
             student = {'data_preprocessor': data_preprocessor, **student}
         student = MODELS.build(student)
         student._from_config = True  # Until keep_weights() has read it.
+    elif isinstance(student, BaseModel) and data_preprocessor is not None:
+        raise InputError(
+            'data_preprocessor has no effect on a student that is a built model, which keeps its own: '
+            'leave it out, or build the student with it'
+        )
     if not isinstance(student, BaseModel):
         raise InputError(
             'the student is an OpenMMLab model (a subclass of mmengine.model.'

@@ -13,6 +13,7 @@ from mmmuse.losses import (
     build_edge,
 )
 from mmmuse.registry import MODELS
+from mmmuse.tapping.dry_run import is_detector
 from mmmuse.tapping.features import DistillFeatures, Step
 from mmmuse.tapping.taps import TappedNetwork
 
@@ -46,8 +47,8 @@ class OnlineDistiller(BaseDistiller):
             config file, ``'mmpretrain::...'``, or the built model, which keeps its weights;
             ``taps`` are as for :class:`mmmuse.distillers.OfflineDistiller`. ``losses`` replace the
             shared ones for that peer as the one that learns; ``input_size`` and
-            ``channel_order`` are those of :class:`InputConversion`, ``input_shape`` that of
-            the dry run. By default a peer's channels have the order that its own data
+            ``channel_order`` are those of :class:`InputConversion` (a detector's boxes are in the
+            pixels of the images, so it takes no ``input_size``), ``input_shape`` that of the dry run. By default a peer's channels have the order that its own data
             preprocessor would give them.
         losses: Configs of the losses of every ordered pair; see
             :class:`mmmuse.distillers.OfflineDistiller`. There is ``mmmuse.KDCLLoss`` too,
@@ -63,8 +64,8 @@ class OnlineDistiller(BaseDistiller):
         init_cfg: MMEngine's.
 
     Raises:
-        InputError: If there are fewer than two peers, two have one name, a loss cannot
-            compare a pair, or ``losses`` are given and every peer has its own.
+        InputError: If there are fewer than two peers, two have one name, a detector has another
+            input size, a loss cannot compare a pair, or ``losses`` are given and every peer has its own.
 
     Source: MUSE (Gong et al., BMVC 2021), table 7(a).
     """
@@ -81,7 +82,7 @@ class OnlineDistiller(BaseDistiller):
     ) -> None:
         peers = read_peers(peers)
         networks = {
-            name: build_student(peer_network(peer['model']), data_preprocessor)
+            name: _build_peer(peer_network(peer['model']), data_preprocessor)
             for name, peer in peers.items()
         }
         first, *others = peers
@@ -101,6 +102,13 @@ class OnlineDistiller(BaseDistiller):
             )
             for name, peer in peers.items()
         }
+        for name, network in networks.items():
+            if conversions[name].input_size is not None and is_detector(network):
+                raise InputError(
+                    f'peer {name!r} is a detector, which learns and predicts boxes in the pixels of the '
+                    'images, so it cannot see them in another size: leave its input_size out, and resize '
+                    'in the data pipeline'
+                )
         networks[first].data_preprocessor = preprocessor
         super().__init__(networks[first], init_cfg=init_cfg)
         for name in others:
@@ -208,8 +216,9 @@ class OnlineDistiller(BaseDistiller):
         own: dict[str, dict] = {}
         for name, tapped in self.tapped.items():
             images, samples = batches[name]
+            images = self.conversions[name](images)
             with tapped:
-                losses = networks[name](self.conversions[name](images), samples, mode='loss')
+                losses = networks[name](images, samples, mode='loss')
                 features[name] = tapped.collect(images.shape[2:])
             own[name] = with_own_total(
                 {
@@ -303,3 +312,8 @@ class OnlineDistiller(BaseDistiller):
             name, _, rest = rest.partition('.')
             return self.peers[name].get_layer_depth(rest)
         return super().get_layer_depth(param_name)
+
+
+def _build_peer(peer: dict | nn.Module, data_preprocessor: dict | None) -> BaseModel:
+    """Build a peer from its config, or check a built one, which keeps its data preprocessor."""
+    return build_student(peer, None if isinstance(peer, nn.Module) else data_preprocessor)

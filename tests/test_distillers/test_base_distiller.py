@@ -5,6 +5,7 @@ from torch import nn
 
 from mmmuse.distillers.base import build_student
 from mmmuse.errors import InputError, NonFiniteLossError
+from mmmuse.registry import MODELS
 
 from ..conftest import labelled, small_classifier_config, small_distiller
 
@@ -63,6 +64,12 @@ def test_a_preprocessor_goes_to_a_student_without_one():
     own = dict(small_classifier_config(), data_preprocessor=dict(mean=[7.0] * 3, std=[1.0] * 3))
     kept = small_distiller('ce', student=own, data_preprocessor=mean)
     assert kept.data_preprocessor.mean.flatten().tolist() == [7.0, 7.0, 7.0]
+
+
+def test_a_preprocessor_for_a_built_student_is_refused():
+    student = MODELS.build(small_classifier_config())
+    with pytest.raises(InputError, match='no effect on a student that is a built model'):
+        small_distiller('ce', student=student, data_preprocessor=dict(mean=[1.0], std=[1.0]))
 
 
 def test_train_step_updates_student_and_critics():

@@ -12,6 +12,7 @@ from mmmuse.registry import MODELS
 
 from ..conftest import as_trained, labelled
 from ..test_hooks.test_student_checkpoint import assert_same, read, train
+from .detectors import LEVELS, detector
 from .transfer import CRD, LABELS, MUSE, TAPS, batch, network, online
 
 KD = dict(type='mmmuse.KDLoss', temperature=4)
@@ -134,6 +135,46 @@ def test_peers_of_other_normalisation_see_their_own_images():
     )
 
 
+def test_tokens_of_a_peer_have_the_grid_of_the_images_that_it_sees():
+    vit = dict(
+        type='ImageClassifier',
+        _scope_='mmpretrain',
+        backbone=dict(
+            type='VisionTransformer',
+            arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=16),
+            img_size=96,
+            patch_size=8,
+            with_cls_token=False,
+            out_type='avg_featmap',
+        ),
+        head=dict(type='LinearClsHead', num_classes=5, in_channels=16),
+    )
+    taps = dict(modules=['backbone.layers.0'], last='backbone.layers.1', logits='head')
+    peers = dict(
+        a=dict(model=network(), taps=TAPS),
+        b=dict(model=vit, taps=taps, input_size=96, input_shape=(3, 96, 96)),
+    )
+    distiller = MODELS.build(dict(type='mmmuse.OnlineDistiller', peers=peers, losses=[KD])).train()
+    seen = []
+    collect = distiller.tapped['b'].collect
+    distiller.tapped['b'].collect = lambda size: seen.append(collect(size)) or seen[-1]
+    distiller(
+        torch.randn(2, 3, 72, 128), labelled([0, 1]), mode='loss'
+    )  # 144 tokens fit 9 x 16, too.
+    # Tokens of a square grid stay tokens; the losses read them as 12 x 12.
+    assert [tuple(x.shape) for x in seen[0].modules] == [(2, 144, 16)] * 2
+
+
+def test_a_detector_cannot_see_images_of_another_size_than_its_boxes_are_of():
+    peers = dict(
+        a=dict(model=detector('FCOS'), taps=LEVELS),
+        b=dict(model=detector('FCOS'), taps=LEVELS, input_size=64),
+    )
+    losses = [dict(type='mmmuse.AttentionTransferLoss')]
+    with pytest.raises(InputError, match=r"peer 'b' is a detector.*leave its input_size out"):
+        MODELS.build(dict(type='mmmuse.OnlineDistiller', peers=peers, losses=losses))
+
+
 def test_losses_of_one_peer_replace_the_shared_ones():
     peers = dict(
         a=dict(model=network(), taps=TAPS, losses=[CRD]), b=dict(model=network(), taps=TAPS)
@@ -142,6 +183,19 @@ def test_losses_of_one_peer_replace_the_shared_ones():
     distiller.prepare(LABELS)
     losses = distiller.train()(*batch(), mode='loss')
     assert set(losses) == {'a.loss', 'a.loss_crd', 'b.loss', 'b.loss_kd'}
+
+
+def test_a_preprocessor_is_for_the_images_and_for_peers_that_are_not_built():
+    mine = dict(type='ClsDataPreprocessor', mean=[100.0] * 3, std=[50.0] * 3)
+    its = dict(type='ClsDataPreprocessor', mean=[0.0] * 3, std=[255.0] * 3)
+    peers = dict(
+        a=dict(model=network(), taps=TAPS),
+        b=dict(model=MODELS.build(network(data_preprocessor=its)), taps=TAPS),
+    )
+    config = dict(type='mmmuse.OnlineDistiller', peers=peers, losses=[KD], data_preprocessor=mine)
+    distiller = MODELS.build(config)
+    assert distiller.data_preprocessor.mean.flatten().tolist() == [100.0] * 3
+    assert distiller.peers['b'].data_preprocessor.std.flatten().tolist() == [255.0] * 3
 
 
 def test_bfloat16_gives_finite_weights():
