@@ -93,6 +93,12 @@ def check_kind(
             f'{name} compares class logits, and those of a margin head (ArcFaceClsHead) are shifted '
             'by the margin in training: leave this loss out'
         )
+    if len(kinds) > 1 and 'logits' in reads:
+        one, other = (learner, source) if learner.kind == 'labels' else (source, learner)
+        raise InputError(
+            f'{name} compares class logits, and they mean different things: those of {one.taps} are for '
+            f'a sigmoid (multi-label), those of {other.taps} for a softmax'
+        )
     if 'labels' in kinds and 'logits' in reads and not reads_multi_label:
         raise InputError(
             f'{name} compares the softmax of logits, and the head is multi-label: use '
@@ -138,9 +144,10 @@ def chosen_modules(
         not isinstance(modules, Sequence)
         or not modules
         or not all(isinstance(i, int) and 1 <= i <= number_of_taps for i in modules)
+        or len(set(modules)) < len(modules)
     ):
         raise InputError(
-            f'{name}: modules are numbers from 1 to {number_of_taps}, the taps of the '
+            f'{name}: modules are numbers from 1 to {number_of_taps}, each once, the taps of the '
             f'learning network, got {modules}'
         )
     return list(modules)

@@ -16,7 +16,7 @@ def logits_kind(network: nn.Module) -> LogitsKind:
 
     Returns:
         ``'labels'`` of a multi-label head, whose classes do not exclude each other, and of a
-        segmenter whose loss has a sigmoid; ``'margin'`` of
+        segmenter with one logit for two classes, or whose losses all have a sigmoid; ``'margin'`` of
         a head that shifts the logits by a margin in training; ``'classes'`` of any other network.
     """
     head = getattr(network, 'head', None)
@@ -28,12 +28,19 @@ def logits_kind(network: nn.Module) -> LogitsKind:
 
 
 def _has_pixel_sigmoid(head: nn.Module | None) -> bool:
-    """Return whether the loss of a segmenter's decode head, the last one of a cascade, has a sigmoid."""
+    """Return whether the logits of a segmenter's decode head, the last one of a cascade, are for a sigmoid.
+
+    A loss with a sigmoid beside one with a softmax says nothing: that of mmseg's ``DiceLoss`` is its
+    default, and it stands beside a softmax cross-entropy in mmseg's own configs.
+    """
     if isinstance(head, nn.ModuleList) and len(head):
         head = head[-1]
     losses = getattr(head, 'loss_decode', None)
     losses = losses if isinstance(losses, nn.ModuleList) else [losses]
-    return any(getattr(loss, 'use_sigmoid', False) for loss in losses)
+    if losses[0] is None:
+        return False
+    one_logit = getattr(head, 'out_channels', None) == 1
+    return one_logit or all(getattr(loss, 'use_sigmoid', False) for loss in losses)
 
 
 def shifted_logits(module: nn.Module) -> str | None:

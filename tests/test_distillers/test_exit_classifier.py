@@ -180,6 +180,23 @@ def test_a_loss_on_softmax_is_refused_between_multi_label_networks(loss):
     assert losses['loss_kd'] > 0
 
 
+@pytest.mark.parametrize('multi_label', ['student', 'teacher'])
+@pytest.mark.parametrize('loss', ['KDLoss', 'BinaryKDLoss'])
+def test_logits_for_a_softmax_and_for_a_sigmoid_are_not_compared(loss, multi_label):
+    configs = {name: student('LinearClsHead', **LINEAR) for name in ('student', 'teacher')}
+    configs[multi_label] = student('MultiLabelLinearClsHead', **LINEAR)
+    model = dict(
+        type='mmmuse.OfflineDistiller',
+        student=configs['student'],
+        teacher=MODELS.build(configs['teacher']),
+        taps=dict(logits='head'),
+        losses=[dict(type=f'mmmuse.{loss}')],
+    )
+    taps = {'student': 'taps', 'teacher': 'teacher_taps'}[multi_label]
+    with pytest.raises(InputError, match=rf'those of {taps} are for a sigmoid \(multi-label\)'):
+        MODELS.build(model)
+
+
 def test_early_exit_of_a_multi_label_network_is_refused():
     with pytest.raises(InputError, match='multi-label head has one probability for each class'):
         EarlyExitClassifier(

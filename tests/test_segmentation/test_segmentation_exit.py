@@ -1,5 +1,7 @@
 """An exit's losses, masks and metrics, by slow references."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -24,6 +26,7 @@ from .segmenters import (
     losses_of,
     predictions_of,
     segmenter,
+    segmenter_config,
     taps_of,
 )
 
@@ -112,6 +115,26 @@ def test_a_built_student_needs_a_head_for_its_exits_and_shares_its_settings():
     assert (head.num_classes, head.channels, head.in_channels) == (CLASSES, 8, 4)
 
 
+def test_an_exit_has_the_loss_of_the_students_head_whether_built_or_not():
+    config = segmenter_config('unet')
+    weighted = dict(type='CrossEntropyLoss', loss_weight=2.0, class_weight=[0.2, 5.0, 1.0])
+    config['decode_head']['loss_decode'] = [weighted, dict(type='DiceLoss', loss_weight=3.0)]
+    own = dict(decode_head=dict(type='FCNHead', loss_decode=dict(type='CrossEntropyLoss')))
+    for student in (config, MODELS.build(deepcopy(config))):
+        with DefaultScope.overwrite_default_scope('mmseg'):
+            distiller = distilled('unet', student=deepcopy(student), exit=FCN)
+            other = distilled('unet', student=deepcopy(student), exit=own)
+        entropy, dice = distiller.exits[0].predictor.loss_decode
+        assert (entropy.loss_weight, entropy.class_weight) == (2.0, [0.2, 5.0, 1.0])
+        assert (type(dice).__name__, dice.loss_weight) == ('DiceLoss', 3.0)
+        assert (
+            distiller.exits[0].predictor.loss_decode
+            is not distiller.student.decode_head.loss_decode
+        )
+        assert torch.isfinite(losses_of(distiller)[0])
+        assert other.exits[0].predictor.loss_decode.loss_weight == 1.0
+
+
 def test_exits_that_were_never_trained_are_left_out_of_the_predictions():
     distiller = distilled('unet', exit=FCN)
     distiller.added_weights.trained = False
@@ -153,8 +176,6 @@ def test_the_loss_of_logits_counts_in_its_epochs(hub):
 
 
 def test_one_logit_for_two_classes_learns_by_binary_kd():
-    from .segmenters import segmenter_config
-
     student = segmenter_config('unet')
     for head in (student['decode_head'], student['auxiliary_head']):
         head.update(num_classes=2, out_channels=1, threshold=0.4)
@@ -169,6 +190,23 @@ def test_one_logit_for_two_classes_learns_by_binary_kd():
     found = predictions_of(distiller)[0]
     for mask in (found.pred_sem_seg.data, found.exit1_sem_seg.data):
         assert set(mask.unique().tolist()) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    ('losses', 'kd'),
+    [
+        ([dict(type='CrossEntropyLoss'), dict(type='DiceLoss')], 'KDLoss'),
+        ([dict(type='DiceLoss', use_sigmoid=False)], 'KDLoss'),
+        (dict(type='LovaszLoss', reduction='none'), 'KDLoss'),
+        ([dict(type='CrossEntropyLoss', use_sigmoid=True), dict(type='DiceLoss')], 'BinaryKDLoss'),
+        (dict(type='DiceLoss'), 'BinaryKDLoss'),
+    ],
+)
+def test_logits_are_for_a_softmax_if_any_loss_is(losses, kd):
+    config = segmenter_config('unet')
+    config['decode_head']['loss_decode'] = losses
+    distiller = distilled('unet', student=config, exit=FCN)
+    assert type(distiller.kd[0]) is MODELS.get(f'mmmuse.{kd}')
 
 
 def test_masks_of_exits_are_merged_over_the_views_of_an_image_as_the_students():
