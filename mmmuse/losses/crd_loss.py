@@ -31,7 +31,8 @@ class CRDLoss(DistillLoss):
     All scores of a batch come from one matrix product, of which the drawn ones are taken.
 
     The memory has its size and classes from :meth:`prepare`, is the same in all
-    processes, and is saved and resumed with the distiller.
+    processes, and is saved and resumed with the distiller. Only a training step changes it,
+    not a loss in eval mode or without gradient.
 
     Args:
         learner: Shapes of the network that learns; inferred.
@@ -128,7 +129,7 @@ class CRDLoss(DistillLoss):
         return self
 
     def forward(self, step: Step) -> dict[str, Tensor]:
-        """Return ``loss_crd``, and remember the batch."""
+        """Return ``loss_crd``, and remember the batch of a training step."""
         images = self._images(step)
         with torch.autocast(images.device.type, enabled=False):
             own = self._embed(self.embed_student, step.learner.last_vector)
@@ -137,8 +138,13 @@ class CRDLoss(DistillLoss):
             loss = self._one_side(own, 'teacher', images, negatives) + self._one_side(
                 other, 'student', images, negatives
             )
-            self._remember(images, own, other)
+            if self._learns:
+                self._remember(images, own, other)
         return {'loss_crd': self.weight(step) * loss}
+
+    @property
+    def _learns(self) -> bool:
+        return self.training and torch.is_grad_enabled()
 
     def _images(self, step: Step) -> Tensor:
         if not self.num_images:
@@ -186,13 +192,16 @@ class CRDLoss(DistillLoss):
         scores = anchors @ memory.to(anchors, copy=True).T / self.temperature
         chosen = torch.cat([images[:, None], negatives], 1)
         scores = scores.gather(1, chosen).exp()
+        learns = self._learns
         with torch.no_grad():
             first = scores.mean() * self.num_images
             if dist.get_world_size() > 1:
                 dist.all_reduce(first, op='mean')
             known = self.get_buffer(normaliser)
-            known.copy_(torch.where(known == _UNSET, first.to(known), known))
-        scores = scores / known.clone()
+            now = torch.where(known == _UNSET, first.to(known), known)
+            if learns:
+                known.copy_(now)
+        scores = scores / now
         return crd_loss(scores[:, 0], scores[:, 1:], self.num_images)
 
     @torch.no_grad()

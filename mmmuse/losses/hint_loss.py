@@ -18,7 +18,8 @@ class HintLoss(DistillLoss):
         learner: Shapes of the network that learns; inferred.
         source: Shapes of the network that it learns from; inferred.
         loss_weight: Factor on the sum over images, channels and exits; 1e-6 in
-            BYOT's public code.
+            BYOT's public code, for 128 images. A sum depends on the number of images that one
+            process has in one forward pass: for n of them multiply by 128 / n.
 
     Returns:
         ``loss_l2``.

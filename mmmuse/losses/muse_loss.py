@@ -73,7 +73,7 @@ class MUSELoss(FeatureLoss):
     Returns:
         ``loss_muse`` (``critic_weight`` times the loss; its gradient on the features has
         the factor ``loss_weight`` instead), and for the log ``mi_loss_i`` and
-        ``si_loss_i`` (the estimators' losses, detached, without weights, i from 1).
+        ``si_loss_i`` (the estimators' losses of module i, from 1, detached, without weights).
 
     Raises:
         InputError: On an unknown ``combine``, an ``estimator`` of another kind, critics for other
@@ -139,7 +139,7 @@ class MUSELoss(FeatureLoss):
         terms = {
             f'{name}_loss_{i}': value.detach()
             for name, values in (('mi', mi), ('si', si))
-            for i, value in enumerate(values, 1)
+            for i, value in zip(self.modules, values, strict=False)  # No values without critics.
         }
         return {**terms, 'loss_muse': self.critic_weight * total}
 

@@ -107,6 +107,22 @@ def test_the_normalisers_are_those_of_the_first_batch():
     assert (loss.normaliser_student, loss.normaliser_teacher) == first
 
 
+@pytest.mark.parametrize('trained', [False, True])
+def test_only_a_training_step_changes_memory_and_normalisers(trained):
+    loss = crd()
+    if trained:
+        loss(batch([0, 1, 2]))
+    before = deepcopy(loss.state_dict())
+    with torch.no_grad():
+        without_gradient = loss(batch([3, 4, 5]))['loss_crd']
+    in_eval_mode = loss.eval()(batch([3, 4, 5]))['loss_crd']
+    assert without_gradient.isfinite()
+    assert in_eval_mode.isfinite()
+    assert before.keys() == loss.state_dict().keys()
+    for name, value in loss.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
 def test_a_row_moves_towards_its_image_and_the_others_stay():
     loss = crd(momentum=0.75)
     features = batch([4, 0])

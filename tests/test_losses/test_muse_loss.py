@@ -67,6 +67,23 @@ def test_the_loss_is_its_formula_on_the_critics_scores(combine, formula):
     )
 
 
+def test_terms_have_the_numbers_of_the_chosen_modules():
+    features = step_features()
+    loss = muse(modules=[2], combine='si')
+    terms = loss(Step.within(features))
+    assert set(terms) == {'si_loss_2', 'loss_muse'}
+    expected = jsd_critic_loss(
+        *loss.si_critics[0](features.shallow[1], features.shallow[1].mean((2, 3)))
+    )
+    torch.testing.assert_close(terms['si_loss_2'], expected.detach())
+    assert set(muse(modules=[2, 1])(Step.within(features))) == {
+        *(f'{name}_loss_{i}' for name in ('mi', 'si') for i in (1, 2)),
+        'loss_muse',
+    }
+    with pytest.raises(InputError, match='each once'):
+        muse(modules=[1, 1])
+
+
 def test_every_modules_terms_are_logged_unweighed_and_without_gradient():
     loss, features = muse(loss_weight=0.3), step_features()
     terms = loss(Step.within(features))
