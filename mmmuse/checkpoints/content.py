@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmmuse.errors import InputError
 
-from .state_dicts import DISTILLER_KEY, kind_of
+from .state_dicts import AVERAGES_KEY, DISTILLER_AVERAGES_KEY, DISTILLER_KEY, kind_of
 
 INFORMATION = 'information'  # Key of a checkpoint: (sum, number of steps) by the name of a loss.
 GRADIENTS = 'gradients'  # Key of a checkpoint: tensors by the name of a weight.
@@ -60,7 +60,8 @@ def check_weights(content: Any, path: str) -> None:
         )
     parts = {'state_dict': weights}
     if weights is not content:
-        parts |= {key: content.get(key) for key in (DISTILLER_KEY, 'ema_state_dict')}
+        keys = (DISTILLER_KEY, AVERAGES_KEY, DISTILLER_AVERAGES_KEY)
+        parts |= {key: content.get(key) for key in keys}
     for key, part in parts.items():
         if part is None:
             continue

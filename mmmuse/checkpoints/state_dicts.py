@@ -11,6 +11,9 @@ _STUDENT = 'student.'
 # Bias of the hidden layer of a concat critic, scale of the embedding of a dot critic.
 _WIDTH_OF_CRITIC = ('.pair_score.hidden.bias', '.pair_score.local_embedding.norm.weight')
 DISTILLER_KEY = 'distiller'  # Of a checkpoint: all weights except the student's.
+# Beside MMEngine's own key of an EMA, which has the student's: the others that EMAHook has exchanged.
+AVERAGES_KEY, DISTILLER_AVERAGES_KEY = 'ema_state_dict', 'distiller_ema'
+_AVERAGED = 'module.'
 
 # Former and current prefixes of a distiller's parameters. The current ones do not contain "head" or
 # "neck": with these custom_keys of paramwise_cfg a user means the student's parameters.
@@ -66,14 +69,47 @@ def with_distiller_names(weights: dict) -> OrderedDict:
     """Return a student's weights under the distiller's names; those that have them are unchanged."""
     if any(_STUDENT in name for name in weights):
         return weights
-    prefixed = OrderedDict(
-        (_STUDENT + name.removeprefix('module.'), value) for name, value in weights.items()
-    )
+    plain = OrderedDict((name.removeprefix('module.'), value) for name, value in weights.items())
+    plain._metadata = getattr(weights, '_metadata', {})
+    return _with_prefix(plain, _STUDENT)
+
+
+def _with_prefix(weights: dict, prefix: str) -> OrderedDict:
+    prefixed = OrderedDict((prefix + name, value) for name, value in weights.items())
     prefixed._metadata = OrderedDict(
-        (f'{_STUDENT}{name}'.removesuffix('.'), version)
+        (f'{prefix}{name}'.removesuffix('.'), version)
         for name, version in getattr(weights, '_metadata', {}).items()
     )
     return prefixed
+
+
+def split_averages(averages: dict) -> tuple[OrderedDict, dict]:
+    """Split the state dict of a distiller's average, as a checkpoint's is.
+
+    Args:
+        averages: Of MMEngine's ``BaseAveragedModel``, ``module.student...``, ``module.muse...`` and ``steps``.
+
+    Returns:
+        That of an average of the plain student, and the other weights without ``module.``.
+    """
+    weights = with_plain_names(averages, _AVERAGED)
+    student = _with_prefix(with_plain_names(weights), _AVERAGED)
+    student.update((name, averages[name]) for name in averages if not name.startswith(_AVERAGED))
+    return student, split_state_dict(weights)[1]
+
+
+def join_averages(averages: dict, others: dict) -> OrderedDict:
+    """Return the state dict of a distiller's average from the parts of :func:`split_averages`.
+
+    Args:
+        averages: Of the plain student; or, as earlier versions saved it, of the distiller.
+        others: Weights without ``module.``; empty of a plain run's checkpoint.
+    """
+    weights = with_distiller_names(with_plain_names(averages, _AVERAGED))
+    weights.update(others)
+    joined = _with_prefix(with_current_names(weights), _AVERAGED)
+    joined.update((name, averages[name]) for name in averages if not name.startswith(_AVERAGED))
+    return joined
 
 
 def split_state_dict(weights: dict) -> tuple[dict, dict]:

@@ -3,8 +3,12 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 from mmmuse.checkpoints.state_dicts import (
+    AVERAGES_KEY,
+    DISTILLER_AVERAGES_KEY,
     DISTILLER_KEY,
     check_same,
+    join_averages,
+    split_averages,
     split_state_dict,
     with_current_names,
     with_distiller_names,
@@ -31,7 +35,8 @@ class StudentCheckpointHook(Hook):
 
     ``state_dict`` has the student's weights only; those of neck, head and critics are saved under
     ``distiller`` and restored on resume. With ``EMAHook`` both are the averaged ones, as in
-    MMEngine. The hook has no effect on models that are not distillers.
+    MMEngine; the weights that were not averaged are saved in the same way, under ``ema_state_dict``
+    and ``distiller_ema``. The hook has no effect on models that are not distillers.
 
     Raises:
         InputError: On resuming or testing, if the weights are of another network; on resuming,
@@ -71,7 +76,9 @@ class StudentCheckpointHook(Hook):
         else:
             check_same('network', own, split_state_dict(weights)[0])
         rest = checkpoint.get(DISTILLER_KEY)
-        with_current_names(checkpoint.get('ema_state_dict', {}), 'module.')
+        if AVERAGES_KEY in checkpoint:
+            others = checkpoint.get(DISTILLER_AVERAGES_KEY) or {}
+            checkpoint[AVERAGES_KEY] = join_averages(checkpoint[AVERAGES_KEY], others)
         if rest is not None:
             with_current_names(rest)
             if runner._resume:
@@ -102,6 +109,9 @@ class _SplitStudentHook(Hook):
         weights = checkpoint['state_dict']
         checkpoint['state_dict'] = with_plain_names(weights)
         checkpoint[DISTILLER_KEY] = split_state_dict(weights)[1]
+        if AVERAGES_KEY in checkpoint:
+            student, others = split_averages(checkpoint[AVERAGES_KEY])
+            checkpoint |= {AVERAGES_KEY: student, DISTILLER_AVERAGES_KEY: others}
 
 
 def distiller_of(runner) -> BaseDistiller | None:

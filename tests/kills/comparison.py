@@ -13,6 +13,7 @@ PARTS = (
     'state_dict',
     'distiller',
     'ema_state_dict',
+    'distiller_ema',
     'optimizer',
     'param_schedulers',
     'gradients',

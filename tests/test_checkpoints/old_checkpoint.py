@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from mmmuse.checkpoints.state_dicts import join_averages
+
 # Which losses between two networks stood below an adapter named "discrepancy".
 _ADAPTED = r'(?=mi_critics|si_critics|mi_estimators|si_estimators|regressors|raw_variances)'
 OLD_NAMES = (
@@ -35,7 +37,8 @@ def write_old_checkpoint(source: Path, target: Path) -> None:
     content = torch.load(source, map_location='cpu', weights_only=False)
     content['distiller'] = with_old_names(content['distiller'])
     if 'ema_state_dict' in content:
-        plain = {name.removeprefix('module.'): v for name, v in content['ema_state_dict'].items()}
+        averages = join_averages(content['ema_state_dict'], content.pop('distiller_ema'))
+        plain = {name.removeprefix('module.'): v for name, v in averages.items()}
         restored = ('' if name == 'steps' else 'module.' for name in plain)
         content['ema_state_dict'] = {
             prefix + name: value

@@ -167,6 +167,51 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(ema, tmp_path):
         assert_same(averaged(resumed).state_dict(), averaged(straight).state_dict())
 
 
+@pytest.mark.parametrize('scope', ['mmengine', 'mmpretrain'])
+def test_a_plain_run_with_an_average_reads_the_file(scope, tmp_path):
+    ema = dict(EMA, type=f'{scope}.EMAHook')
+    hooks = [dict(type='mmmuse.StudentCheckpointHook'), ema]
+    runner, path = train(tmp_path / 'distilled', custom_hooks=hooks)
+    weights, average = runner.model.student.state_dict(), averaged(runner)
+    content = read(path)
+    assert_same(content['state_dict'], average.module.student.state_dict())
+    in_file = {f'module.{name}': value for name, value in weights.items()}
+    assert_same(content['ema_state_dict'], in_file | dict(steps=average.steps))
+    others = {k: v for k, v in runner.model.state_dict().items() if not k.startswith('student.')}
+    assert_same(content['distiller_ema'], others)
+
+    plain = evaluation_runner(tmp_path / 'plain', student_config(), path, custom_hooks=[ema])
+    found = plain.test()
+    assert_same(averaged(plain).module.state_dict(), average.module.student.state_dict())
+    distilled = evaluation_runner(
+        tmp_path / 'again', distiller_config(), path, custom_hooks=hooks
+    ).test()
+    assert found == {'accuracy/top1': distilled['accuracy/top1']}
+    resumed, _ = train(tmp_path / 'on', custom_hooks=hooks, load_from=str(path), resume=True)
+    assert_same(resumed.model.state_dict(), runner.model.state_dict())
+    assert_same(averaged(resumed).state_dict(), average.state_dict())
+
+
+@pytest.mark.parametrize('scope', ['mmengine', 'mmpretrain'])
+def test_a_distiller_starts_from_the_averages_of_a_plain_run(scope, tmp_path):
+    ema = dict(EMA, type=f'{scope}.EMAHook')
+    _, path = train(tmp_path / 'plain', student_config(), custom_hooks=[ema])
+    hooks = [dict(type='mmmuse.StudentCheckpointHook'), ema]
+    runner = build_runner(tmp_path / 'distilled', custom_hooks=hooks, load_from=str(path))
+    runner.train_loop.run = lambda: [hook.before_train(runner) for hook in runner.hooks]
+    runner.train()
+    for model in (runner.model, averaged(runner).module):
+        assert_same(model.student.state_dict(), read(path)['state_dict'])
+    tested = evaluation_runner(
+        tmp_path / 'test',
+        distiller_config(),
+        path,
+        custom_hooks=hooks,
+        test_evaluator=dict(type='Accuracy'),
+    ).test()
+    assert tested['accuracy/top1'] >= 0
+
+
 def test_resuming_from_a_student_alone_is_refused(trained, tmp_path):
     checkpoint = read(trained[1])
     del checkpoint['distiller']
@@ -240,20 +285,22 @@ def test_a_plain_model_is_saved_and_resumed_as_without_the_hook(tmp_path):
     assert_same(resumed.model.state_dict(), runner.model.state_dict())
 
 
-def evaluate(work_dir: Path, model: dict, path: Path) -> dict:
-    evaluator = [dict(type='Accuracy'), dict(type='mmmuse.ExitAccuracy')]
-    return build_runner(
-        work_dir,
-        model,
+def evaluation_runner(work_dir: Path, model: dict, path: Path, **options) -> Runner:
+    testing = dict(
         load_from=str(path),
         test_dataloader=loader(shuffle=False),
         test_cfg={},
-        test_evaluator=evaluator,
+        test_evaluator=[dict(type='Accuracy'), dict(type='mmmuse.ExitAccuracy')],
         train_dataloader=None,
         train_cfg=None,
         optim_wrapper=None,
         param_scheduler=None,
-    ).test()
+    )
+    return build_runner(work_dir, model, **{**testing, **options})
+
+
+def evaluate(work_dir: Path, model: dict, path: Path) -> dict:
+    return evaluation_runner(work_dir, model, path).test()
 
 
 def test_a_file_is_tested_as_distiller_and_as_plain_student(trained, tmp_path):

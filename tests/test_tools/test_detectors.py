@@ -260,7 +260,7 @@ def test_mmdet_loads_the_checkpoint_as_the_plain_detector_and_predicts_the_same(
     for name, value in plain.state_dict().items():
         assert torch.equal(value, saved['state_dict'][name]), name
     # What was saved is the average, and beside it are the weights.
-    weights = saved['ema_state_dict']['module.student.backbone.stem.conv.conv.weight']
+    weights = saved['ema_state_dict']['module.backbone.stem.conv.conv.weight']
     assert not torch.equal(weights, saved['state_dict']['backbone.stem.conv.conv.weight'])
 
     config = with_shared_flags(squares / 'distilled.py')
