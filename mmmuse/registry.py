@@ -102,6 +102,19 @@ def _check_is_there(package: ModuleType, name: str) -> None:
         ) from package.import_error
 
 
+def look_up(parent: Registry, name: str) -> Any:
+    """Return the part that a name in a config stands for, or None.
+
+    A name without a scope is one of the config's ``default_scope`` first. ``parent.get`` does not look there.
+
+    Args:
+        parent: MMEngine's registry of such parts.
+        name: With or without a scope.
+    """
+    with parent.switch_scope_and_registry(None) as registry:
+        return registry.get(name)
+
+
 def _checked(part: Any) -> Any:
     return with_checked_arguments(part) if isinstance(part, type) else part
 

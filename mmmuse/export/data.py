@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.datasets import CIFAR10
 from torch import Tensor
 
 from mmmuse.errors import ImageShapeError, InputError
+from mmmuse.registry import look_up
 from mmmuse.tapping.image_size import config_channels, config_test_size
 
 
@@ -151,7 +152,8 @@ def image_shape(config: Config) -> tuple[int, int, int]:
     """
     loader = config.get('test_dataloader') or config.get('val_dataloader') or {}
     dataset = loader.get('dataset') or {}
-    kind = DATASETS.get(dataset.get('type', '')) if dataset.get('type') else None
+    with DefaultScope.overwrite_default_scope(config.get('default_scope')):
+        kind = look_up(DATASETS, dataset['type']) if dataset.get('type') else None
     shape = _shape_of(kind)
     size = config_test_size(config) or (shape and shape[1:])
     if not size:

@@ -7,7 +7,7 @@ from torch import nn
 
 from mmmuse.distillers import BaseDistiller, OnlineDistiller
 from mmmuse.errors import InputError
-from mmmuse.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmmuse.registry import OPTIM_WRAPPER_CONSTRUCTORS, look_up
 
 _KEY = 'student_constructor'
 # They read a distiller's own names, or none.
@@ -116,7 +116,7 @@ def check_constructor(config: dict | None, optim_wrapper: Any) -> None:
 
 def reads_names(name: str | type) -> bool:
     """Return whether a constructor may expect the parameter names of a plain model."""
-    kind = ALL_CONSTRUCTORS.get(name) if isinstance(name, str) else name
+    kind = look_up(ALL_CONSTRUCTORS, name) if isinstance(name, str) else name
     if kind is None:  # MMEngine says so.
         return False
     package = kind.__module__.partition('.')[0]

@@ -30,6 +30,7 @@ def test_images_have_the_channels_of_the_model_the_data_or_the_mean():
     assert image_shape(config_of(crop, model=model)) == (1, 32, 32)
     cifar = config_of(kind='mmpretrain.CIFAR10', data_preprocessor=dict(mean=[127.0]))
     assert image_shape(cifar) == (3, 32, 32)
+    assert image_shape(config_of(kind='CIFAR10', default_scope='mmpretrain')) == (3, 32, 32)
     one_mean = dict(model=dict(backbone=dict(in_channels=3)), data_preprocessor=dict(mean=[127.0]))
     assert image_shape(config_of(crop, **one_mean)) == (3, 32, 32)
 

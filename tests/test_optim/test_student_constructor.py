@@ -1,8 +1,11 @@
 """A constructor that reads parameter names sees those of the plain student."""
 
+from importlib import import_module
+
 import pytest
 from mmdet.engine.optimizers import LearningRateDecayOptimizerConstructor
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
 
 from mmmuse.errors import InputError
 from mmmuse.optim.student_constructor import check_constructor, for_student
@@ -47,6 +50,28 @@ def test_the_students_rates_are_those_of_the_plain_model():
     added = {name: rate for name, rate in found.items() if name not in expected}
     assert set(added.values()) == {(0.1, 0.05)}
     assert set(found) == {name.removeprefix('student.') for name, _ in distiller.named_parameters()}
+
+
+@pytest.mark.parametrize('scope', ['mmdet', 'mmseg', 'mmpretrain'])
+def test_a_name_is_looked_up_in_the_default_scope_as_mmengine_does(scope):
+    library = import_module(f'{scope}.registry').OPTIM_WRAPPER_CONSTRUCTORS
+    name = 'LearningRateDecayOptimizerConstructor'
+    if scope == 'mmpretrain':  # One of a user.
+        name = 'OfAUser'
+        library.register_module(
+            name=name, module=type(name, (LearningRateDecayOptimizerConstructor,), {}), force=True
+        )
+    config = dict(CONFIG, constructor=name)
+    distiller = small_distiller('ce', student=CONVNEXT, taps=dict(num_modules=3))
+    plain = MODELS.build(CONVNEXT)
+    with DefaultScope.overwrite_default_scope(scope):
+        expected = rates(build_optim_wrapper(plain, config), plain)
+        wrapper = build_optim_wrapper(distiller, for_student(config, distiller))
+        with pytest.raises(InputError, match=r'student\.backbone\.\* here'):
+            check_constructor(config, build_optim_wrapper(distiller, config))
+    found = rates(wrapper, distiller, 'student.')
+    assert {name: found[name] for name in expected} == expected
+    assert len({rate for rate, _ in expected.values()}) > 3
 
 
 @pytest.mark.parametrize(
