@@ -16,6 +16,7 @@ from mmmuse.checkpoints.state_dicts import (
 )
 from mmmuse.distillers import BaseDistiller
 from mmmuse.errors import InputError
+from mmmuse.optim.separate_clipping import clip_separately
 from mmmuse.optim.student_constructor import check_constructor
 from mmmuse.registry import HOOKS
 
@@ -47,13 +48,17 @@ class StudentCheckpointHook(Hook):
     priority = 'VERY_HIGH'
 
     def before_run(self, runner) -> None:
-        """Register the hooks that run when a checkpoint is saved, and check what else the run has."""
+        """Register the hooks that run when a checkpoint is saved, and check what else the run has.
+
+        The student's gradients are clipped apart from the others.
+        """
         for kind in (_SplitStudentHook, StudentConfigHook):
             if distiller_of(runner) and not any(isinstance(hook, kind) for hook in runner.hooks):
                 runner.register_hook(kind(), priority='LOWEST')
         if (model := distiller_of(runner)) is not None:
             check_parts_by_name(runner, model)
             check_constructor(runner.cfg.get('optim_wrapper'), runner.optim_wrapper)
+            clip_separately(runner.optim_wrapper, model)
 
     def after_train(self, runner) -> None:
         """Note that the averaged weights of an EMA, a copy of the distiller, are trained."""
