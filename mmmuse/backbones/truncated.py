@@ -1,7 +1,8 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from threading import get_ident
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -23,8 +24,10 @@ class TruncatedBackbone(BaseModule):
     """A backbone up to one of its modules; later modules are removed.
 
     The backbone is built from its config and run once on a blank image. Modules that the forward
-    has not reached when ``end`` is done are removed. The forward of the truncated backbone may
-    fail after ``end``, which is expected and ignored.
+    has not reached when ``end`` is done are replaced by modules without parameters and buffers, as
+    other code may name them: a ``train()`` that freezes later stages, or ``self.b(self.a(x))``, which
+    reads ``b`` before ``a`` is called. The forward of the truncated backbone may fail after ``end``,
+    which is expected and ignored.
 
     Args:
         backbone: Config of any OpenMMLab backbone, or the built one.
@@ -38,7 +41,8 @@ class TruncatedBackbone(BaseModule):
         init_cfg: MMEngine's.
 
     Raises:
-        InputError: If a module does not exist, or the forward does not reach it.
+        InputError: If a module does not exist, or the forward does not reach it, or the forward up to
+            ``end`` or ``train()`` needs more of a later module than its submodules.
     """
 
     def __init__(
@@ -80,7 +84,8 @@ class TruncatedBackbone(BaseModule):
         taps.remove()
         progress.remove_unreached(self.body)
         hooks = self._keep_features()
-        found = self._features(forward)
+        with self._naming_later_modules('forward'):
+            found = self._features(forward)
         hooks.remove()
         expected = [features[path] for path in (*self.outs, self.end)]
         self._num_prefix_tokens = [
@@ -94,12 +99,18 @@ class TruncatedBackbone(BaseModule):
                 f'{type(self.body).__name__} cannot end at {self.end!r}: a later module changes '
                 'its output'
             )
-        try:
+        with self._naming_later_modules('train()'):
             self.body.train()
-        except (AttributeError, IndexError) as error:
+
+    @contextmanager
+    def _naming_later_modules(self, method: str) -> Iterator[None]:
+        """Turn the errors of code that needs a removed module into an InputError."""
+        try:
+            yield
+        except Exception as error:
             raise InputError(
-                f'{type(self.body).__name__} cannot end at {self.end!r}: its train() uses a later '
-                f'module ({error}); frozen_stages may be too high'
+                f'{type(self.body).__name__} cannot end at {self.end!r}: its {method} needs a later '
+                f'module ({error})'
             ) from error
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -135,12 +146,38 @@ class TruncatedBackbone(BaseModule):
         return tuple(reached[path] for path in (*self.outs, self.end))
 
 
-class _Removed(nn.Module):
-    """Stands for a removed module of a list in which a later one is still used."""
+class _Removed(nn.Sequential):
+    """Stands for a removed module: has its submodules, by name and index, but no weights.
+
+    Sequential for its ``[]`` and iteration only.
+    """
+
+    _path = ''
+    _is_skipped = False
+
+    @classmethod
+    def of(cls, module: nn.Module, path: str, is_skipped: bool = False) -> '_Removed':
+        """Return the replacement of a module; a call of it is an error, or returns the input if skipped."""
+        removed = cls()
+        removed._path, removed._is_skipped = path, is_skipped
+        for name, child in module._modules.items():
+            removed._modules[name] = child if child is None else cls.of(child, f'{path}.{name}')
+        return removed
 
     # Not forward: a tracer records calls of modules, and does not survive one that ends in an error.
-    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise RuntimeError('this module is behind the end of the truncated backbone')
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._is_skipped:
+            return next(iter([*args, *kwargs.values()]))
+        raise InputError(
+            f'{self._path!r} is called before the end of the truncated backbone, but was removed, '
+            'since its dry run in eval mode did not call it: end at a later module'
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            raise AttributeError(f'{self._path!r} was removed, and with it {name!r}') from None
 
 
 class _Progress:
@@ -173,18 +210,25 @@ class _Progress:
         for handle in self._handles:
             handle.remove()
 
-    def remove_unreached(self, module: nn.Module) -> None:
-        """Remove, recursively, the children that had not been reached by then."""
+    def remove_unreached(self, module: nn.Module, path: str = '', is_called: bool = False) -> None:
+        """Replace, recursively, the children that had not been reached by then.
+
+        Args:
+            module: The model, or an unfinished module in it.
+            path: Prefix of the names of its children.
+            is_called: Whether the module, or one around it other than the model, is called. A tracer
+                does not survive a call that ends in an error, so the rest of a list is skipped.
+        """
+        is_list = isinstance(module, (nn.ModuleList, nn.ModuleDict, nn.Sequential))
+        is_skipped = is_called or isinstance(module, nn.Sequential)
         for name, child in list(module._modules.items()):
             if child is None or child in self._done:
                 continue
-            if self._entered.isdisjoint(child.modules()):
-                del module._modules[name]
+            if not self._entered.isdisjoint(child.modules()):
+                self.remove_unreached(child, f'{path}{name}.', is_called or child in self._entered)
+            elif is_list:
+                module._modules[name] = _Removed.of(child, path + name, is_skipped)
             else:
-                self.remove_unreached(child)
-        if isinstance(module, nn.ModuleList) and module._modules:
-            # Some forwards index a list from its end, as U-Net's decoder.
-            for i in range(max(map(int, module._modules))):
-                if str(i) not in module._modules:
-                    module._modules[str(i)] = _Removed()
-            module._modules = dict(sorted(module._modules.items(), key=lambda item: int(item[0])))
+                # Not a submodule, as nothing but its own code reads it.
+                del module._modules[name]
+                vars(module)[name] = _Removed.of(child, path + name)

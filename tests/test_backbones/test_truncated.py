@@ -1,3 +1,4 @@
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 
@@ -8,6 +9,7 @@ from torch import nn
 
 from mmmuse.backbones import TruncatedBackbone
 from mmmuse.errors import InputError
+from mmmuse.export.complexity import real_complexity
 from mmmuse.tapping.taps import FeatureTaps
 
 from ..conftest import needs_torch
@@ -120,9 +122,215 @@ def test_several_threads_share_one_network():
             torch.testing.assert_close(own, single)
 
 
-def test_stages_that_are_frozen_behind_the_end_are_refused():
-    with pytest.raises(InputError, match=r"cannot end at 'layer2'.*frozen_stages may be too high"):
-        TruncatedBackbone(dict(SMALL, frozen_stages=3), 'layer2')
+SWIN = dict(
+    type='SwinTransformer',
+    arch=dict(embed_dims=4, depths=[2, 2, 2, 2], num_heads=[1, 1, 1, 1]),
+    img_size=64,
+    window_size=2,
+    out_indices=(0, 1, 2, 3),
+)
+CONVNEXT = dict(type='ConvNeXt', arch=dict(depths=[1, 1, 2, 1], channels=[4, 4, 4, 4]))
+VIT = dict(
+    type='VisionTransformer',
+    arch=dict(embed_dims=8, num_layers=4, num_heads=2, feedforward_channels=8),
+    img_size=64,
+    patch_size=16,
+    out_type='raw',
+)
+FROZEN = [
+    *((SMALL, f'layer{i}', stages) for i in (1, 2, 3) for stages in (2, 3, 4)),
+    (SWIN, 'stages.0', 3),
+    (SWIN, 'stages.2.blocks.0', 3),
+    (CONVNEXT, 'stages.0', 2),
+    (CONVNEXT, 'stages.2.0', 4),
+    (VIT, 'layers.0', 2),
+    (VIT, 'layers.2', 4),
+    pytest.param(BACKBONES['features.10'], 'features.3', 4, marks=pytest.mark.slow),
+    (dict(type='MobileNetV2', widen_factor=0.25), 'layer1', 4),
+    pytest.param(BACKBONES['layers.5.3'], 'layers.1', 4, marks=pytest.mark.slow),
+    (dict(type='mmmuse.WideResNet', depth=10, widen_factor=1), 'layer1', 3),
+]
+
+
+@pytest.mark.parametrize(('backbone', 'end', 'stages'), FROZEN)
+def test_stages_after_the_end_may_be_frozen(backbone, end, stages):
+    shape = (3, 64, 64)
+    full = MODELS.build(dict(deepcopy(backbone), frozen_stages=stages))
+    truncated = TruncatedBackbone(deepcopy(full), end, input_shape=shape)
+    unfrozen = TruncatedBackbone(deepcopy(backbone), end, input_shape=shape)
+    assert list(truncated.state_dict()) == list(unfrozen.state_dict())
+
+    full.train()
+    truncated.train()
+    modules, parameters = dict(full.named_modules()), dict(full.named_parameters())
+    for name, parameter in truncated.body.named_parameters():
+        assert parameter.requires_grad == parameters[name].requires_grad
+        module = name.rpartition('.')[0]
+        assert truncated.body.get_submodule(module).training == modules[module].training
+
+    taps = FeatureTaps(full, [end])
+    images = torch.randn(2, *shape)
+    with taps, torch.no_grad():
+        still(full)(images)
+        expected = taps.pop()[end]
+        assert torch.equal(still(truncated)(images)[0], expected)
+
+
+class Nested(nn.Module):
+    """Each call is the argument of the next one, so all modules are read before the first is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 5, 1)
+        self.c = nn.Sequential(nn.Conv2d(5, 6, 1), nn.Conv2d(6, 6, 1))
+        self.rest = nn.ModuleList([nn.Conv2d(6, 7, 1), nn.Conv2d(7, 8, 1)])
+
+    def forward(self, x):
+        return (self.rest[1](self.rest[0](self.c(self.b(self.a(x))))),)
+
+
+@pytest.mark.parametrize(
+    ('end', 'parts'),
+    [
+        ('a', ['a']),
+        ('b', ['a', 'b']),
+        ('c', ['a', 'b', 'c']),
+        ('rest.0', ['a', 'b', 'c', 'rest.0']),
+    ],
+)
+def test_a_forward_of_nested_calls_is_truncated(end, parts):
+    full = Nested().eval()
+    truncated = TruncatedBackbone(deepcopy(full), end).eval()
+    kept = tuple(f'{part}.' for part in parts)
+    names = [name for name in full.state_dict() if name.startswith(kept)]
+    assert list(truncated.body.state_dict()) == names
+    expected = images = torch.randn(2, 3, 8, 8)
+    for part in parts:
+        expected = full.get_submodule(part)(expected)
+    for network in (truncated, deepcopy(truncated), pickle.loads(pickle.dumps(truncated))):
+        assert torch.equal(network(images)[0], expected)
+    traced = torch.jit.trace(truncated, images)
+    assert torch.equal(traced(images)[0], expected)
+    macs = real_complexity(truncated, (3, 8, 8)).flops
+    assert macs == 64 * sum(
+        w.numel() for name, w in full.named_parameters() if name in names and w.ndim == 4
+    )
+
+
+@needs_torch('2.3', 'torch.export for batches of any size')
+@pytest.mark.parametrize(
+    ('backbone', 'end'),
+    [(Nested, 'b'), (lambda: MODELS.build(dict(SMALL, frozen_stages=4)), 'layer2')],
+)
+def test_torch_export_has_nothing_of_what_was_removed(backbone, end):
+    truncated = still(TruncatedBackbone(backbone(), end))
+    images = torch.randn(2, 3, 16, 16)
+    program = torch.export.export(truncated, (images,), strict=False)
+    assert program.state_dict.keys() == truncated.state_dict().keys()
+    torch.testing.assert_close(program.module()(images), truncated(images))
+
+
+def test_the_submodules_of_a_removed_module_are_found_by_train():
+    class Freezing(Nested):
+        def train(self, mode=True):
+            super().train(mode)
+            for module in [*self.c, self.c[1], self.c[:1], *self.rest[:2]]:
+                module.eval()
+                module.requires_grad_(False)
+            return self
+
+    truncated = TruncatedBackbone(Freezing(), 'b').train()
+    assert truncated.body.b.training
+
+
+def test_train_that_needs_the_weights_of_a_removed_module_is_refused():
+    class Freezing(Nested):
+        def train(self, mode=True):
+            self.c[0].weight.requires_grad = False
+            return super().train(mode)
+
+    message = (
+        r"Freezing cannot end at 'b': its train\(\) needs a later module "
+        r"\('c.0' was removed, and with it 'weight'\)"
+    )
+    with pytest.raises(InputError, match=message):
+        TruncatedBackbone(Freezing(), 'b')
+    TruncatedBackbone(Freezing(), 'c')
+
+
+def test_a_forward_that_needs_the_weights_of_a_removed_module_is_refused():
+    class Tied(Nested):
+        def forward(self, x):
+            return super().forward(x + self.c[1].bias.sum())
+
+    with pytest.raises(InputError, match=r"its forward needs a later module \('c.1' was removed"):
+        TruncatedBackbone(Tied(), 'b')
+
+
+def test_a_removed_module_that_only_training_calls_is_named():
+    class Other(Nested):
+        def forward(self, x):
+            return super().forward(self.rest[1](x) if self.training else x)
+
+    truncated = TruncatedBackbone(Other(), 'b')
+    images = torch.randn(2, 3, 8, 8)
+    truncated.eval()(images)
+    with pytest.raises(InputError, match=r"^'rest.1' is called before the end .*but was removed"):
+        truncated.train()(images)
+
+
+class Wrapped(nn.Module):
+    """A network in a wrapper, whose calls a tracer records, with lists that are run as such."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nn.Module()
+        self.network.blocks = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(3))
+        self.network.forward = self._run
+        self.tail = nn.Conv2d(3, 3, 1)
+
+    def _run(self, x):
+        for block in self.network.blocks:
+            x = block(input=x)
+        return x
+
+    def forward(self, x):
+        return (self.tail(self.network(x)),)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.network.blocks[2].eval()
+        return self
+
+
+def test_the_rest_of_a_list_in_a_traced_module_is_skipped():
+    full = Wrapped().eval()
+    truncated = TruncatedBackbone(full, 'network.blocks.0').eval()
+    assert set(truncated.body.state_dict()) == {
+        'network.blocks.0.weight',
+        'network.blocks.0.bias',
+    }
+    images = torch.randn(2, 3, 8, 8)
+    traced = torch.jit.trace(truncated, images)
+    assert torch.equal(traced(images)[0], full.network.blocks[0](images))
+    assert real_complexity(truncated, (3, 8, 8)).flops == 9 * 64
+
+
+def test_stages_that_share_an_activation_are_truncated():
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            act = nn.ReLU()
+            self.first = nn.Sequential(nn.Conv2d(3, 4, 1), act)
+            self.second = nn.Sequential(nn.Conv2d(4, 5, 1), act)
+            self.tail = nn.Conv2d(5, 6, 1)
+
+        def forward(self, x):
+            return (self.tail(self.second(self.first(x))),)
+
+    truncated = TruncatedBackbone(Shared(), 'first').eval()
+    assert set(truncated.body.state_dict()) == {'first.0.weight', 'first.0.bias'}
+    assert real_complexity(truncated, (3, 8, 8)).flops == 12 * 64
 
 
 @pytest.mark.slow

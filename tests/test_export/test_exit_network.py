@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from copy import deepcopy
 from types import SimpleNamespace
 
@@ -11,6 +13,7 @@ from mmmuse.distillers import SelfDistiller
 from mmmuse.errors import InputError
 from mmmuse.export.exit_network import exit_logits, exit_network, exit_network_config
 from mmmuse.export.exit_table import exit_costs
+from mmmuse.export.standalone import write_standalone
 from mmmuse.export.trained import build_distiller, load_trained
 from mmmuse.heads.variants import variant_head
 from mmmuse.registry import MODELS
@@ -70,6 +73,50 @@ def test_an_exit_alone_learns_with_the_students_loss_and_no_module_behind_it():
     losses = network(torch.randn(2, *SHAPE), [DataSample().set_gt_label(1)] * 2, mode='loss')
     losses['loss'].backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize('stages', [2, 4])
+def test_exits_before_frozen_stages_are_built_and_counted(stages):
+    config = small_config()
+    plain = exit_costs(config.model, build_distiller(config), SHAPE)
+    config.model.student.backbone.frozen_stages = stages
+    distiller = settled(config, SHAPE)
+    images = torch.randn(3, *SHAPE)
+    for cost, other in zip(exit_costs(config.model, distiller, SHAPE), plain):
+        assert cost._replace(network=None) == other._replace(network=None)
+        assert cost.network.state_dict().keys() == other.network.state_dict().keys()
+        with torch.no_grad():
+            logits = exit_logits(distiller, images)[cost.number - 1]
+            torch.testing.assert_close(cost.network(images), logits)
+
+
+@pytest.mark.slow
+def test_mmpretrain_reads_an_exit_before_frozen_stages_without_mmmuse(tmp_path):
+    config = small_config()
+    config.model.student.backbone.update(depth=18, frozen_stages=4)
+    distiller = settled(config, SHAPE)
+    images = torch.randn(3, *SHAPE)
+    model = exit_network_config(config.model, distiller, 1)
+    network = exit_network(config.model, distiller, 1)
+    write_standalone(tmp_path, config, model, network.state_dict(), {'model'}, 'Exit 1')
+    script = f"""
+import sys
+sys.modules['mmmuse'] = None
+sys.modules['mmdet'] = None  # Its import takes long, and mmpretrain does without.
+import torch
+from mmpretrain import get_model
+folder = {str(tmp_path)!r}
+network = get_model(folder + '/config.py', pretrained=folder + '/checkpoint.pth').train()
+assert not network.backbone.body.layer1.training
+torch.save(network.eval()(torch.load(folder + '/images.pth')), folder + '/logits.pth')
+"""
+    torch.save(images, tmp_path / 'images.pth')
+    alone = subprocess.run(
+        [sys.executable, '-c', script], capture_output=True, text=True, check=False
+    )
+    assert alone.returncode == 0, alone.stderr
+    with torch.no_grad():
+        torch.testing.assert_close(torch.load(tmp_path / 'logits.pth'), network(images))
 
 
 def test_an_exit_of_a_multi_label_network_alone_predicts_each_label():
