@@ -217,7 +217,7 @@ class _Progress:
             module: The model, or an unfinished module in it.
             path: Prefix of the names of its children.
             is_called: Whether the module, or one around it other than the model, is called. A tracer
-                does not survive a call that ends in an error, so the rest of a list is skipped.
+                does not survive a call that ends in an error, so what it would call later is skipped.
         """
         is_list = isinstance(module, (nn.ModuleList, nn.ModuleDict, nn.Sequential))
         is_skipped = is_called or isinstance(module, nn.Sequential)
@@ -226,9 +226,11 @@ class _Progress:
                 continue
             if not self._entered.isdisjoint(child.modules()):
                 self.remove_unreached(child, f'{path}{name}.', is_called or child in self._entered)
-            elif is_list:
-                module._modules[name] = _Removed.of(child, path + name, is_skipped)
+                continue
+            removed = _Removed.of(child, path + name, is_skipped)
+            if is_list:
+                module._modules[name] = removed
             else:
                 # Not a submodule, as nothing but its own code reads it.
                 del module._modules[name]
-                vars(module)[name] = _Removed.of(child, path + name)
+                vars(module)[name] = removed

@@ -316,6 +316,39 @@ def test_the_rest_of_a_list_in_a_traced_module_is_skipped():
     assert real_complexity(truncated, (3, 8, 8)).flops == 9 * 64
 
 
+class Inner(nn.Module):
+    """A network of another library, which a backbone calls as a whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 1)
+        self.second = nn.Conv2d(3, 4, 1)
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.second(self.first(x))
+        return self.fc(x.mean((2, 3)))
+
+
+class Outer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Inner()
+
+    def forward(self, x):
+        return (self.inner(x),)
+
+
+def test_the_rest_of_a_network_in_a_traced_module_is_skipped():
+    full = Outer().eval()
+    truncated = TruncatedBackbone(full, 'inner.first').eval()
+    assert set(truncated.body.state_dict()) == {'inner.first.weight', 'inner.first.bias'}
+    images = torch.randn(2, 3, 8, 8)
+    traced = torch.jit.trace(truncated, images)
+    assert torch.equal(traced(images)[0], full.inner.first(images))
+    assert real_complexity(truncated, (3, 8, 8)).flops == 9 * 64
+
+
 def test_stages_that_share_an_activation_are_truncated():
     class Shared(nn.Module):
         def __init__(self) -> None:
