@@ -10,9 +10,10 @@ from mmengine.config import Config
 from mmmuse.checkpoints.network_config import network_config, whole_config
 from mmmuse.checkpoints.network_names import is_network_name
 from mmmuse.errors import InputError
+from mmmuse.tapping.logits_kind import LogitsKind
 from mmmuse.tapping.proposal import TapProposal
 
-from .wrapping import is_multi_label, propose_for_config
+from .wrapping import propose_for_config
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,16 @@ class WrittenTeacher:
         checkpoint: File of its weights; None for those that a name stands for.
         taps: Of the teacher; None for those that a named network has by default.
         num_classes: K of its logits; None without logits.
+        kind: What its logits mean; see :func:`mmmuse.tapping.logits_kind.logits_kind`.
+        of_pixels: Whether they are those of a segmenter.
     """
 
     name: str
     checkpoint: str | None
     taps: dict[str, str] | None
     num_classes: int | None
+    kind: LogitsKind = 'classes'
+    of_pixels: bool = False
 
 
 def teacher_of_config(name: str, checkpoint: str | None, num_modules: int) -> WrittenTeacher:
@@ -52,42 +57,31 @@ def teacher_of_config(name: str, checkpoint: str | None, num_modules: int) -> Wr
     taps = dict(last=proposal.last)
     if proposal.logits is not None:
         taps['logits'] = proposal.logits
-    return WrittenTeacher(name, checkpoint, taps, num_logits(proposal))
+    # A frozen margin head gets no targets, and its logits are those of a test.
+    kind = 'classes' if proposal.kind == 'margin' else proposal.kind
+    return WrittenTeacher(name, checkpoint, taps, proposal.num_classes, kind, proposal.of_pixels)
 
 
-def num_logits(proposal: TapProposal) -> int | None:
-    """Return the number of class logits of a network; None if there are none."""
-    shapes = {module.path: module.shape for module in proposal.tappable}
-    return None if proposal.logits is None else shapes[proposal.logits][0]
-
-
-def taught_config(
-    name: str, config: Config, proposal: TapProposal, teacher: WrittenTeacher, out: Path
-) -> str:
+def taught_config(name: str, proposal: TapProposal, teacher: WrittenTeacher, out: Path) -> str:
     """Return the text of a config that inherits from ``name`` and learns from a teacher.
 
-    The losses are MUSE from the teacher's last feature, and KD where both have logits of as many classes.
+    The losses are MUSE from the teacher's last feature, and KD where both have logits of as many classes
+    and of one kind: of images or of pixels, for a softmax or for a sigmoid.
 
     Args:
         name: Path of the plain config, or ``mmpretrain::...``.
-        config: That config, loaded.
         proposal: The cut of the student.
         teacher: That it learns from.
         out: Path of the new file; paths of configs are made relative to its folder.
     """
-    own = num_logits(proposal)
-    has_kd = (
-        proposal.logits is not None
-        and own is not None
-        and own == teacher.num_classes
-        and not is_multi_label(config)
-    )
+    why_no_kd = _why_no_kd(proposal, teacher)
     losses = ["        dict(type='mmmuse.MUSELoss'),"]
-    if has_kd:
-        losses.insert(0, "        dict(type='mmmuse.KDLoss'),")
+    if why_no_kd is None:
+        kd = 'BinaryKDLoss' if proposal.kind == 'labels' else 'KDLoss'
+        losses.insert(0, f"        dict(type='mmmuse.{kd}'),")
     taps = [] if teacher.taps is None else [f'    teacher_taps=dict({_arguments(teacher.taps)}),']
     lines = [
-        *([] if has_kd else [f'# Without KD: {_why_no_kd(own, proposal, teacher)}.']),
+        *([] if why_no_kd is None else [f'# Without KD: {why_no_kd}.']),
         f'_base_ = [{from_folder_of(out, name)!r}]',
         '',
         'model = dict(',
@@ -100,7 +94,7 @@ def taught_config(
         '    taps=dict(',
         f'        modules={list(proposal.modules)!r},',
         f'        last={proposal.last!r},',
-        *([f'        logits={proposal.logits!r},'] if has_kd else []),
+        *([] if why_no_kd else [f'        logits={proposal.logits!r},']),
         '    ),',
         f'    input_shape={list(proposal.input_shape)!r},',
         '    losses=[',
@@ -116,14 +110,23 @@ def taught_config(
     return '\n'.join(lines) + '\n'
 
 
-def _why_no_kd(own: int | None, proposal: TapProposal, teacher: WrittenTeacher) -> str:
+def _why_no_kd(proposal: TapProposal, teacher: WrittenTeacher) -> str | None:
+    """Return why the logits of both networks are not compared; None if they are."""
     if proposal.logits is None:
         return str(proposal.no_logits)
     if teacher.num_classes is None:
         return 'the teacher has no class logits'
-    if own != teacher.num_classes:
-        return f'the student has {own} classes and the teacher {teacher.num_classes}'
-    return "the student's classes do not exclude each other"
+    if proposal.of_pixels != teacher.of_pixels:
+        return 'the logits of only one of the networks are those of pixels'
+    if proposal.num_classes != teacher.num_classes:
+        return (
+            f'the student has {proposal.num_classes} classes and the teacher {teacher.num_classes}'
+        )
+    if proposal.kind == 'margin':
+        return "the student's head shifts its logits by a margin in training"
+    if proposal.kind != teacher.kind:
+        return 'the logits of only one of the networks are for a sigmoid (multi-label)'
+    return None
 
 
 def from_folder_of(out: Path, name: str) -> str:

@@ -61,10 +61,16 @@ def check_new_config(out: Path) -> None:
     """Check that a config file can be created.
 
     Raises:
-        InputError: If it exists, is not a ``.py`` file, or its folder does not exist.
+        InputError: If it exists, is not a ``.py`` file, or its folder does not exist; or if a run would
+            refuse its name.
     """
     if out.exists():
         raise InputError(f'{out} already exists')
+    if out.name == 'student.py':
+        raise InputError(
+            f'--out {out}: a run writes the plain config of the student as student.py, so its own '
+            'config needs another name'
+        )
     if out.suffix != '.py' or not out.parent.is_dir():
         raise InputError(f'--out is a .py file in a folder that exists, got {out}')
 

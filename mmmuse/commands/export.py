@@ -19,7 +19,7 @@ from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.errors import InputError
 from mmmuse.export import formats
 from mmmuse.export.classifier_target import exit_target, peer_target
-from mmmuse.export.complexity import check_image_shape, real_complexity
+from mmmuse.export.complexity import check_image_shape, on_images, real_complexity
 from mmmuse.export.data import first_images
 from mmmuse.export.int8_accuracy import check_int8_accuracy, share_of_same_classes
 from mmmuse.export.latency import latencies
@@ -88,7 +88,12 @@ def write_forms(
     read = target.read(str(folder / CONFIG), str(folder / CHECKPOINT))
     sizes[target.library] = (folder / CHECKPOINT).stat().st_size
     forms = {
-        name: Form(network, target.predict(network), sizes[name], *real_complexity(network, shape))
+        name: Form(
+            on_images(network),
+            target.predict(network),
+            sizes[name],
+            *real_complexity(network, shape),
+        )
         for name, network in ((ORIGINAL, target.original), (target.library, read))
     }
 

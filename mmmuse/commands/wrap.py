@@ -140,7 +140,7 @@ def main(args: argparse.Namespace) -> None:
         if args.teacher is not None:
             with shown('building the teacher'):
                 teacher = read_teacher(args)
-            text = taught_config(args.config, config, proposal, teacher, args.out)
+            text = taught_config(args.config, proposal, teacher, args.out)
         else:
             variant = args.variant or ('mi_x_si' if proposal.logits else 'mi_x_si_alone')
             text = distilled_config(args.config, config, proposal, variant, args.out)

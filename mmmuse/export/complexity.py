@@ -8,9 +8,10 @@ import torch
 from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from mmengine.analysis import FlopAnalyzer
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
 
 from mmmuse.errors import ImageShapeError, InputError
-from mmmuse.tapping.dry_run import frozen_in_eval
+from mmmuse.tapping.dry_run import blank_samples, frozen_in_eval, is_detector
 
 
 class Complexity(NamedTuple):
@@ -29,7 +30,7 @@ def real_complexity(network: nn.Module, image_shape: tuple[int, int, int]) -> Co
     """Count parameters and multiply-adds (MACs, as fvcore does) through MMEngine's analysis.
 
     Args:
-        network: Maps images ``(N, C, H, W)`` to a tensor, or a tuple of them.
+        network: Maps images ``(N, C, H, W)`` to a tensor, or a tuple of them; or a detector of mmdet.
         image_shape: ``(C, H, W)``.
 
     Raises:
@@ -57,11 +58,14 @@ def multiply_adds(
     """
     check_image_shape(network, image_shape)
     image = _blank_image(network, image_shape)
+    called = on_images(network)
+    prefix = '' if called is network else 'network.'
     with frozen_in_eval(network):
         # Additions and norms are not multiply-adds.
-        analyzer = FlopAnalyzer(network, (image,)).unsupported_ops_warnings(False)
+        analyzer = FlopAnalyzer(called, (image,)).unsupported_ops_warnings(False)
         analyzer = analyzer.uncalled_modules_warnings(False)
-        return {name: int(analyzer.total(name)) for name in ('', *parts)}
+        names = {'': '', **{name: prefix + name for name in parts}}
+        return {name: int(analyzer.total(path)) for name, path in names.items()}
 
 
 def check_image_shape(network: nn.Module, image_shape: tuple[int, int, int]) -> None:
@@ -79,13 +83,38 @@ def check_image_shape(network: nn.Module, image_shape: tuple[int, int, int]) -> 
         raise ImageShapeError(f'the shape of an image has positive sizes, got {shape}')
     with frozen_in_eval(network):
         try:
-            network(_blank_image(network, shape))
+            on_images(network)(_blank_image(network, shape))
         except (InputError, torch.OutOfMemoryError):
             raise
         except (RuntimeError, AssertionError, ValueError, IndexError) as error:
             raise ImageShapeError(
-                f'the network does not take images of shape {shape}: {error}'
+                f'the network does not take images of shape {shape}: {error or type(error).__name__}'
             ) from error
+
+
+def on_images(network: nn.Module) -> nn.Module:
+    """Return a network as a map of images alone; a detector of mmdet gets blank data samples with them."""
+    return OnImages(network) if is_detector(network) else network
+
+
+class OnImages(nn.Module):
+    """A detector of mmdet as a map from images to the tensors that it returns.
+
+    The heads of a two-stage detector and of a DETR read the sizes of the images in the data samples.
+
+    Args:
+        network: The detector.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return all tensors of the detector's output for images ``(N, C, H, W)``."""
+        samples = [blank_samples(self.network, images.shape[1:])[0] for _ in images]
+        leaves, _ = tree_flatten(self.network(images, samples, mode='tensor'))
+        return tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
 
 
 def _blank_image(network: nn.Module, image_shape: tuple[int, int, int]) -> Tensor:

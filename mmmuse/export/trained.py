@@ -24,10 +24,18 @@ from mmmuse.tapping.dry_run import is_detector, is_segmenter
 
 from .exit_network import check_has_exits
 
-# The library of a dense network, and the distiller that adds exits to it.
+# The library of a dense network, the distiller that adds exits to it, and how a user gets there.
 _DENSE = {
-    'detector': ('mmdet', 'mmmuse.DetectionSelfDistiller'),
-    'segmenter': ('mmseg', 'mmmuse.SegmentationSelfDistiller'),
+    'detector': (
+        'mmdet',
+        'mmmuse.DetectionSelfDistiller',
+        'see docs/detectors.md, "A detector with an exit"',
+    ),
+    'segmenter': (
+        'mmseg',
+        'mmmuse.SegmentationSelfDistiller',
+        'mmmuse wrap adds exits to a config',
+    ),
 }
 
 
@@ -140,12 +148,11 @@ def build_with_exits(config: Config) -> tuple[dict, SelfDistiller]:
         distiller = build_distiller(config)
         check_has_exits(distiller)
         return config.model, distiller
-    library, expected = _DENSE[kind]
+    library, expected, remedy = _DENSE[kind]
     model = dense_config(config, library)
     if not issubclass(_class_of(model), DenseSelfDistiller):
         raise InputError(
-            f'the config has no exits: its model is {config.model.type}, not {expected}; mmmuse wrap adds '
-            'exits to a config'
+            f'the config has no exits: its model is {config.model.type}, not {expected}; {remedy}'
         )
     return model, MODELS.build(deepcopy(model))
 

@@ -11,6 +11,7 @@ from mmmuse.tapping.dry_run import dry_run, is_detector, is_segmenter, random_im
 from mmmuse.tapping.fixed_weights import fixed_weights
 from mmmuse.tapping.forward_trace import ForwardTrace, TappableModule
 from mmmuse.tapping.last_feature import last_feature
+from mmmuse.tapping.logits_kind import LogitsKind, logits_kind
 from mmmuse.tapping.module_ends import module_ends
 
 
@@ -26,6 +27,9 @@ class TapProposal:
         total_params: Parameters of the student.
         input_shape: ``(C, H, W)`` of the image that was run.
         no_logits: Why there are no class logits; None if there are.
+        num_classes: K of the logits; None without logits.
+        kind: What the logits mean; see :func:`mmmuse.tapping.logits_kind.logits_kind`.
+        of_pixels: Whether they are those of a segmenter.
     """
 
     modules: tuple[str, ...]
@@ -35,6 +39,9 @@ class TapProposal:
     total_params: int
     input_shape: tuple[int, ...]
     no_logits: str | None = None
+    num_classes: int | None = None
+    kind: LogitsKind = 'classes'
+    of_pixels: bool = False
 
 
 def propose_taps(
@@ -85,12 +92,26 @@ def propose_taps(
         logits = ClassLogits(None, f'{type(student).__name__} is a detector')
     if network is student:
         logits, last = find_class_logits(student, trace), last_feature(trace, ends[-1])
+    tappable = tuple(replace(at, path=prefix + at.path) for at in trace.tappable())
+    num_classes = None
+    if logits.path is not None:
+        shapes = {module.path: module.shape for module in tappable}
+        num_classes = _pixel_classes(student) if segments else shapes[logits.path][0]
     return TapProposal(
         modules=tuple(prefix + end.path for end in ends[-num_modules:-1]),
         last=prefix + last,
         logits=logits.path,
-        tappable=tuple(replace(at, path=prefix + at.path) for at in trace.tappable()),
+        tappable=tappable,
         total_params=sum(p.numel() for p in student.parameters()),
         input_shape=trace.input_shape,
         no_logits=logits.missing,
+        num_classes=num_classes,
+        kind=logits_kind(student),
+        of_pixels=segments,
     )
+
+
+def _pixel_classes(segmenter: nn.Module) -> int:
+    """Return the number of logits of a pixel: those of the decode head, the last one of a cascade."""
+    head = segmenter.decode_head
+    return (head[-1] if isinstance(head, nn.ModuleList) else head).out_channels

@@ -1,27 +1,22 @@
 """The text of a config in which a network learns from a teacher."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
-from mmmuse.command_line.teacher_wrapping import WrittenTeacher, num_logits, taught_config
-from mmmuse.tapping.forward_trace import TappableModule
+from mmmuse.command_line.teacher_wrapping import WrittenTeacher, taught_config
 from mmmuse.tapping.proposal import TapProposal
 
-HEAD = TappableModule('head', (5,), None, 0, 0, False)
-CUT = TapProposal(('a', 'b'), 'c', 'head', (HEAD,), 0, (3, 32, 32))
+CUT = TapProposal(('a', 'b'), 'c', 'head', (), 0, (3, 32, 32), num_classes=5)
+MULTI_LABEL, MARGIN = replace(CUT, kind='labels'), replace(CUT, kind='margin')
+PIXELS = replace(CUT, logits='decode_head.conv_seg', of_pixels=True)
 NO_LOGITS = TapProposal(('a', 'b'), 'c', None, (), 0, (3, 32, 32), 'X is a detector')
 
 
-def config(classes: int = 5, head: str = 'LinearClsHead') -> Config:
-    return Config(
-        dict(model=dict(type='ImageClassifier', head=dict(type=head, num_classes=classes)))
-    )
-
-
-def text_of(teacher: WrittenTeacher, cut: TapProposal = CUT, plain: Config | None = None) -> str:
-    return taught_config('x.py', plain or config(), cut, teacher, Path('out.py'))
+def text_of(teacher: WrittenTeacher, cut: TapProposal = CUT) -> str:
+    return taught_config('x.py', cut, teacher, Path('out.py'))
 
 
 def test_kd_and_muse_where_the_classes_are_as_many():
@@ -38,16 +33,18 @@ def test_kd_and_muse_where_the_classes_are_as_many():
 
 
 @pytest.mark.parametrize(
-    ('classes', 'cut', 'head', 'why'),
+    ('classes', 'cut', 'why'),
     [
-        (7, CUT, 'LinearClsHead', 'the student has 5 classes and the teacher 7'),
-        (None, CUT, 'LinearClsHead', 'the teacher has no class logits'),
-        (5, NO_LOGITS, 'LinearClsHead', 'X is a detector'),
-        (5, CUT, 'MultiLabelLinearClsHead', "the student's classes do not exclude each other"),
+        (7, CUT, 'the student has 5 classes and the teacher 7'),
+        (None, CUT, 'the teacher has no class logits'),
+        (5, NO_LOGITS, 'X is a detector'),
+        (5, MULTI_LABEL, 'the logits of only one of the networks are for a sigmoid (multi-label)'),
+        (5, MARGIN, "the student's head shifts its logits by a margin in training"),
+        (5, PIXELS, 'the logits of only one of the networks are those of pixels'),
     ],
 )
-def test_without_kd_it_says_why(classes, cut, head, why):
-    text = text_of(WrittenTeacher('timm::a', None, None, classes), cut, config(5, head))
+def test_without_kd_it_says_why(classes, cut, why):
+    text = text_of(WrittenTeacher('timm::a', None, None, classes), cut)
     assert text.startswith(f'# Without KD: {why}.\n')
     assert 'KDLoss' not in text
     assert 'logits=' not in text
@@ -65,12 +62,12 @@ def test_a_folder_is_written_relative_to_the_config(tmp_path):
     (tmp_path / 'vit').mkdir()
     (tmp_path / 'configs').mkdir()
     teacher = WrittenTeacher(f'transformers::{tmp_path}/vit', None, None, 5)
-    text = taught_config(
-        'mmpretrain::x.py', config(), CUT, teacher, tmp_path / 'configs' / 'out.py'
-    )
+    text = taught_config('mmpretrain::x.py', CUT, teacher, tmp_path / 'configs' / 'out.py')
     assert "    teacher='transformers::../vit',\n" in text
 
 
-def test_classes_are_counted_in_the_logits():
-    assert num_logits(CUT) == 5
-    assert num_logits(NO_LOGITS) is None
+def test_logits_for_a_sigmoid_are_compared_by_binary_kd():
+    teacher = WrittenTeacher('t.py', 'w.pth', dict(last='a', logits='head'), 5, 'labels')
+    assert "dict(type='mmmuse.BinaryKDLoss')" in text_of(teacher, MULTI_LABEL)
+    pixels = replace(teacher, kind='classes', of_pixels=True)
+    assert "dict(type='mmmuse.KDLoss')" in text_of(pixels, PIXELS)

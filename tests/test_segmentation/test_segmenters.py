@@ -88,6 +88,7 @@ def test_a_plain_segmenter_takes_the_students_weights_and_predicts_the_same_mask
 @pytest.mark.parametrize('name', SEGMENTERS)
 def test_auto_taps_the_backbone_and_finds_the_logits_of_each_pixel(name):
     proposal = propose_taps(segmenter(name), 3, (3, SIZE, SIZE))
+    assert (proposal.num_classes, proposal.kind, proposal.of_pixels) == (CLASSES, 'classes', True)
     assert len(proposal.modules) == 2
     assert all(path.startswith('backbone.') for path in (*proposal.modules, proposal.last))
     assert proposal.logits == taps_of(name)['logits']

@@ -46,6 +46,7 @@ def checked(*arguments: str) -> None:
         ('export coco.py best.pth --exit 1 --out x --data', 'test_dataloader.dataset.data_root'),
         ('export coco.py best.pth --exit 1 --out x --int8', 'train_dataloader.dataset.data_root'),
         ('wrap coco.py --out best.pth', 'best.pth already exists'),
+        ('wrap coco.py --out student.py', '--out student.py: a run writes the plain config'),
         ('complexity coco.py --json a/b.json', 'no folder a to write --json into'),
         ('complexity coco.py --json data', '--json data is a folder; name a file'),
         (

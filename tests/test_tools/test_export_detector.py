@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet.apis import init_detector
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.model import BaseModel
@@ -26,6 +27,7 @@ from mmmuse.export.data import NormalizedTestSet
 from mmmuse.export.trained import load_trained_detector
 from mmmuse.registry import MODELS
 
+from ..test_distillers.detectors import detector, detr, faster_rcnn
 from .conftest import run_command
 from .test_show_detections import CLASSES, write_config
 
@@ -203,13 +205,32 @@ def test_complexity_counts_what_an_exported_exit_has(tool, squares, exit1, tmp_p
         assert (row['params'], row['macs']) == (forms[form]['params'], forms[form]['macs'])
 
 
+@pytest.mark.parametrize('model', [faster_rcnn, detr, detector], ids=lambda made: made.__name__)
+def test_detectors_whose_heads_read_data_samples_are_exported(tool, squares, tmp_path, model):
+    name = f'{model.__name__}.py'
+    path = write_config(squares / name, 'yolov5_s_coco.py', f'_delete_=True, **{model()!r}')
+    text = (DATA + METRICS).format(root=f'{squares}/', classes=CLASSES)
+    path.write_text(path.read_text() + text)
+    weights = MODELS.build(load_config(str(path), {}).model).state_dict()
+    meta = dict(dataset_meta=dict(classes=CLASSES))
+    torch.save(dict(state_dict=weights, meta=meta), path.with_suffix('.pth'))
+    out = tmp_path / 'out'
+    finished = tool(TOOL, path, path.with_suffix('.pth'), '--out', out)
+    assert finished.code == 0, finished.err
+    forms = json.loads((out / 'report.json').read_text())['forms']
+    assert forms['mmdet']['macs'] == forms['original']['macs'] > 0
+    plain = init_detector(str(out / 'config.py'), str(out / 'checkpoint.pth'), device='cpu')
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+
+
 def test_exits_of_a_detector_are_refused_where_only_classifiers_have_them(
     tool, only_error, squares, tmp_path
 ):
     args = ['analysis/complexity.py', squares / 'plain.py']
     assert only_error(tool(*args)) == (
         'error: the config has no exits: its model is SingleStageDetector, not '
-        'mmmuse.DetectionSelfDistiller; mmmuse wrap adds exits to a config'
+        'mmmuse.DetectionSelfDistiller; see docs/detectors.md, "A detector with an exit"'
     )
     args = ['analysis/choose_exit.py', *files(squares, 'distilled'), '--max-loss', 1]
     options = ['--cfg-options', f'test_dataloader.dataset.ann_file={squares}/squares.json']

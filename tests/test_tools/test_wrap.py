@@ -11,6 +11,10 @@ import torch
 from mmengine.config import Config
 from mmpretrain import get_model
 
+from mmmuse.command_line.config import load_config
+from mmmuse.registry import MODELS
+
+from ..conftest import labelled, small_classifier_config
 from ..test_teachers.networks import folder
 
 RESNET = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'
@@ -201,6 +205,53 @@ def test_a_config_as_teacher_brings_kd(tool, tmp_path):
     model = Config.fromfile(out).model
     assert [loss.type for loss in model.losses] == ['mmmuse.KDLoss', 'mmmuse.MUSELoss']
     assert model.teacher_taps == dict(last='backbone.layer4', logits='head')
+
+
+@pytest.mark.parametrize(
+    ('student', 'teacher', 'losses'),
+    [
+        ('pixels', 'pixels', ['mmmuse.KDLoss', 'mmmuse.MUSELoss']),
+        ('one_logit', 'one_logit', ['mmmuse.BinaryKDLoss', 'mmmuse.MUSELoss']),
+        ('pixels', 'images', ['mmmuse.MUSELoss']),
+        ('images', 'pixels', ['mmmuse.MUSELoss']),
+    ],
+)
+def test_segmenters_learn_and_teach(tool, tmp_path, student, teacher, losses):
+    pytest.importorskip('mmseg')
+    from ..test_segmentation.segmenters import batch, segmenter_config
+
+    one_logit = segmenter_config('pspnet')
+    for head in (one_logit['decode_head'], one_logit['auxiliary_head']):
+        head.update(num_classes=2, out_channels=1, threshold=0.5)
+        head['loss_decode'].update(use_sigmoid=True)
+    models = dict(
+        pixels=segmenter_config('pspnet'),
+        one_logit=one_logit,
+        images=dict(
+            small_classifier_config(), data_preprocessor=dict(mean=[0.0] * 3, std=[1.0] * 3)
+        ),
+    )
+    scopes = dict(pixels='mmseg', one_logit='mmseg', images='mmpretrain')
+    files = {}
+    for name in {student, teacher}:
+        files[name] = tmp_path / f'{name}.py'
+        Config(dict(default_scope=scopes[name], model=models[name])).dump(files[name])
+    torch.save(MODELS.build(models[teacher]).state_dict(), tmp_path / 'teacher.pth')
+    out = tmp_path / 'taught.py'
+    flags = ['--teacher', files[teacher], '--teacher-checkpoint', tmp_path / 'teacher.pth']
+    finished = tool('wrap.py', files[student], *flags, '--out', out)
+    assert finished.code == 0, finished.err
+    model = Config.fromfile(out).model
+    assert [loss.type for loss in model.losses] == losses
+    distiller = MODELS.build(load_config(str(out), {}).model).train()
+    data = dict(inputs=torch.randn(4, 3, 32, 32), data_samples=labelled([0, 1, 2, 3]))
+    if student != 'images':
+        data = batch(distiller)
+        for sample in data['data_samples']:
+            sample.gt_sem_seg.data = sample.gt_sem_seg.data.clamp(max=1)
+    total, log = distiller.parse_losses(distiller(**data, mode='loss'))
+    assert total.isfinite()
+    assert ('loss_kd' in log) == (len(losses) == 2)
 
 
 @pytest.mark.parametrize(
