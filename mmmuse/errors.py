@@ -5,6 +5,12 @@ from typing import Any
 TRACEBACK_VARIABLE = 'MMMUSE_TRACEBACK'  # Of the environment: prints the traceback as well.
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text; the name of its class if the text is empty."""
+    lines = str(error).strip().splitlines()
+    return ' '.join(lines[0].split()) if lines else type(error).__name__
+
+
 class MMMuseError(Exception):
     """Base of the errors that are printed without a traceback."""
 

@@ -19,13 +19,14 @@ from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.errors import InputError
 from mmmuse.export import formats
 from mmmuse.export.classifier_target import exit_target, peer_target
-from mmmuse.export.complexity import check_image_shape, on_images, real_complexity
+from mmmuse.export.complexity import check_image_shape, real_complexity
 from mmmuse.export.data import first_images
 from mmmuse.export.int8_accuracy import check_int8_accuracy, share_of_same_classes
 from mmmuse.export.latency import latencies
 from mmmuse.export.standalone import CHECKPOINT, CONFIG, write_standalone
 from mmmuse.export.target import ORIGINAL, ExportTarget, Form, evaluate
 from mmmuse.export.trained import trained_kind
+from mmmuse.tapping.dry_run import blank_samples_added
 from mmmuse.tapping.logits_kind import logits_kind
 
 INT8 = 'ONNX int8'
@@ -88,12 +89,7 @@ def write_forms(
     read = target.read(str(folder / CONFIG), str(folder / CHECKPOINT))
     sizes[target.library] = (folder / CHECKPOINT).stat().st_size
     forms = {
-        name: Form(
-            on_images(network),
-            target.predict(network),
-            sizes[name],
-            *real_complexity(network, shape),
-        )
+        name: Form(network, target.predict(network), sizes[name], *real_complexity(network, shape))
         for name, network in ((ORIGINAL, target.original), (target.library, read))
     }
 
@@ -143,12 +139,9 @@ def export(target: ExportTarget, args: argparse.Namespace) -> None:
             for name in tracked(compared, 'comparing the forms')
         }
         repeated = images[:1].expand(args.batch_size, -1, -1, -1).contiguous()
-        timed = latencies(
-            {name: form.run for name, form in forms.items()},
-            repeated,
-            target.repeats,
-            track=tracker('timing the forms'),
-        )
+        runs = {name: form.run for name, form in forms.items()}
+        with blank_samples_added(*runs.values()):
+            timed = latencies(runs, repeated, target.repeats, track=tracker('timing the forms'))
         metrics = {}
         if args.evaluate:
             predict = {name: form.predict for name, form in forms.items()}

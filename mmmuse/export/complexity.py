@@ -8,10 +8,9 @@ import torch
 from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from mmengine.analysis import FlopAnalyzer
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
 
-from mmmuse.errors import ImageShapeError, InputError
-from mmmuse.tapping.dry_run import blank_samples, frozen_in_eval, is_detector
+from mmmuse.errors import ImageShapeError, InputError, first_line
+from mmmuse.tapping.dry_run import blank_samples_added, frozen_in_eval
 
 
 class Complexity(NamedTuple):
@@ -30,7 +29,8 @@ def real_complexity(network: nn.Module, image_shape: tuple[int, int, int]) -> Co
     """Count parameters and multiply-adds (MACs, as fvcore does) through MMEngine's analysis.
 
     Args:
-        network: Maps images ``(N, C, H, W)`` to a tensor, or a tuple of them; or a detector of mmdet.
+        network: Maps images ``(N, C, H, W)`` to a tensor, or a tuple of them. A detector of mmdet also
+            receives blank data samples.
         image_shape: ``(C, H, W)``.
 
     Raises:
@@ -58,14 +58,11 @@ def multiply_adds(
     """
     check_image_shape(network, image_shape)
     image = _blank_image(network, image_shape)
-    called = on_images(network)
-    prefix = '' if called is network else 'network.'
-    with frozen_in_eval(network):
+    with frozen_in_eval(network), blank_samples_added(network):
         # Additions and norms are not multiply-adds.
-        analyzer = FlopAnalyzer(called, (image,)).unsupported_ops_warnings(False)
+        analyzer = FlopAnalyzer(network, (image,)).unsupported_ops_warnings(False)
         analyzer = analyzer.uncalled_modules_warnings(False)
-        names = {'': '', **{name: prefix + name for name in parts}}
-        return {name: int(analyzer.total(path)) for name, path in names.items()}
+        return {name: int(analyzer.total(name)) for name in ('', *parts)}
 
 
 def check_image_shape(network: nn.Module, image_shape: tuple[int, int, int]) -> None:
@@ -77,44 +74,25 @@ def check_image_shape(network: nn.Module, image_shape: tuple[int, int, int]) -> 
 
     Raises:
         ImageShapeError: If it does not.
+        InputError: If it does not run on images alone, as a detector that is prompted by texts.
     """
     shape = tuple(image_shape)
     if min(shape) < 1:
         raise ImageShapeError(f'the shape of an image has positive sizes, got {shape}')
-    with frozen_in_eval(network):
+    with frozen_in_eval(network), blank_samples_added(network):
         try:
-            on_images(network)(_blank_image(network, shape))
+            network(_blank_image(network, shape))
         except (InputError, torch.OutOfMemoryError):
             raise
+        except (NotImplementedError, TypeError) as error:
+            raise InputError(
+                f'{type(network).__name__} does not run on a batch of images alone, as its cost is '
+                f'measured: {first_line(error)}'
+            ) from error
         except (RuntimeError, AssertionError, ValueError, IndexError) as error:
             raise ImageShapeError(
-                f'the network does not take images of shape {shape}: {error or type(error).__name__}'
+                f'the network does not take images of shape {shape}: {first_line(error)}'
             ) from error
-
-
-def on_images(network: nn.Module) -> nn.Module:
-    """Return a network as a map of images alone; a detector of mmdet gets blank data samples with them."""
-    return OnImages(network) if is_detector(network) else network
-
-
-class OnImages(nn.Module):
-    """A detector of mmdet as a map from images to the tensors that it returns.
-
-    The heads of a two-stage detector and of a DETR read the sizes of the images in the data samples.
-
-    Args:
-        network: The detector.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return all tensors of the detector's output for images ``(N, C, H, W)``."""
-        samples = [blank_samples(self.network, images.shape[1:])[0] for _ in images]
-        leaves, _ = tree_flatten(self.network(images, samples, mode='tensor'))
-        return tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
 
 
 def _blank_image(network: nn.Module, image_shape: tuple[int, int, int]) -> Tensor:

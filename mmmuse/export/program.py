@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmmuse.environment.install import install_command
-from mmmuse.errors import InputError
+from mmmuse.errors import InputError, first_line
 
 from .onnx_modules import DecodedBoxes, Logits, PixelLogits
 from .shifted_windows import with_whole_numbers
@@ -67,7 +67,7 @@ class Program:
     def _unsupported(self, what: str, error: Exception | str) -> InputError:
         return InputError(
             f'{what} does not support {type(self.module.network.backbone).__name__} for batches of '
-            f'any size ({str(error).strip().splitlines()[0]}); omit these forms'
+            f'any size ({error if isinstance(error, str) else first_line(error)}); omit these forms'
         )
 
     def traced(self, outputs: tuple[str, ...]) -> Any:

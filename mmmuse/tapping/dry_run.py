@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mmmuse.errors import InputError
+from mmmuse.errors import InputError, first_line
 from mmmuse.tapping.image_size import declared_size
 
 FALLBACK_SIZES = (64, 224, 512)
@@ -70,7 +70,7 @@ def random_image(*shape: int, **options: Any) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(**options)
 
 
-def is_detector(model: nn.Module) -> bool:
+def is_detector(model: object) -> bool:
     """Return whether a model is one of mmdet's detectors, without importing mmdet."""
     return any(kind.__module__.startswith('mmdet.models.detectors') for kind in type(model).__mro__)
 
@@ -90,22 +90,25 @@ def network_kind(model: nn.Module) -> str:
 
 
 def blank_samples(model: nn.Module, shape: Sequence[int]) -> list | None:
-    """Return the data sample of a blank image, for a model whose forward may need one.
+    """Return the data samples of blank images, for a model whose forward may need them.
 
     Args:
         model: Any module.
-        shape: ``(C, H, W)`` of the image.
+        shape: ``(N, C, H, W)`` of the images.
 
     Returns:
-        For a detector of mmdet one ``DetDataSample`` without objects and with the image as its only
+        For a detector of mmdet N ``DetDataSample`` without objects and with the image as their only
         proposal, which a Fast R-CNN reads; None for any other model.
     """
     if not is_detector(model):
         return None
+    return [_blank_sample(tuple(shape[2:])) for _ in range(shape[0])]
+
+
+def _blank_sample(size: tuple[int, int]) -> Any:
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
 
-    size = tuple(shape[1:])
     sample = DetDataSample(
         metainfo=dict(
             img_shape=size,
@@ -121,7 +124,22 @@ def blank_samples(model: nn.Module, shape: Sequence[int]) -> list | None:
     sample.proposals = InstanceData(
         bboxes=torch.tensor([[0.0, 0.0, size[1], size[0]]]), scores=torch.ones(1)
     )
-    return [sample]
+    return sample
+
+
+@contextmanager
+def blank_samples_added(*models: object) -> Iterator[None]:
+    """Let detectors of mmdet be called with images alone; they also receive :func:`blank_samples`."""
+
+    def add(module: nn.Module, inputs: tuple) -> tuple:
+        return inputs if len(inputs) > 1 else (*inputs, blank_samples(module, inputs[0].shape))
+
+    handles = [model.register_forward_pre_hook(add) for model in models if is_detector(model)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def dry_run(
@@ -155,7 +173,7 @@ def dry_run(
     shapes = blank_image_shapes(network, input_shape)
     for shape in shapes:
         image = make_image(1, *shape, device=parameter.device, dtype=parameter.dtype)
-        samples = blank_samples(model, shape)
+        samples = blank_samples(model, image.shape)
         inputs = (image,) if samples is None else (image, samples)
         try:
             with frozen_in_eval(model):
@@ -166,7 +184,7 @@ def dry_run(
         except (NotImplementedError, TypeError) as error:
             raise InputError(
                 f'{type(network).__name__} does not run on a batch of images alone, as the taps '
-                f'need it: {_one_line(error)}'
+                f'need it: {first_line(error)}'
             ) from error
         except (RuntimeError, AssertionError, ValueError, IndexError) as error:
             if shape == shapes[-1]:
@@ -178,10 +196,5 @@ def _failure(model: nn.Module, shapes: Sequence[tuple[int, ...]], error: Excepti
     tried = ', '.join('x'.join(map(str, shape)) for shape in shapes)
     return (
         f'{type(model).__name__} does not run on an image of {tried} ({type(error).__name__}: '
-        f'{_one_line(error)}); set input_shape to the (C, H, W) of its images'
+        f'{first_line(error)}); set input_shape to the (C, H, W) of its images'
     )
-
-
-def _one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return ' '.join(lines[0].split()) if lines else type(error).__name__

@@ -5,10 +5,13 @@ from torch import nn
 from mmmuse.errors import InputError
 from mmmuse.export.complexity import (
     Complexity,
+    check_image_shape,
     multiply_adds,
     paper_complexity,
     real_complexity,
 )
+
+from ..test_distillers.detectors import built, detector, detr, faster_rcnn
 
 
 def test_real_multiply_adds_are_those_of_the_forward():
@@ -51,6 +54,36 @@ def test_the_papers_count_knows_padding_that_adapts(size, length):
 def test_images_that_a_network_does_not_take_are_refused(shape):
     with pytest.raises(InputError, match='shape'):
         real_complexity(nn.Conv2d(3, 4, 5), shape)
+
+
+@pytest.mark.parametrize(
+    'config', [detector(), detr(), faster_rcnn()], ids=lambda each: each['type']
+)
+def test_a_detector_receives_data_samples(config):
+    network = built(config)
+    counted = multiply_adds(network, (3, 64, 96), ['backbone'])
+    assert counted[''] > counted['backbone'] > 0
+    assert not network._forward_pre_hooks
+
+
+@pytest.mark.parametrize(
+    ('error', 'message'),
+    [
+        (AssertionError(), r'shape \(3, 8, 8\): AssertionError$'),
+        (RuntimeError('too small\nat conv'), r'shape \(3, 8, 8\): too small$'),
+        (
+            TypeError('forward() needs texts'),
+            'Fails does not run on a batch of images alone, .* texts',
+        ),
+    ],
+)
+def test_an_error_of_a_network_is_one_line(error, message):
+    class Fails(nn.Conv2d):
+        def forward(self, images):
+            raise error
+
+    with pytest.raises(InputError, match=message):
+        check_image_shape(Fails(3, 4, 1), (3, 8, 8))
 
 
 def test_an_error_of_the_networks_own_is_not_one_of_the_shape():

@@ -10,11 +10,16 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
+from torch import nn
 
 from mmmuse.command_line.config import load_config
 from mmmuse.errors import InputError
 from mmmuse.export.data import NormalizedTestSet, common_shape, padded
-from mmmuse.export.detector_target import check_boxes_match, count_other_boxes
+from mmmuse.export.detector_target import (
+    check_boxes_match,
+    count_other_boxes,
+    network_predictions,
+)
 from mmmuse.export.target import evaluate
 from mmmuse.registry import MODELS
 
@@ -236,6 +241,27 @@ def test_figures_are_those_of_the_metric_by_hand(config, detector):
             sample.pred_instances = squares_of(name, sample)
             metric.process({}, [sample.to_dict()])
         assert figures[name] == pytest.approx(metric.evaluate(3), nan_ok=True)
+
+
+class FewPredictions(nn.Module):
+    """Predicts the proposals, or no boxes."""
+
+    def predict(self, inputs, samples):
+        for sample in samples:
+            assert 'gt_instances' not in sample
+            if 'proposals' in sample:
+                sample.pred_instances = sample.proposals
+        return samples
+
+
+def test_a_detector_receives_the_proposals_of_an_image_and_not_its_objects():
+    sample = DetDataSample(metainfo=dict(img_id=3), gt_instances=instances())
+    batch = dict(inputs=torch.zeros(1, 3, 8, 8), data_samples=[sample])
+    predict = network_predictions(FewPredictions())
+    with pytest.raises(InputError, match='by the boxes of a detector, and FewPredictions predicts'):
+        predict(batch)
+    sample.proposals = instances([0, 2])
+    assert [len(found) for found in predict(batch)] == [2]
 
 
 def test_without_a_metric_there_is_nothing_to_evaluate(config, detector):

@@ -27,7 +27,7 @@ from mmmuse.export.data import NormalizedTestSet
 from mmmuse.export.trained import load_trained_detector
 from mmmuse.registry import MODELS
 
-from ..test_distillers.detectors import detector, detr, faster_rcnn
+from ..test_distillers.detectors import built, detector, detr, faster_rcnn
 from .conftest import run_command
 from .test_show_detections import CLASSES, write_config
 
@@ -205,25 +205,6 @@ def test_complexity_counts_what_an_exported_exit_has(tool, squares, exit1, tmp_p
         assert (row['params'], row['macs']) == (forms[form]['params'], forms[form]['macs'])
 
 
-@pytest.mark.parametrize('model', [faster_rcnn, detr, detector], ids=lambda made: made.__name__)
-def test_detectors_whose_heads_read_data_samples_are_exported(tool, squares, tmp_path, model):
-    name = f'{model.__name__}.py'
-    path = write_config(squares / name, 'yolov5_s_coco.py', f'_delete_=True, **{model()!r}')
-    text = (DATA + METRICS).format(root=f'{squares}/', classes=CLASSES)
-    path.write_text(path.read_text() + text)
-    weights = MODELS.build(load_config(str(path), {}).model).state_dict()
-    meta = dict(dataset_meta=dict(classes=CLASSES))
-    torch.save(dict(state_dict=weights, meta=meta), path.with_suffix('.pth'))
-    out = tmp_path / 'out'
-    finished = tool(TOOL, path, path.with_suffix('.pth'), '--out', out)
-    assert finished.code == 0, finished.err
-    forms = json.loads((out / 'report.json').read_text())['forms']
-    assert forms['mmdet']['macs'] == forms['original']['macs'] > 0
-    plain = init_detector(str(out / 'config.py'), str(out / 'checkpoint.pth'), device='cpu')
-    for name, value in plain.state_dict().items():
-        assert torch.equal(value, weights[name]), name
-
-
 def test_exits_of_a_detector_are_refused_where_only_classifiers_have_them(
     tool, only_error, squares, tmp_path
 ):
@@ -354,6 +335,34 @@ def test_a_plain_detector_is_exported_whole(tool, squares, tmp_path):
     weights = torch.load(export.out / 'checkpoint.pth')['state_dict']
     assert weights.keys() == trained.keys()
     assert all(torch.equal(weights[name], trained[name]) for name in trained)
+
+
+@pytest.mark.parametrize(
+    'model', [faster_rcnn(), detr(), detector('RetinaNet')], ids=lambda model: model['type']
+)
+def test_every_kind_of_detector_is_exported_as_mmdets_own(
+    tool, only_error, squares, tmp_path, model
+):
+    config, checkpoint = tmp_path / 'config.py', tmp_path / 'trained.pth'
+    student = {**model, '_delete_': True}
+    text = f'_base_ = {str(squares / "plain.py")!r}\nmodel = {student!r}\n'
+    config.write_text(f'{text}test_dataloader = dict(dataset=dict(indices=2))\n')
+    torch.manual_seed(0)
+    torch.save(dict(state_dict=built(model).state_dict()), checkpoint)
+    export = Export(tmp_path / 'out', '')
+    args = [TOOL, config, checkpoint, '--out', export.out]
+    if pytest.importorskip('onnxruntime'):
+        assert 'has none: omit --onnx' in only_error(tool(*args, '--onnx'))
+    finished = tool(*args, '--batch-size', 2)
+    assert finished.code == 0, finished.err
+    original, read = export.report['forms'].values()
+    assert (read['params'], read['macs']) == (original['params'], original['macs'])
+    assert read['macs'] > 1e6
+    assert read['milliseconds'] > 0
+    weights = torch.load(export.out / 'checkpoint.pth')['state_dict']
+    plain = init_detector(str(export.out / 'config.py'), device='cpu')
+    assert type(plain).__name__ == model['type']
+    plain.load_state_dict(weights, strict=True)
 
 
 def save_for_one_shape(program, path, *more):
