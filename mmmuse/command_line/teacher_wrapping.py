@@ -57,9 +57,9 @@ def teacher_of_config(name: str, checkpoint: str | None, num_modules: int) -> Wr
     taps = dict(last=proposal.last)
     if proposal.logits is not None:
         taps['logits'] = proposal.logits
-    # A frozen margin head gets no targets, and its logits are those of a test.
-    kind = 'classes' if proposal.kind == 'margin' else proposal.kind
-    return WrittenTeacher(name, checkpoint, taps, proposal.num_classes, kind, proposal.of_pixels)
+    return WrittenTeacher(
+        name, checkpoint, taps, proposal.num_classes, proposal.kind, proposal.of_pixels
+    )
 
 
 def taught_config(name: str, proposal: TapProposal, teacher: WrittenTeacher, out: Path) -> str:
@@ -122,8 +122,6 @@ def _why_no_kd(proposal: TapProposal, teacher: WrittenTeacher) -> str | None:
         return (
             f'the student has {proposal.num_classes} classes and the teacher {teacher.num_classes}'
         )
-    if proposal.kind == 'margin':
-        return "the student's head shifts its logits by a margin in training"
     if proposal.kind != teacher.kind:
         return 'the logits of only one of the networks are for a sigmoid (multi-label)'
     return None

@@ -10,7 +10,7 @@ from mmmuse.command_line.teacher_wrapping import WrittenTeacher, taught_config
 from mmmuse.tapping.proposal import TapProposal
 
 CUT = TapProposal(('a', 'b'), 'c', 'head', (), 0, (3, 32, 32), num_classes=5)
-MULTI_LABEL, MARGIN = replace(CUT, kind='labels'), replace(CUT, kind='margin')
+MULTI_LABEL = replace(CUT, kind='labels')
 PIXELS = replace(CUT, logits='decode_head.conv_seg', of_pixels=True)
 NO_LOGITS = TapProposal(('a', 'b'), 'c', None, (), 0, (3, 32, 32), 'X is a detector')
 
@@ -39,7 +39,6 @@ def test_kd_and_muse_where_the_classes_are_as_many():
         (None, CUT, 'the teacher has no class logits'),
         (5, NO_LOGITS, 'X is a detector'),
         (5, MULTI_LABEL, 'the logits of only one of the networks are for a sigmoid (multi-label)'),
-        (5, MARGIN, "the student's head shifts its logits by a margin in training"),
         (5, PIXELS, 'the logits of only one of the networks are those of pixels'),
     ],
 )
