@@ -62,6 +62,14 @@ def last_head(student: nn.Module) -> nn.Module:
     return head[-1] if isinstance(head, nn.ModuleList) else head
 
 
+def has_plain_loss(head: nn.Module) -> bool:
+    """Whether any decode head can have the losses of this one: they are called as mmseg's base class does.
+
+    DDRHead and PIDHead call theirs with other arguments.
+    """
+    return type(head).loss_by_feat is BaseDecodeHead.loss_by_feat
+
+
 def head_on_feature(given: dict, student: nn.Module, config: dict, channels: int) -> dict:
     """Return the config of a decode head that reads the feature of an exit alone.
 
@@ -91,6 +99,6 @@ def head_on_feature(given: dict, student: nn.Module, config: dict, channels: int
     of_student = config.get('decode_head') or {}
     if isinstance(of_student, (list, tuple)):
         of_student = of_student[-1]
-    if 'loss_decode' in of_student:
+    if 'loss_decode' in of_student and has_plain_loss(head):
         own['loss_decode'] = deepcopy(of_student['loss_decode'])
     return {**own, **given}

@@ -22,7 +22,8 @@ class SegmentationExit(BaseModule):
 
     Args:
         decode_head: Config of the decode head, e.g. ``dict(type='FCNHead')``. What it leaves out is
-            that of the student's: classes, width (``channels``), norm and loss.
+            that of the student's: classes, width (``channels``), norm, and the loss if it is computed as
+            in mmseg's base class, else cross-entropy.
         local_channels: Channels of the exit's feature; inferred.
         neck: Config of the neck with the student's own decode head; the student's by default.
         channels: Channels of the backbone's maps after the exit; inferred. None for a head on

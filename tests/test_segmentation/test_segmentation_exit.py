@@ -135,6 +135,24 @@ def test_an_exit_has_the_loss_of_the_students_head_whether_built_or_not():
         assert other.exits[0].predictor.loss_decode.loss_weight == 1.0
 
 
+def test_a_loss_that_only_the_students_head_can_call_is_not_that_of_an_exit():
+    class OwnLoss(MODELS.get('mmseg.FCNHead')):
+        def loss_by_feat(self, seg_logits: torch.Tensor, batch_data_samples: list) -> dict:
+            labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
+            size = labels.shape[1:]
+            return dict(loss_ce=self.loss_decode(F.interpolate(seg_logits, size), labels))
+
+    MODELS.register_module(name='OwnLoss', module=OwnLoss, force=True)
+    config = segmenter_config('unet')
+    config['decode_head']['type'] = 'mmmuse.OwnLoss'
+    config['decode_head']['loss_decode'] = dict(type='OhemCrossEntropy')
+    for student in (config, MODELS.build(deepcopy(config))):
+        with DefaultScope.overwrite_default_scope('mmseg'):
+            distiller = distilled('unet', student=student, exit=FCN)
+        assert type(distiller.exits[0].predictor.loss_decode).__name__ == 'CrossEntropyLoss'
+        assert torch.isfinite(losses_of(distiller)[0])
+
+
 def test_exits_that_were_never_trained_are_left_out_of_the_predictions():
     distiller = distilled('unet', exit=FCN)
     distiller.added_weights.trained = False
