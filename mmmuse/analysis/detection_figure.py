@@ -19,6 +19,8 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmmuse.errors import InputError
+
 from .panel_figure import panel_figure
 from .pictured_data import dataset_config, fields_of_exits, first_images, image_reader, innermost
 
@@ -125,7 +127,12 @@ def predictions(sample: DetDataSample, score: float) -> list[Panel]:
     Args:
         sample: With ``pred_instances`` and, of each exit, ``exit1_instances``, ...
         score: Boxes of lower scores are left out.
+
+    Raises:
+        InputError: If there are none, as of a detector that predicts segments only.
     """
+    if 'pred_instances' not in sample:
+        raise InputError('the detector predicts no boxes to draw')
     fields = {'Detector': 'pred_instances', **fields_of_exits(sample.keys(), 'instances')}
     return [_panel(title, sample.get(field), score) for title, field in fields.items()]
 

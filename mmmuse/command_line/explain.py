@@ -13,7 +13,7 @@ from mmengine.config.utils import ConfigParsingError
 
 from mmmuse.errors import TRACEBACK_VARIABLE, MMMuseError
 
-from .library_errors import library_explanation
+from .library_errors import library_explanation, library_failure
 from .signals import received, stopped_by_signals, stopping_signal
 
 _UNKNOWN_ARGUMENT = re.compile(
@@ -97,7 +97,7 @@ def _raised_while_building(error: BaseException) -> bool:
 
 @contextmanager
 def explained(on_interrupt: str = 'interrupted') -> Iterator[None]:
-    """Exit with 1 and one line on bad input; other errors propagate.
+    """Exit with 1 and one line on bad input or an error of a library; other errors propagate.
 
     Ctrl-C, SIGTERM and SIGHUP exit with 128 and the number of the signal: 130, 143, 129.
 
@@ -114,7 +114,7 @@ def explained(on_interrupt: str = 'interrupted') -> Iterator[None]:
         if number is not None:
             print(f'\n{on_interrupt}', file=sys.stderr)
             sys.exit(128 + number)
-        line = explanation(error)
+        line = explanation(error) or library_failure(error)
         if line is None:
             raise
         if os.environ.get(TRACEBACK_VARIABLE, '0') not in ('', '0'):

@@ -1,4 +1,4 @@
-"""One line for an error that a library or a user's part raises while a config is built."""
+"""One line for an error of a library, or of a user's part while a config is built."""
 
 import sys
 import traceback
@@ -48,7 +48,7 @@ def library_explanation(error: BaseException) -> str | None:
     message = ' '.join(str(_text(error)).split())
     if too_large(error):
         return f'config: {part or "the model"} is too large for the memory ({message})'
-    package = _raised_by(frames)
+    package = _package(_raising(frames))
     if package == _OURS or (part is None and package not in _OPENMMLAB):
         return None
     where = part or 'in the first step or evaluation'
@@ -56,24 +56,40 @@ def library_explanation(error: BaseException) -> str | None:
     return f'config: {where}: {kind}{": " if message else ""}{message} ({_HINT})'
 
 
+def library_failure(error: BaseException) -> str | None:
+    """Return one line for an error of a library in a command that runs a network without a runner.
+
+    An error in a run is left to :func:`library_explanation`; one in our own code is a bug, and keeps its
+    traceback.
+    """
+    frame = _raising(list(_frames(error.__traceback__)))
+    if hasattr(error, 'in_first_step') or _package(frame) not in _OPENMMLAB:
+        return None
+    owner = frame.f_locals.get('self')
+    where = frame.f_code.co_name if owner is None else type(owner).__name__
+    message = ' '.join(str(_text(error)).split())
+    kind = type(error).__name__
+    return f'{where} failed: {kind}{": " if message else ""}{message} ({_HINT})'
+
+
 def _text(error: BaseException) -> Any:
     # str() of a KeyError is the repr of its message.
     return error.args[0] if isinstance(error, KeyError) and error.args else error
 
 
-def _raised_by(frames: list[FrameType]) -> str:
-    """Return the package of the innermost code that is not in a library of tensors or images."""
+def _raising(frames: list[FrameType]) -> FrameType | None:
+    """Return the frame of the innermost code that is not in a library of tensors or images."""
     for frame in reversed(frames):
         package = _package(frame)
         if frame.f_globals.get('__name__', '').startswith(_PASSED_THROUGH):
             continue
         if package not in _CALLED and package not in sys.stdlib_module_names:
-            return package
-    return ''
+            return frame
+    return None
 
 
-def _package(frame: FrameType) -> str:
-    return str(frame.f_globals.get('__name__', '')).partition('.')[0]
+def _package(frame: FrameType | None) -> str:
+    return '' if frame is None else str(frame.f_globals.get('__name__', '')).partition('.')[0]
 
 
 def _built_part(frame: FrameType) -> str | None:

@@ -1,8 +1,11 @@
 import importlib
+import re
 import sys
 
 import pytest
+import torch
 from mmengine.registry import MODELS
+from mmpretrain.models.heads import LinearClsHead
 
 from mmmuse.command_line.explain import explained
 from mmmuse.errors import InputError
@@ -117,6 +120,31 @@ def test_an_error_of_a_library_while_a_part_is_built_names_the_part(capsys):
         'error: config: ResNet: KeyError: invalid depth 19 for resnet '
         '(MMMUSE_TRACEBACK=1 prints the traceback)\n'
     )
+
+
+def run_wrong_width() -> None:
+    LinearClsHead(num_classes=2, in_channels=3)((torch.zeros(1, 4),))
+
+
+def run_wrong_width_late() -> None:
+    try:
+        run_wrong_width()
+    except RuntimeError as error:
+        error.in_first_step = False
+        raise
+
+
+def test_an_error_of_a_library_outside_of_a_run_names_the_part(capsys):
+    with pytest.raises(SystemExit), explained():
+        run_wrong_width()
+    line = capsys.readouterr().err
+    assert re.match(r'error: LinearClsHead failed: RuntimeError: mat1 and mat2 shapes', line)
+    assert line.endswith(' (MMMUSE_TRACEBACK=1 prints the traceback)\n')
+
+
+def test_a_late_error_of_a_run_keeps_its_traceback():
+    with pytest.raises(RuntimeError, match='mat1 and mat2'), explained():
+        run_wrong_width_late()
 
 
 def test_a_part_that_does_not_fit_into_the_memory_is_one_line(capsys):

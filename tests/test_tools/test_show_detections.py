@@ -8,13 +8,17 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from mmdet.apis import inference_detector
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from mmmuse.analysis.detection_figure import predictions
 from mmmuse.checkpoints import load_distiller
 from mmmuse.command_line.config import load_config
+from mmmuse.errors import InputError
 from mmmuse.registry import MODELS
 
+from ..test_distillers.detectors import detr
 from .conftest import ROOT
 
 TOOL = 'analysis/show_detections.py'
@@ -315,3 +319,18 @@ def test_a_file_that_could_run_code_is_loaded_only_on_request(tool, only_error, 
     flags = ['--out', tmp_path / 'out', '--images', 1]
     assert 'pass --trust-checkpoint' in only_error(tool(TOOL, *files, *flags))
     assert tool(TOOL, *files, *flags, '--trust-checkpoint').code == 0
+
+
+def test_a_detector_that_cannot_predict_is_one_line(tool, only_error, squares, tmp_path):
+    config = tmp_path / 'config.py'
+    model = {**detr(), 'test_cfg': dict(max_per_img=100), '_delete_': True}  # Of 5 queries.
+    config.write_text(f'_base_ = {str(squares / "plain.py")!r}\nmodel = {model!r}\n')
+    weights = write_checkpoint(config, tmp_path / 'weights.pth')
+    line = only_error(tool(TOOL, config, weights, '--out', tmp_path / 'out'))
+    assert line.startswith('error: DETRHead failed: RuntimeError: selected index k out of range')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_detector_without_boxes_has_no_picture():
+    with pytest.raises(InputError, match='predicts no boxes to draw'):
+        predictions(DetDataSample(), 0.5)
