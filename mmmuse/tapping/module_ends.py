@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import groupby, pairwise
 from operator import attrgetter
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmmuse.tapping.forward_trace import ForwardTrace, ModuleCall
 
@@ -24,15 +24,18 @@ def module_ends(trace: ForwardTrace, num_modules: int) -> list[ModuleCall]:
     Args:
         trace: One forward.
         num_modules: How many are needed. There may be more: one for each resolution. If there are
-            too few, the stem is a module as well, and then blocks that reduce the resolution are
-            divided.
+            too few, the stem is a module as well, then blocks that reduce the resolution are
+            divided, and then sequences of blocks.
     """
     body = next((trace.calls[name] for name in _BODIES if name in trace.calls), trace.root)
-    for keeps_reducing, has_stem in ((True, False), (True, True), (False, True)):
+    for keeps_reducing, has_stem, divides in (
+        *((True, False, False), (True, True, False)),
+        *((False, True, False), (False, True, True)),
+    ):
         segments = _segments(body, keeps_reducing)
         if not has_stem:
             segments = _without_stem(segments)
-        ends = _ends(segments, body.params_before, num_modules)
+        ends = _ends(segments, body.params_before, num_modules, divides)
         if len(ends) >= num_modules:
             break
     return ends
@@ -147,16 +150,19 @@ def _input_tensors(call: ModuleCall) -> Iterator[Tensor]:
         yield from item if isinstance(item, (list, tuple)) else (item,)
 
 
-def _ends(segments: list[list[ModuleCall]], start: int, num_modules: int) -> list[ModuleCall]:
+def _ends(
+    segments: list[list[ModuleCall]], start: int, num_modules: int, divides: bool
+) -> list[ModuleCall]:
     """Return the ends of the modules: the segments with the most parameters are cut into parts.
 
     Args:
         segments: The blocks of each resolution.
         start: Parameters that are used before the first.
         num_modules: How many ends are needed.
+        divides: Whether sequences of blocks may be divided.
     """
     starts = [start, *(segment[-1].params_so_far for segment in segments[:-1])]
-    blocks = [_blocks(*pair) for pair in zip(segments, starts, strict=False)]
+    blocks = [_blocks(*pair, divides) for pair in zip(segments, starts, strict=False)]
     sizes = [max(ends) - used for ends, used in zip(blocks, starts, strict=False)]
     parts = [1] * len(segments)
     while sum(parts) < num_modules:
@@ -171,10 +177,10 @@ def _ends(segments: list[list[ModuleCall]], start: int, num_modules: int) -> lis
     ]
 
 
-def _blocks(segment: list[ModuleCall], start: int) -> dict[int, ModuleCall]:
+def _blocks(segment: list[ModuleCall], start: int, divides: bool) -> dict[int, ModuleCall]:
     """Return the ends of a segment's blocks by the parameters used so far; a single stage is divided.
 
-    A block without parameters is joined to the one before it.
+    A block without parameters is joined to the one before it, and a block to a wrapper that returns its output.
     """
     while len(segment) == 1:
         stage = segment[0]
@@ -183,8 +189,21 @@ def _blocks(segment: list[ModuleCall], start: int) -> dict[int, ModuleCall]:
             break
         # The stage's output is the end of its last block.
         segment = children + segment if len(children) > 1 else children
+    if divides:
+        segment = [part for call in segment for part in _in_sequence(call)]
     ends = {call.params_so_far: call for call in segment}
+    last = {id(call.tensor): used for used, call in ends.items()}
+    ends = {used: call for used, call in ends.items() if last[id(call.tensor)] == used}
     return {used: call for used, call in ends.items() if used > start} or ends
+
+
+def _in_sequence(call: ModuleCall) -> list[ModuleCall]:
+    """Return the blocks of a sequence at its resolution; the call itself if it is none, or a sequence of layers."""
+    if not isinstance(call.module, nn.Sequential) or not all(
+        part.children for part in call.children
+    ):
+        return [call]
+    return [part for part in call.children if part.can_tap and part.grid == call.grid] or [call]
 
 
 def _equal_parts(

@@ -222,7 +222,7 @@ REFUSED = {
                 'backbone.window_size': 2,
             },
         ),
-        'ImageClassifier can be cut into 3 modules at most, not 4; name the modules to tap',
+        'ImageClassifier can be cut into 2 modules at most, not 4; name the modules to tap',
     ),
 }
 

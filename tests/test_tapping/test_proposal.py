@@ -2,6 +2,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from torch import nn
 
@@ -333,6 +334,51 @@ class Trunk(nn.Module):
 
     def forward(self, inputs):
         return (self.head(*self.stages(inputs)),)
+
+
+class Tokens(nn.Module):
+    """A transformer without attention, whose last layer has been removed."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 4, 4)
+        self.places = nn.Parameter(torch.zeros(64, 8))
+        self.blocks = nn.Sequential(*(nn.Sequential(nn.Linear(8, 8), nn.GELU()) for _ in range(4)))
+        self.norm, self.head = nn.LayerNorm(8), nn.Identity()
+
+    def forward(self, inputs):
+        tokens = self.patches(inputs).flatten(2).transpose(1, 2) + self.places
+        return self.head(self.norm(self.blocks(tokens)))
+
+
+class TokenClassifier(BaseModel):
+    """Its backbone wraps a network, and has parameters beside those of the network's layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.head = nn.Sequential(Tokens()), nn.Linear(8, 5)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        logits = self.head(self.backbone(inputs).mean(1))
+        return dict(loss=logits.mean()) if mode == 'loss' else logits
+
+
+@pytest.mark.parametrize('num_modules', [2, 3, 4])
+def test_a_wrapper_and_the_layer_whose_output_it_returns_are_one_end(num_modules):
+    proposal = propose_taps(TokenClassifier(), num_modules, (3, 32, 32))
+    modules = ['backbone.0.patches', 'backbone.0.blocks']
+    if num_modules == 4:
+        modules[1:] = ['backbone.0.blocks.2', 'backbone.0.blocks.3']
+    assert (list(proposal.modules), proposal.last) == (modules[1 - num_modules :], 'backbone')
+    distiller = mmmuse.distill(
+        TokenClassifier(),
+        list(proposal.modules),
+        proposal.last,
+        variant='mi_x_si_alone',
+        input_shape=(3, 32, 32),
+    )
+    losses = distiller(torch.randn(2, 3, 32, 32), [None, None], mode='loss')
+    assert 'loss_muse' in losses
 
 
 @pytest.mark.parametrize(
