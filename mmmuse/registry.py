@@ -102,7 +102,7 @@ def _check_is_there(package: ModuleType, name: str) -> None:
         ) from package.import_error
 
 
-def look_up(parent: Registry, name: str) -> Any:
+def look_up(parent: Registry, name: str, scope: str | None = None) -> Any:
     """Return the part that a name in a config stands for, or None.
 
     A name without a scope is one of the config's ``default_scope`` first. ``parent.get`` does not look there.
@@ -110,8 +110,9 @@ def look_up(parent: Registry, name: str) -> Any:
     Args:
         parent: MMEngine's registry of such parts.
         name: With or without a scope.
+        scope: Instead of the current default scope.
     """
-    with parent.switch_scope_and_registry(None) as registry:
+    with parent.switch_scope_and_registry(scope) as registry:
         return registry.get(name)
 
 

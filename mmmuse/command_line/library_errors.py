@@ -4,7 +4,6 @@ import sys
 import traceback
 from collections.abc import Iterator
 from types import FrameType, TracebackType
-from typing import Any
 
 from mmmuse.errors import TRACEBACK_VARIABLE
 
@@ -45,15 +44,13 @@ def library_explanation(error: BaseException) -> str | None:
     in_runner = any(_package(frame) == 'mmengine' for frame in frames)
     if part is None and not (in_runner and getattr(error, 'in_first_step', False)):
         return None
-    message = ' '.join(str(_text(error)).split())
     if too_large(error):
-        return f'config: {part or "the model"} is too large for the memory ({message})'
+        return f'config: {part or "the model"} is too large for the memory ({_message(error)})'
     package = _package(_raising(frames))
     if package == _OURS or (part is None and package not in _OPENMMLAB):
         return None
     where = part or 'in the first step or evaluation'
-    kind = type(error).__name__
-    return f'config: {where}: {kind}{": " if message else ""}{message} ({_HINT})'
+    return f'config: {where}: {_in_words(error)}'
 
 
 def library_failure(error: BaseException) -> str | None:
@@ -67,14 +64,18 @@ def library_failure(error: BaseException) -> str | None:
         return None
     owner = frame.f_locals.get('self')
     where = frame.f_code.co_name if owner is None else type(owner).__name__
-    message = ' '.join(str(_text(error)).split())
-    kind = type(error).__name__
-    return f'{where} failed: {kind}{": " if message else ""}{message} ({_HINT})'
+    return f'{where} failed: {_in_words(error)}'
 
 
-def _text(error: BaseException) -> Any:
+def _in_words(error: BaseException) -> str:
+    message = _message(error)
+    return f'{type(error).__name__}{": " if message else ""}{message} ({_HINT})'
+
+
+def _message(error: BaseException) -> str:
     # str() of a KeyError is the repr of its message.
-    return error.args[0] if isinstance(error, KeyError) and error.args else error
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return ' '.join(str(text).split())
 
 
 def _raising(frames: list[FrameType]) -> FrameType | None:

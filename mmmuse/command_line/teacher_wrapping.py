@@ -94,7 +94,7 @@ def taught_config(name: str, proposal: TapProposal, teacher: WrittenTeacher, out
         '    taps=dict(',
         f'        modules={list(proposal.modules)!r},',
         f'        last={proposal.last!r},',
-        *([] if why_no_kd else [f'        logits={proposal.logits!r},']),
+        *([f'        logits={proposal.logits!r},'] if why_no_kd is None else []),
         '    ),',
         f'    input_shape={list(proposal.input_shape)!r},',
         '    losses=[',

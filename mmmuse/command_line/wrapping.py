@@ -11,7 +11,7 @@ from mmmuse.checkpoints.config_file import read_config
 from mmmuse.checkpoints.network_config import packaged_config
 from mmmuse.errors import InputError
 from mmmuse.heads.variants import variant_parts
-from mmmuse.registry import MODELS
+from mmmuse.registry import MODELS, look_up
 from mmmuse.tapping.dry_run import image_channels
 from mmmuse.tapping.image_size import config_size
 from mmmuse.tapping.logits_kind import is_multi_label_type
@@ -176,8 +176,7 @@ def is_multi_label(config: Config) -> bool:
     """Return whether the head of a config's model is one of mmpretrain's multi-label heads."""
     head = config.model.get('head') or {}
     scope = head.get('_scope_') or config.get('default_scope') or 'mmpretrain'
-    with MODELS.switch_scope_and_registry(scope) as registry:
-        kind = registry.get(str(head.get('type')))
+    kind = look_up(MODELS, str(head.get('type')), scope)
     return isinstance(kind, type) and is_multi_label_type(kind)
 
 

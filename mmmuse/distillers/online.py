@@ -48,8 +48,9 @@ class OnlineDistiller(BaseDistiller):
             ``taps`` are as for :class:`mmmuse.distillers.OfflineDistiller`. ``losses`` replace the
             shared ones for that peer as the one that learns; ``input_size`` and
             ``channel_order`` are those of :class:`InputConversion` (a detector's boxes are in the
-            pixels of the images, so it takes no ``input_size``), ``input_shape`` that of the dry run. By default a peer's channels have the order that its own data
-            preprocessor would give them.
+            pixels of the images, so it takes no ``input_size``), ``input_shape`` that of the dry
+            run. By default a peer's channels have the order that its own data preprocessor would
+            give them.
         losses: Configs of the losses of every ordered pair; see
             :class:`mmmuse.distillers.OfflineDistiller`. There is ``mmmuse.KDCLLoss`` too,
             which reads the mean of all logits.

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, DefaultScope
+from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from mmpretrain.datasets import CIFAR10
 from torch import Tensor
@@ -152,8 +152,8 @@ def image_shape(config: Config) -> tuple[int, int, int]:
     """
     loader = config.get('test_dataloader') or config.get('val_dataloader') or {}
     dataset = loader.get('dataset') or {}
-    with DefaultScope.overwrite_default_scope(config.get('default_scope')):
-        kind = look_up(DATASETS, dataset['type']) if dataset.get('type') else None
+    scope = config.get('default_scope')
+    kind = look_up(DATASETS, dataset['type'], scope) if dataset.get('type') else None
     shape = _shape_of(kind)
     size = config_test_size(config) or (shape and shape[1:])
     if not size:

@@ -19,7 +19,7 @@ from mmmuse.checkpoints.state_dicts import (
 )
 from mmmuse.distillers import BaseDistiller, DenseSelfDistiller, SelfDistiller
 from mmmuse.errors import InputError
-from mmmuse.registry import MODELS
+from mmmuse.registry import MODELS, look_up
 from mmmuse.tapping.dry_run import is_detector, is_segmenter
 
 from .exit_network import check_has_exits
@@ -121,8 +121,7 @@ def _copy(model: dict | None, config: Config, scope: str) -> dict:
 
 
 def _class_of(model: dict) -> type:
-    with MODELS.switch_scope_and_registry(model.get('_scope_')) as registry:
-        kind = registry.get(str(model.get('type')))
+    kind = look_up(MODELS, str(model.get('type')), model.get('_scope_'))
     return kind if isinstance(kind, type) else object
 
 

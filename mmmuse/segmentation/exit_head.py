@@ -8,6 +8,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 
 from mmmuse.errors import InputError
+from mmmuse.tapping.logits_kind import last_decode_head
 
 _SHARED = (
     *('channels', 'num_classes', 'out_channels', 'threshold', 'norm_cfg', 'act_cfg'),
@@ -56,12 +57,6 @@ def _takes_one_map(head: BaseDecodeHead) -> bool:
     return logits.annotation in (Tensor, 'Tensor', 'torch.Tensor')
 
 
-def last_head(student: nn.Module) -> nn.Module:
-    """Return the decode head whose logits a segmenter predicts with: the last one of a cascade."""
-    head = student.decode_head
-    return head[-1] if isinstance(head, nn.ModuleList) else head
-
-
 def has_plain_loss(head: nn.Module) -> bool:
     """Whether any decode head can have the losses of this one: they are called as mmseg's base class does.
 
@@ -82,7 +77,7 @@ def head_on_feature(given: dict, student: nn.Module, config: dict, channels: int
     Raises:
         InputError: If it has other classes than the student.
     """
-    head = last_head(student)
+    head = last_decode_head(student)
     for name in ('num_classes', 'out_channels'):
         theirs = getattr(head, name)
         if given.get(name) not in (None, theirs):

@@ -11,8 +11,9 @@ from mmmuse.errors import InputError
 from mmmuse.losses import DistillLoss, Edge, build_logits_edge
 from mmmuse.registry import MODELS
 from mmmuse.tapping.features import DistillFeatures, NetworkSpecs, Step
+from mmmuse.tapping.logits_kind import last_decode_head
 
-from .exit_head import check_exit_head, has_plain_loss, head_on_feature, last_head
+from .exit_head import check_exit_head, has_plain_loss, head_on_feature
 from .exit_inference import predict_with_exits
 from .read_maps import read_maps
 from .segmentation_exit import SegmentationExit
@@ -108,7 +109,7 @@ class SegmentationSelfDistiller(DenseSelfDistiller):
         if 'decode_head' in exit:
             head = head_on_feature(exit['decode_head'], self.student, config, local.channels)
             built = MODELS.build({**exit, 'decode_head': head, 'local_channels': local.channels})
-            of_student = last_head(self.student)
+            of_student = last_decode_head(self.student)
             has_own = config or 'loss_decode' in exit['decode_head']
             if not has_own and has_plain_loss(of_student):
                 built.predictor.loss_decode = deepcopy(of_student.loss_decode)

@@ -20,21 +20,25 @@ def logits_kind(network: nn.Module) -> LogitsKind:
         a head that shifts the logits by a margin in training; ``'classes'`` of any other network.
     """
     head = getattr(network, 'head', None)
-    if _has_pixel_sigmoid(getattr(network, 'decode_head', None)):
+    if _has_pixel_sigmoid(last_decode_head(network)):
         return 'labels'
     if is_multi_label(head):
         return 'labels'
     return 'margin' if isinstance(head, nn.Module) and shifted_logits(head) else 'classes'
 
 
+def last_decode_head(network: nn.Module) -> nn.Module | None:
+    """Return the decode head whose logits a segmenter predicts with: the last one of a cascade; None of other networks."""
+    head = getattr(network, 'decode_head', None)
+    return head[-1] if isinstance(head, nn.ModuleList) and len(head) else head
+
+
 def _has_pixel_sigmoid(head: nn.Module | None) -> bool:
-    """Return whether the logits of a segmenter's decode head, the last one of a cascade, are for a sigmoid.
+    """Return whether the logits of a decode head are for a sigmoid.
 
     A loss with a sigmoid beside one with a softmax says nothing: that of mmseg's ``DiceLoss`` is its
     default, and it stands beside a softmax cross-entropy in mmseg's own configs.
     """
-    if isinstance(head, nn.ModuleList) and len(head):
-        head = head[-1]
     losses = getattr(head, 'loss_decode', None)
     losses = losses if isinstance(losses, nn.ModuleList) else [losses]
     if losses[0] is None:

@@ -11,7 +11,7 @@ from mmmuse.tapping.dry_run import dry_run, is_detector, is_segmenter, random_im
 from mmmuse.tapping.fixed_weights import fixed_weights
 from mmmuse.tapping.forward_trace import ForwardTrace, TappableModule
 from mmmuse.tapping.last_feature import last_feature
-from mmmuse.tapping.logits_kind import LogitsKind, logits_kind
+from mmmuse.tapping.logits_kind import LogitsKind, last_decode_head, logits_kind
 from mmmuse.tapping.module_ends import module_ends
 
 
@@ -96,7 +96,7 @@ def propose_taps(
     num_classes = None
     if logits.path is not None:
         shapes = {module.path: module.shape for module in tappable}
-        num_classes = _pixel_classes(student) if segments else shapes[logits.path][0]
+        num_classes = last_decode_head(student).out_channels if segments else shapes[logits.path][0]
     return TapProposal(
         modules=tuple(prefix + end.path for end in ends[-num_modules:-1]),
         last=prefix + last,
@@ -109,9 +109,3 @@ def propose_taps(
         kind=logits_kind(student),
         of_pixels=segments,
     )
-
-
-def _pixel_classes(segmenter: nn.Module) -> int:
-    """Return the number of logits of a pixel: those of the decode head, the last one of a cascade."""
-    head = segmenter.decode_head
-    return (head[-1] if isinstance(head, nn.ModuleList) else head).out_channels
