@@ -26,12 +26,14 @@ from mmmuse.hooks import (
     PeerCheckpointHook,
     PendingEvaluationHook,
     SafeCheckpointHook,
+    SpreadRepeatsHook,
     StepSeedHook,
     StudentCheckpointHook,
     TrainingLabelsHook,
 )
 from mmmuse.hooks.early_stopping import keep_early_stopping
 from mmmuse.hooks.parts_by_name import check_parts_by_name
+from mmmuse.hooks.runner_kind import check_runner
 from mmmuse.hooks.student_checkpoint import distiller_of, unwrapped
 from mmmuse.optim.student_constructor import for_student
 from mmmuse.tapping.dry_run import is_detector, is_segmenter
@@ -155,7 +157,8 @@ def add_missing_hooks(runner: Runner) -> None:
     ``runner.train()``, for checkpoints that are always complete and for exact resume.
 
     Raises:
-        InputError: If there are two hooks that save checkpoints.
+        InputError: If there are two hooks that save checkpoints, or a distiller has another runner than MMEngine's
+            ``Runner``.
     """
     saving = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
     if len(saving) > 1:
@@ -166,15 +169,15 @@ def add_missing_hooks(runner: Runner) -> None:
     for hook in saving:
         if type(hook) is CheckpointHook and isinstance(runner, Runner):
             hook.__class__ = SafeCheckpointHook
+    check_runner(runner)
     distiller = distiller_of(runner)
     if distiller:
         check_parts_by_name(runner, distiller)
-        if isinstance(runner, Runner):
-            runner.optim_wrapper = for_student(runner.optim_wrapper, distiller)
+        runner.optim_wrapper = for_student(runner.optim_wrapper, distiller)
     needed = [StepSeedHook, AccumulatedGradientsHook, PendingEvaluationHook, KeptMemoryHook]
     if distiller:
         needed += [StudentCheckpointHook, PeerCheckpointHook, BackboneCheckpointHook]
-        needed += [TrainingLabelsHook]
+        needed += [TrainingLabelsHook, SpreadRepeatsHook]
     else:
         needed.append(CheckedCheckpointHook)
     network = distiller.student if distiller else unwrapped(runner.model)

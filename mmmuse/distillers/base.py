@@ -1,7 +1,7 @@
 import logging
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.dist import get_world_size
@@ -42,6 +42,9 @@ class BaseDistiller(StudentAttributes):
         InputError: If the student is not an OpenMMLab model, or is built and ``data_preprocessor`` is
             given.
     """
+
+    # Whether the order of the images in a batch has a meaning.
+    reads_batch_order: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from mmmuse.arguments import NonNegativeFloat, PositiveFloat
@@ -37,6 +39,8 @@ class CSKDDistiller(LogitsDistiller):
     Source: "Regularizing Class-wise Predictions via Self-knowledge Distillation"
     (Yun et al., CVPR 2020), equation 2.
     """
+
+    reads_batch_order: ClassVar[bool] = True  # Pairs of one class.
 
     def __init__(
         self,

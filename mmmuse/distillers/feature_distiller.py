@@ -21,6 +21,7 @@ from .gradient_balance import LossBalance
 from .library_teacher import is_library
 from .offline import OfflineDistiller
 from .own_total import sum_of_losses
+from .self_supervised import first_view
 from .teacher_cache import TeacherCache
 
 _LOSSES = (dict(type='mmmuse.MapAlignmentLoss'), dict(type='mmmuse.VectorAlignmentLoss'))
@@ -176,7 +177,7 @@ class FeatureDistiller(OfflineDistiller):
 
         With ``teacher_cache`` there is no ``feature_loss``: the cache is of the training set.
         """
-        inputs = inputs if isinstance(inputs, Tensor) else inputs[0]
+        inputs = first_view(inputs)
         samples = data_samples or [DataSample() for _ in inputs]
         _, features = self.run_student(inputs, samples)
         for sample, vector in zip(samples, features.last_vector.float(), strict=True):

@@ -22,6 +22,7 @@ from .channel_order import ChannelOrder
 from .gradient_balance import LossBalance, build_balance
 from .library_teacher import is_library
 from .self_distiller import SelfDistiller
+from .self_supervised import first_view
 from .several_teachers import build_teachers, read_teachers, refuse_options_of_one
 from .teacher_cache import TeacherCache, check_kind_for_cache
 from .teacher_provenance import given_provenance
@@ -222,7 +223,7 @@ class OfflineDistiller(SelfDistiller):
 
     def step_losses(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Return the losses of N images that have been checked."""
-        source = self.teacher(inputs, data_samples)
+        source = self.teacher(first_view(inputs), data_samples)
         losses, features = self.run_student(inputs, data_samples)
         if any(span.is_now('phases') for span in self._without_task):
             losses = {name: value for name, value in losses.items() if 'loss' not in name}

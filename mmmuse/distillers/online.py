@@ -23,6 +23,7 @@ from .input_conversion import InputConversion
 from .offline import names_that_need_labels
 from .own_total import with_own_total
 from .peers import mean_logits, peer_network, read_peers, same_images, with_all_peers, with_ensemble
+from .self_supervised import refuse_self_supervised
 
 
 @MODELS.register_module()
@@ -86,6 +87,8 @@ class OnlineDistiller(BaseDistiller):
             name: _build_peer(peer_network(peer['model']), data_preprocessor)
             for name, peer in peers.items()
         }
+        for network in networks.values():
+            refuse_self_supervised(network, but=())
         first, *others = peers
         preprocessor = networks[first].data_preprocessor
         if data_preprocessor is not None:

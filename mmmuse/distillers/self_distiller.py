@@ -19,6 +19,7 @@ from mmmuse.tapping.taps import FeatureTaps, TappedNetwork
 from .base import BaseDistiller, task_scale
 from .exit_classifier import check_has_classes, exit_config, loss_of
 from .gradient_ratio import gradient_ratio
+from .self_supervised import first_view, refuse_self_supervised
 
 
 @MODELS.register_module()
@@ -80,6 +81,7 @@ class SelfDistiller(BaseDistiller):
         if isinstance(head, str):
             head, neck = variant_parts(head, neck)
         super().__init__(student, data_preprocessor, init_cfg)
+        refuse_self_supervised(self.student)
         self.tapped = TappedNetwork(
             self.student, taps, input_shape, needs_features=head is not None, extra=extra_taps
         )
@@ -211,7 +213,8 @@ class SelfDistiller(BaseDistiller):
     ) -> tuple[dict[str, Tensor], DistillFeatures]:
         """Return the student's losses of N images, and the features of that forward."""
         with self.tapped:
-            return super().loss(inputs, data_samples), self.collect(inputs.shape[2:])
+            losses = super().loss(inputs, data_samples)
+            return losses, self.collect(first_view(inputs).shape[2:])
 
     def own_losses(self, features: DistillFeatures, data_samples: list) -> dict[str, Tensor]:
         """Return what a subclass adds beside the head's losses: named scalars."""
@@ -264,7 +267,7 @@ class SelfDistiller(BaseDistiller):
             return self.added_weights.leave_out(why, super().predict(inputs, data_samples))
         with self.tapped:
             predictions = super().predict(inputs, data_samples)
-            features = self.collect(inputs.shape[2:])
+            features = self.collect(first_view(inputs).shape[2:])
         return self.muse.predict(features, predictions)
 
     def collect(self, size: Sequence[int] = (1, 1)) -> DistillFeatures:

@@ -10,6 +10,7 @@ from .pending_evaluation import PendingEvaluationHook
 from .preemption import PreemptionHook
 from .prototypes import StudentPrototypeHook
 from .safe_checkpoint import SafeCheckpointHook
+from .spread_repeats import SpreadRepeatsHook
 from .step_seed import StepSeedHook
 from .student_checkpoint import StudentCheckpointHook
 from .student_config import StudentConfigHook
@@ -27,6 +28,7 @@ __all__ = [
     'PendingEvaluationHook',
     'PreemptionHook',
     'SafeCheckpointHook',
+    'SpreadRepeatsHook',
     'StepSeedHook',
     'StudentCheckpointHook',
     'StudentConfigHook',

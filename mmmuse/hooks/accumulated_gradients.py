@@ -1,6 +1,6 @@
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 
 from mmmuse.checkpoints.content import GRADIENTS
 from mmmuse.errors import InputError
@@ -61,7 +61,9 @@ class AccumulatedGradientsHook(Hook):
 def is_accumulating(runner) -> bool:
     """Return whether the last step has left gradients for a later update."""
     wrapper = runner.optim_wrapper
-    return isinstance(wrapper, OptimWrapper) and not wrapper.should_update()
+    # MMEngine's wrapper of several optimizers is a subclass, and does not count its steps.
+    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    return any(isinstance(each, OptimWrapper) and not each.should_update() for each in wrappers)
 
 
 def share_gradients(runner) -> None:

@@ -1,7 +1,7 @@
 from copy import deepcopy
 from typing import Any
 
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as ALL_CONSTRUCTORS
 from torch import nn
 
@@ -67,7 +67,8 @@ class StudentConstructor:
             paramwise_cfg=deepcopy(self.paramwise_cfg),
         )
         wrapper = ALL_CONSTRUCTORS.build(config)(network)
-        if not isinstance(wrapper, OptimWrapper):
+        # MMEngine's wrapper of several optimizers is a subclass.
+        if not isinstance(wrapper, OptimWrapper) or isinstance(wrapper, OptimWrapperDict):
             raise InputError(
                 f'optim_wrapper.constructor {self.constructor!r} returns a {type(wrapper).__name__}; '
                 'a distiller is trained by one optimizer'

@@ -2,9 +2,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 
 from mmmuse.errors import InputError
 from mmmuse.hooks import AccumulatedGradientsHook
+from mmmuse.hooks.accumulated_gradients import is_accumulating
 
 
 def restore(gradients: dict) -> torch.nn.Module:
@@ -35,3 +37,16 @@ def test_gradients_of_a_checkpoint_are_those_of_the_first_step():
 def test_gradients_of_another_model_are_refused(gradients, said):
     with pytest.raises(InputError, match=said):
         restore(gradients)
+
+
+def accumulating(counts: int) -> OptimWrapper:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    return OptimWrapper(optimizer, accumulative_counts=counts)
+
+
+@pytest.mark.parametrize(('counts', 'expected'), [((1, 1), False), ((1, 2), True)])
+def test_one_of_several_optimizers_may_wait_for_its_update(counts, expected):
+    first, second = (accumulating(count) for count in counts)
+    second._inner_count = 1
+    runner = SimpleNamespace(optim_wrapper=OptimWrapperDict(first=first, second=second))
+    assert is_accumulating(runner) is expected

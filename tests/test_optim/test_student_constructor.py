@@ -4,8 +4,9 @@ from importlib import import_module
 
 import pytest
 from mmdet.engine.optimizers import LearningRateDecayOptimizerConstructor
-from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DefaultScope
+from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, DefaultScope
+from torch.optim import SGD
 
 from mmmuse.errors import InputError
 from mmmuse.optim.student_constructor import check_constructor, for_student
@@ -115,3 +116,32 @@ def test_each_peer_has_the_rates_of_its_plain_model():
     for prefix in ('student.', 'peers.b.'):
         assert {name: found[prefix + name] for name in expected} == expected
     assert set(found) == {name for name, _ in model.named_parameters()}
+
+
+class TwoOptimizers:
+    """A constructor of an optimizer for each part, as those of GANs are."""
+
+    def __init__(self, optim_wrapper_cfg, paramwise_cfg=None):
+        self.config = optim_wrapper_cfg['optimizer']
+
+    def __call__(self, model):
+        parts = dict(backbone=model.backbone, head=model.head)
+        return OptimWrapperDict(
+            **{
+                name: OptimWrapper(SGD(part.parameters(), lr=self.config['lr']))
+                for name, part in parts.items()
+            }
+        )
+
+
+@pytest.fixture
+def two_optimizers():
+    OPTIM_WRAPPER_CONSTRUCTORS.register_module(module=TwoOptimizers)
+    yield dict(optimizer=dict(type='SGD', lr=0.1), constructor='TwoOptimizers')
+    OPTIM_WRAPPER_CONSTRUCTORS.module_dict.pop('TwoOptimizers')
+
+
+def test_a_constructor_of_several_optimizers_is_refused(two_optimizers):
+    distiller = small_distiller('ce')
+    with pytest.raises(InputError, match=r'OptimWrapperDict; a distiller is trained by one optim'):
+        build_optim_wrapper(distiller, for_student(two_optimizers, distiller))

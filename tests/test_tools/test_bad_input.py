@@ -57,6 +57,7 @@ def trained(tmp_path_factory) -> Path:
      "unknown config key 'test_dataloader.batchsize'; did you mean 'batch_size'"),
     (["train_dataloader.dataset.indices=129", "train_dataloader.drop_last=False"],
      'the last batch of an epoch has 1 image'),
+    (["runner_type=FlexibleRunner"], "a distiller is trained by MMEngine's Runner"),
     (["log_processor.foo=3"], "LogProcessor does not read the key 'foo'"),
     (["optim_wrapper.type=AmpOptimWrapper"], 'AmpOptimWrapper needs a GPU; pass --amp'),
     (["model.head.discrepancy=None", "train_dataloader.batch_size=1"],
