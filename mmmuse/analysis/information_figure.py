@@ -1,5 +1,6 @@
 """Figures 2 and 3 of the paper from what runs logged."""
 
+import io
 import math
 from pathlib import Path
 
@@ -9,6 +10,7 @@ matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from mmmuse.checkpoints.synced_write import write_synced
 from mmmuse.hooks.information_logger import UNINFORMED
 
 from .information import Curves, curves_of, peers_of
@@ -79,11 +81,13 @@ def draw_information(runs: dict[str, Curves], out: Path, title: str = _TITLE) ->
 
     Args:
         runs: See there.
-        out: The PNG to write.
+        out: The picture to write; its ending names the format.
         title: Of the figure.
     """
     figure = information_figure(runs, title)
-    figure.savefig(out, dpi=150)
+    with io.BytesIO() as file:
+        figure.savefig(file, dpi=150, format=out.suffix[1:].lower())
+        write_synced(out, file.getvalue())
     plt.close(figure)
 
 

@@ -1,9 +1,11 @@
 """What runs had learnt at one step, as a table."""
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmmuse.checkpoints.synced_write import write_synced
 from mmmuse.errors import InputError
 
 from .information import Curves, curves_of, module_order, peers_of
@@ -55,11 +57,12 @@ def markdown_table(rows: Sequence[TableRow]) -> str:
 
 def write_csv(rows: Sequence[TableRow], out: Path) -> None:
     """Write rows as CSV; what was not logged is empty."""
-    with out.open('w', newline='', encoding='utf-8') as file:
+    with io.StringIO() as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator='\n')
         writer.writeheader()
         for row in rows:
             writer.writerow({k: f'{v:.6g}' if isinstance(v, float) else v for k, v in row.items()})
+        write_synced(out, file.getvalue().encode())
 
 
 def _latest(

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
+from mmmuse.checkpoints.synced_write import write_synced
 from mmmuse.errors import InputError
 
 
@@ -71,7 +72,7 @@ def write_json(path: str | None, figures: dict, device: str = 'cpu') -> None:
     """Write figures to a file, with the command and the hardware they were measured on."""
     if path is not None:
         record = {'command': this_command(), **figures, 'hardware': hardware(device)}
-        Path(path).write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
+        write_synced(path, (json.dumps(record, indent=2) + '\n').encode())
 
 
 def this_command() -> str:

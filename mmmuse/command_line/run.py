@@ -4,7 +4,7 @@ import gc
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from mmmuse.hooks.parts_by_name import check_parts_by_name
 from mmmuse.hooks.runner_kind import check_runner
 from mmmuse.hooks.student_checkpoint import distiller_of, unwrapped
 from mmmuse.optim.student_constructor import for_student
-from mmmuse.tapping.dry_run import is_detector, is_segmenter
+from mmmuse.tapping.dry_run import is_segmenter
 from mmmuse.tapping.image_size import add_image_shape
 
 from .config_layout import laid_out_once
@@ -78,20 +78,27 @@ class _Steps(Hook):
         stop_if_received()
 
 
-def run(config: Config, act: Callable[[Runner], Any], resume_from: str | None = None) -> Any:
+def run(
+    config: Config,
+    act: Callable[[Runner], Any],
+    resume_from: str | None = None,
+    keeps_config: bool = False,
+) -> Any:
     """Build the config's runner and call ``act``; remove its files on an error before the first step.
 
     Args:
         config: The config.
         act: ``Runner.train``, or a function that tests.
         resume_from: Checkpoint that a resumed run without ``load_from`` loads.
+        keeps_config: Leave the config of an earlier run in the work dir as it is.
 
     Returns:
         The result of ``act``.
     """
     if 'model' not in config:
         raise InputError('the config has no model')
-    check_replaced_config(config)
+    if not keeps_config:
+        check_replaced_config(config)
     if config.launcher in ('slurm', 'mpi') and not torch.cuda.is_available():
         raise InputError(
             f'--launcher {config.launcher} gives each process a GPU, and this machine has none; '
@@ -109,6 +116,7 @@ def run(config: Config, act: Callable[[Runner], Any], resume_from: str | None = 
         _discarded_unless(lambda error: _has_results(steps, error), config),
         _explainable(steps, config),
         laid_out_once(),
+        _config_kept(config) if keeps_config else nullcontext(),
     ):
         runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
         if resume_from is not None:
@@ -180,9 +188,8 @@ def add_missing_hooks(runner: Runner) -> None:
         needed += [TrainingLabelsHook, SpreadRepeatsHook]
     else:
         needed.append(CheckedCheckpointHook)
+    needed.append(ClassCountHook)
     network = distiller.student if distiller else unwrapped(runner.model)
-    if is_detector(network) or is_segmenter(network):
-        needed.append(ClassCountHook)
     if is_segmenter(network):
         from mmmuse.segmentation import CheckedMasksHook  # Needs mmseg.
 
@@ -241,6 +248,18 @@ def _discarded_unless(kept: Callable[[BaseException], bool], config: Config) -> 
                     if folder.is_dir() and not any(folder.iterdir()):
                         folder.rmdir()
         raise
+
+
+@contextmanager
+def _config_kept(config: Config) -> Iterator[None]:
+    """Do not let MMEngine write the config of a run into its work dir where there is one."""
+    original = Runner.dump_config
+    if dumped_path(config).exists():
+        Runner.dump_config = lambda runner: None
+    try:
+        yield
+    finally:
+        Runner.dump_config = original
 
 
 def _discard(work_dir: Path, folders: set[Path], dumped_before: bytes | None, dumped: Path) -> None:

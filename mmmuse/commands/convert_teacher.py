@@ -1,17 +1,15 @@
 """The command ``mmmuse convert-teacher``."""
 
 import argparse
-import io
 
-import torch
 from mmengine.registry import init_default_scope
 from mmpretrain.datasets import CIFAR100
 
 from mmmuse.checkpoints.files import read_file
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.checkpoints.repdistiller import NETWORKS, plain_weights
+from mmmuse.checkpoints.save import save_synced
 from mmmuse.checkpoints.state_dicts import check_same
-from mmmuse.checkpoints.synced_write import write_synced
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.progress import shown
@@ -35,7 +33,5 @@ def main(args: argparse.Namespace) -> None:
         with shown('comparing the weights with the network'):
             check_same('network', MODELS.build(config.model).state_dict(), weights)
         meta = dict(dataset_meta=dict(CIFAR100.METAINFO))
-        with io.BytesIO() as file:
-            torch.save(dict(meta=meta, state_dict=weights), file)
-            write_synced(args.out, file.getvalue())
+        save_synced(dict(meta=meta, state_dict=weights), args.out)
         print(f'{args.out} loads with configs/baselines/{path.name}')

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.checkpoints.runner_keys import runner_keys
+from mmmuse.checkpoints.save import checkpoint_bytes
 from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.input_shape import naming_input_shape
@@ -76,10 +77,7 @@ def write_forms(
 ) -> dict[str, Form]:
     """Write all forms that were asked for, read each file again, and add the full network."""
     shape = tuple(images.shape[1:])
-    path = folder / 'original.pth'
-    torch.save(dict(state_dict=target.original.state_dict()), path)
-    sizes = {ORIGINAL: path.stat().st_size}
-    path.unlink()
+    sizes = {ORIGINAL: len(checkpoint_bytes(dict(state_dict=target.original.state_dict())))}
     write_standalone(
         *(folder, target.config, target.model, target.network.state_dict()),
         runner_keys(target.config),

@@ -11,6 +11,7 @@ from mmmuse.analysis.information_table import information_table, markdown_table,
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.progress import shown
+from mmmuse.command_line.report import check_new_path
 from mmmuse.errors import InputError
 
 
@@ -43,6 +44,8 @@ def check(args: argparse.Namespace) -> None:
     """Refuse flags that do nothing, and a picture that cannot be written."""
     if not args.table and (args.step is not None or args.csv is not None):
         raise InputError('--step and --csv are of the table: add --table')
+    if args.out is not None:
+        check_new_path(args.out)
     kinds = FigureCanvasBase.get_supported_filetypes()
     if args.out is not None and args.out.suffix[1:].lower() not in kinds:
         raise InputError(f'--out is a picture (.{", .".join(kinds)}), got {args.out}')

@@ -67,7 +67,8 @@ def _check_report(args: argparse.Namespace) -> None:
     for folder in filter(None, (args.work_dir, args.baseline_dir)):
         if not folder.is_dir():
             raise InputError(f'no work dir {folder}')
-    check_new_path(args.out or args.work_dir / 'report.html')
+    if args.out is not None:
+        check_new_path(args.out)
     if args.early_exit is not None and not args.early_exit.is_dir():
         raise InputError(f'no table of early exit {args.early_exit}: no such folder')
     if args.detections is not None and not args.detections.is_dir():
@@ -83,6 +84,8 @@ def _check_information(args: argparse.Namespace) -> None:
             raise InputError(f'no folder {file.parent} to write into')
         if file.is_dir():
             raise InputError(f'{file} is a folder; name a file')
+    if args.out is not None:
+        check_new_path(args.out)
 
 
 def _check_convert_teacher(args: argparse.Namespace) -> None:

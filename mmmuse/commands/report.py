@@ -47,7 +47,8 @@ def check(args: argparse.Namespace, out: Path) -> None:
     """Refuse what cannot be read or written, before anything is computed."""
     if not args.work_dir.is_dir():
         raise InputError(f'no work dir {args.work_dir}')
-    check_new_path(out)
+    if args.out is not None:  # The report of a run in its work dir is replaced.
+        check_new_path(out)
     check_at_least(args, pictures=1, max_loss=0)
     if not 0 <= args.score <= 1:
         raise InputError(f'--score is between 0 and 1, got {args.score}')

@@ -7,11 +7,11 @@ import re
 from copy import deepcopy
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 
 import mmmuse.registry
 from mmmuse.checkpoints.plain_data import per_sample
+from mmmuse.checkpoints.save import save_synced
 from mmmuse.checkpoints.student_config import plain_evaluators
 from mmmuse.version import __version__
 
@@ -74,7 +74,7 @@ def write_standalone(
     meta = dict(mmmuse_version=__version__)
     if dataset_meta is not None:
         meta['dataset_meta'] = dataset_meta
-    torch.save(dict(meta=meta, state_dict=weights), folder / CHECKPOINT)
+    save_synced(dict(meta=meta, state_dict=weights), folder / CHECKPOINT)
 
 
 def _test_pipeline(config: Config) -> list:

@@ -1,29 +1,43 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 from torch.utils.data import DataLoader
 
+from mmmuse.distillers import OnlineDistiller
 from mmmuse.errors import InputError
 from mmmuse.registry import HOOKS
+
+from .student_checkpoint import distiller_of, unwrapped
 
 _HEADS = ('bbox_head', 'decode_head')
 
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Check that the heads of a detector or a segmenter have as many classes as the data, in training and tests.
+    """Check that heads have as many classes as the data, in training and tests.
 
     Detectors that read class names as text are not checked, also as the student or a peer of a
     distiller: their heads count words.
-    ``mmmuse train`` and ``mmmuse test`` add this hook for all detectors of mmdet and segmenters of mmseg.
+    The head of a classifier may have more classes than the training data, but not fewer: an image of another class
+    has no place in its logits.
+    ``mmmuse train`` and ``mmmuse test`` add this hook.
 
     Raises:
-        InputError: If the numbers of classes differ.
+        InputError: If the numbers of classes differ, or a classifier has fewer.
     """
 
     def before_train(self, runner: Runner) -> None:
         """Check the training and the validation data."""
+        distiller = distiller_of(runner)
+        if isinstance(distiller, OnlineDistiller):
+            networks = list(distiller.networks.values())
+        else:
+            networks = [unwrapped(runner.model) if distiller is None else distiller.student]
+        for network in networks:
+            _check_classifier(network, runner.train_dataloader.dataset)
         _check(runner, 'train', runner.train_dataloader)
         if runner.val_loop is not None:
             _check(runner, 'val', runner.val_dataloader)
@@ -31,6 +45,22 @@ class ClassCountHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Check the test data."""
         _check(runner, 'test', runner.test_dataloader)
+
+
+def _check_classifier(network: nn.Module, dataset: Any) -> None:
+    """Refuse labels that have no place in the logits of a classifier of mmpretrain."""
+    number = getattr(getattr(network, 'head', None), 'num_classes', None)
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    if not isinstance(number, int) or not isinstance(classes, Sequence) or len(classes) <= number:
+        return
+    # A data set may name classes that none of its images has. To read all labels takes time.
+    labels = dataset.get_gt_labels() if hasattr(dataset, 'get_gt_labels') else ()
+    largest = max(map(int, labels), default=0)
+    if largest >= number:
+        raise InputError(
+            f'the training data have images of class {largest} ({classes[largest]}), counted from 0, and the head of '
+            f'{type(network).__name__} has {number} classes: set num_classes of the head to {len(classes)}'
+        )
 
 
 def _check(runner: Runner, split: str, loader: DataLoader) -> None:

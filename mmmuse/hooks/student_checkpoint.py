@@ -1,3 +1,5 @@
+import logging
+
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
@@ -16,6 +18,7 @@ from mmmuse.checkpoints.state_dicts import (
 )
 from mmmuse.distillers import BaseDistiller
 from mmmuse.errors import InputError
+from mmmuse.losses import DistillLoss
 from mmmuse.optim.separate_clipping import clip_separately
 from mmmuse.optim.student_constructor import check_constructor
 from mmmuse.registry import HOOKS
@@ -88,6 +91,8 @@ class StudentCheckpointHook(Hook):
             with_current_names(rest)
             if runner._resume:
                 check_same('neck or head', own_rest, rest)
+            elif not is_fine_tuning(runner):
+                rest = for_test(model, rest, runner.logger)
             weights.update(rest)
         elif runner._resume:
             raise InputError(
@@ -101,6 +106,34 @@ class StudentCheckpointHook(Hook):
         check_some_are_used(model.state_dict(), weights)
         check_optimizer(runner, checkpoint)
         checkpoint['state_dict'] = weights
+
+
+def for_test(model: BaseDistiller, weights: dict, logger: logging.Logger) -> dict:
+    """Return the weights that a test loads beside the student's.
+
+    What belongs to a loss, such as its critics, is not used in a test, and may be of another size in the file.
+
+    Args:
+        model: That is tested.
+        weights: Of the file.
+        logger: For a line that says what is left out.
+
+    Raises:
+        InputError: If others are of another shape.
+    """
+    own = split_state_dict(model.state_dict())[1]
+    losses = [name for name, part in model.named_modules() if isinstance(part, DistillLoss)]
+    of_losses = tuple(f'{name}.' for name in losses)
+    differ = [
+        name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape
+    ]
+    if used := [name for name in differ if not name.startswith(of_losses)]:
+        check_same(
+            'neck or head', *({name: side[name] for name in used} for side in (own, weights))
+        )
+    if differ:
+        logger.info('The critics in the checkpoint are of another size; a test does not use them.')
+    return {**weights, **{name: own[name] for name in differ}}
 
 
 class _SplitStudentHook(Hook):

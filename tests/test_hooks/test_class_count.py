@@ -5,8 +5,13 @@ from types import SimpleNamespace
 import pytest
 from torch import nn
 
+from mmmuse.distillers import OnlineDistiller
 from mmmuse.errors import InputError
 from mmmuse.hooks import ClassCountHook
+
+from ..conftest import small_distiller
+from ..test_distillers.transfer import TAPS as SMALL_TAPS
+from ..test_distillers.transfer import network
 
 
 class Head(nn.Module):
@@ -79,3 +84,43 @@ def test_a_peer_of_a_text_prompted_detector_is_checked():
 def test_classes_given_as_a_string_are_refused():
     with pytest.raises(InputError, match=r"metainfo\.classes is a tuple, \('cat',\), got a string"):
         check(detector(1), 'cat')
+
+
+def classifier(num_classes: int) -> nn.Module:
+    return parts(head=Head(num_classes))
+
+
+def check_training(model: nn.Module, labels: list[int], classes: tuple | None) -> None:
+    dataset = SimpleNamespace(metainfo=dict(classes=classes), get_gt_labels=lambda: labels)
+    runner = SimpleNamespace(
+        model=model, train_dataloader=SimpleNamespace(dataset=dataset), val_loop=None
+    )
+    ClassCountHook().before_train(runner)
+
+
+ANIMALS = ('cat', 'dog', 'cow')
+
+
+def test_a_classifier_with_fewer_classes_than_the_data_is_refused():
+    said = r'images of class 2 \(cow\), counted from 0, and .* 2 classes: set num_classes .* to 3'
+    with pytest.raises(InputError, match=said):
+        check_training(classifier(2), [0, 2, 1], ANIMALS)
+
+
+def test_classes_without_an_image_need_no_logit():
+    check_training(classifier(2), [0, 1, 1], ANIMALS)
+    check_training(classifier(9), [0, 2, 1], ANIMALS)
+    check_training(classifier(2), [0, 1], None)
+
+
+def test_student_and_peers_are_checked():
+    distiller = small_distiller('ce', num_classes=5)
+    with pytest.raises(InputError, match=r'the head of ImageClassifier has 5 classes'):
+        check_training(distiller, [5], tuple('abcdef'))
+    peers = [
+        dict(name=name, model=network(4, number), taps=SMALL_TAPS)
+        for name, number in (('a', 6), ('b', 5))
+    ]
+    online = OnlineDistiller(peers, [dict(type='mmmuse.AttentionTransferLoss')])
+    with pytest.raises(InputError, match=r'the head of ImageClassifier has 5 classes'):
+        check_training(online, [5], tuple('abcdef'))
