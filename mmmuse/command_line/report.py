@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-from mmmuse.checkpoints.synced_write import write_synced
 from mmmuse.errors import InputError
 
 
@@ -71,6 +70,8 @@ def new_folder(out: Path) -> Iterator[Path]:
 def write_json(path: str | None, figures: dict, device: str = 'cpu') -> None:
     """Write figures to a file, with the command and the hardware they were measured on."""
     if path is not None:
+        from mmmuse.checkpoints.synced_write import write_synced  # Takes time to import.
+
         record = {'command': this_command(), **figures, 'hardware': hardware(device)}
         write_synced(path, (json.dumps(record, indent=2) + '\n').encode())
 

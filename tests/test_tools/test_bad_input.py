@@ -144,14 +144,20 @@ def own_config(folder: Path, name: str = 'own.py') -> Path:
     return config
 
 
-@pytest.mark.parametrize('script', ['train.py', 'test.py'])
-def test_a_config_is_not_overwritten_in_its_own_folder(tool, only_error, trained, tmp_path, script):
+def test_a_config_is_not_overwritten_in_its_own_folder(tool, only_error, tmp_path):
     config = own_config(tmp_path)
     before = contents(tmp_path)
-    checkpoint = [trained / 'epoch_1.pth'] if script == 'test.py' else []
-    line = only_error(tool(script, config, *checkpoint, '--work-dir', tmp_path))
+    line = only_error(tool('train.py', config, '--work-dir', tmp_path))
     assert f'{config} exists and is not the complete config of an earlier run' in line
     assert contents(tmp_path) == before
+
+
+def test_a_test_in_the_folder_of_a_config_leaves_it_as_it_is(tool, trained, tmp_path):
+    config = own_config(tmp_path)
+    before = config.read_bytes()
+    finished = tool('test.py', config, trained / 'epoch_1.pth', '--work-dir', tmp_path)
+    assert finished.code == 0, finished.err
+    assert config.read_bytes() == before
 
 
 @pytest.mark.parametrize('distilled', [True, False])

@@ -173,7 +173,7 @@ def test_a_config_whose_base_is_the_package_trains_to_the_same_weights(tool, tra
 def test_testing_the_distilled_and_the_plain_config_agree(tool, trained, tmp_path):
     found = {}
     for config in (DISTILLED, BASELINE):
-        out = tmp_path / 'metrics.json'
+        out = tmp_path / f'{Path(config).stem}.json'
         finished = tool(
             'test.py',
             config,
