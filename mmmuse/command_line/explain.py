@@ -13,19 +13,11 @@ from mmengine.config.utils import ConfigParsingError
 
 from mmmuse.errors import TRACEBACK_VARIABLE, MMMuseError
 
+from .config_errors import config_explanation
 from .library_errors import library_explanation, library_failure
 from .signals import received, stopped_by_signals, stopping_signal
 
-_UNKNOWN_ARGUMENT = re.compile(
-    r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
-)
-_MISSING_ARGUMENT = re.compile(
-    r'(\w+)(?:\.__init__)?\(\) missing \d+ required (?:\S+ )?arguments?: (.*)'
-)
-_NO_SUCH_TYPE = re.compile(r'Failed to get (.*)')
-_NO_TYPE = re.compile(r'must contain the key "type", but got (\{.*\})')
 _IN_WORKER = re.compile(r'Caught (?:\w+\.)*InputError in DataLoader worker.*InputError: (.*)')
-_UNKNOWN_TYPE = re.compile(r'[\'"]?(\S+ is not in the \S+(?: \w+)* registry)')
 # Packages that only some parts need, by the name of their module.
 _OPTIONAL = {'sklearn': 'scikit-learn', 'pycocotools': 'pycocotools', 'matplotlib': 'matplotlib'}
 _NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE}
@@ -67,32 +59,7 @@ def explanation(error: BaseException) -> str | None:
             'AmpOptimWrapper needs a GPU; pass --amp, or set '
             "optim_wrapper.type='mmmuse.BFloat16OptimWrapper'"
         )
-    return _of_config(error, message) or library_explanation(error)
-
-
-def _of_config(error: BaseException, message: str) -> str | None:
-    """Return one line for what MMEngine's registry says about a config."""
-    if not _raised_while_building(error):
-        return None
-    if isinstance(error, TypeError) and (match := _UNKNOWN_ARGUMENT.search(message)):
-        return f'config: {match[1]} does not read the key {match[2]!r}'
-    if isinstance(error, TypeError) and (match := _MISSING_ARGUMENT.search(message)):
-        return f'config: {match[1]} needs {match[2]}'
-    if isinstance(error, KeyError) and (match := _UNKNOWN_TYPE.search(message)):
-        return f'config: {match[1]}'
-    if isinstance(error, RuntimeError) and (match := _NO_SUCH_TYPE.fullmatch(message)):
-        return f'config: there is no part of type {match[1]!r}'
-    if isinstance(error, KeyError) and (match := _NO_TYPE.search(message)):
-        return f'config: a part has no type: {match[1]}'
-    return None
-
-
-def _raised_while_building(error: BaseException) -> bool:
-    codes = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
-    return any(
-        code.co_name.startswith('build') or code.co_filename.endswith('build_functions.py')
-        for code in codes
-    )
+    return config_explanation(error, message) or library_explanation(error)
 
 
 @contextmanager
