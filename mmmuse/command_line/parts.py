@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric, Evaluator
@@ -82,7 +82,22 @@ def check_top_level(config: Config) -> None:
         hints |= {f'{split}_dataloader': Any for split in _SPLITS}
     for key, value in config.items():
         if not accepts(hints.get(key, Any), value):
-            raise InputError(f'{key} is {described(hints[key])}, got {shown(value)}')
+            path, hint, found = _refused_item(key, hints[key], value)
+            accepted = described(hint)
+            raise InputError(
+                f'{path} is {accepted}, got {shown(found)}{_hint_on_type(path, found, accepted)}'
+            )
+
+
+def _refused_item(key: str, hint: Any, value: Any) -> tuple[str, Any, Any]:
+    """Return path, annotation and value of the item that a dict is refused for; of the dict itself if it is no item."""
+    for kind in (hint, *get_args(hint)):
+        if get_origin(kind) is dict and isinstance(value, dict):
+            of_item = get_args(kind)[1]
+            for name, item in value.items():
+                if not accepts(of_item, item):
+                    return f'{key}.{name}', of_item, item
+    return key, hint, value
 
 
 def check_parts(config: Config) -> None:
@@ -101,7 +116,16 @@ def check_parts(config: Config) -> None:
         try:
             _check(path, part, closed)
         except ArgumentError as error:
-            raise InputError(f'{path}.{error.key} is {error.fault}') from error
+            path = f'{path}.{error.key}'
+            hint = _hint_on_type(path, error.value, error.fault)
+            raise InputError(f'{path} is {error.fault}{hint}') from error
+
+
+def _hint_on_type(path: str, value: Any, accepted: str) -> str:
+    """Return how to name the type of a part, if its name was given for the part."""
+    name = value.rpartition('.')[2] if isinstance(value, str) else ''
+    is_name = name.isidentifier() and name[0].isupper()
+    return f'; write {path}.type={value}' if is_name and 'a dict' in accepted else ''
 
 
 def _refuse_unknown_keys(config: Config) -> None:
@@ -177,10 +201,10 @@ def _looked_up(parent: Registry, name: str, scope: str | None) -> Any:
         return None
 
 
-def unknown_key(key: str, read: set[str], why: str | None = None) -> str:
+def unknown_key(key: str, read: set[str]) -> str:
     """Return what to say about a config key that nothing reads, with the nearest known one."""
     hint = did_you_mean(key.rpartition('.')[2], read)
-    return f'unknown config key {key!r}{f" ({why})" if why else ""}{hint}'
+    return f'unknown config key {key!r}{hint}'
 
 
 def path_in(config: Mapping, error: ArgumentError) -> str | None:

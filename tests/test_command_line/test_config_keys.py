@@ -123,6 +123,11 @@ def test_an_option_that_nothing_reads_is_refused(tmp_path, key):
     assert f'unknown config key {key!r}' in refused(path, {key: 1})
 
 
+def test_an_option_that_is_a_variable_of_the_file_says_what_to_set(tmp_path):
+    path = write(tmp_path, config='size = 3\nmodel = dict(a=size)\n')
+    assert 'set the keys that it is used for, or change the file' in refused(path, {'size': 1})
+
+
 PURE_PYTHON = dict(
     child=(
         'from mmengine.config import read_base\n'

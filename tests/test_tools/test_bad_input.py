@@ -77,6 +77,12 @@ def trained(tmp_path_factory) -> Path:
     (["optim_wrapper.type=AmpOptimWrapper"], 'AmpOptimWrapper needs a GPU; pass --amp'),
     (["model.head.discrepancy=None", "train_dataloader.batch_size=1"],
      'a batch of one image cannot be normalised'),
+    (["default_hooks.channels_last=mmmuse.ChannelsLastHook"],
+     "default_hooks.channels_last is None, a built Hook or a dict, got 'mmmuse.ChannelsLastHook' (str); "
+     "write default_hooks.channels_last.type=mmmuse.ChannelsLastHook"),
+    (["model.head.discrepancy.estimator=mmmuse.InfoNCE"],
+     "model.head.discrepancy.estimator is None or a dict, got 'mmmuse.InfoNCE' (str); "
+     "write model.head.discrepancy.estimator.type=mmmuse.InfoNCE"),
     (["env_cfg.cudnn_bench=True"], "unknown config key 'env_cfg.cudnn_bench'"),
     (["train_cfg.max_epoch=3"],
      "train_cfg: EpochBasedTrainLoop does not read the key 'max_epoch'; did you mean 'max_epochs'?"),
