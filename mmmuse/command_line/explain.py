@@ -1,6 +1,5 @@
 """User-facing errors: one line on stderr and a nonzero exit."""
 
-import errno
 import os
 import re
 import sys
@@ -13,14 +12,14 @@ from mmengine.config.utils import ConfigParsingError
 
 from mmmuse.errors import TRACEBACK_VARIABLE, MMMuseError
 
-from .config_errors import config_explanation
+from .config_errors import config_explanation, config_of_run
 from .library_errors import library_explanation, library_failure
 from .signals import received, stopped_by_signals, stopping_signal
+from .write_errors import NOT_WRITTEN
 
 _IN_WORKER = re.compile(r'Caught (?:\w+\.)*InputError in DataLoader worker.*InputError: (.*)')
 # Packages that only some parts need, by the name of their module.
 _OPTIONAL = {'sklearn': 'scikit-learn', 'pycocotools': 'pycocotools', 'matplotlib': 'matplotlib'}
-_NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE}
 
 
 def explanation(error: BaseException) -> str | None:
@@ -43,8 +42,8 @@ def explanation(error: BaseException) -> str | None:
         )
     if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)):
         return f'cannot use {error.filename}: {error.strerror}'
-    if isinstance(error, OSError) and error.errno in _NOT_WRITTEN:
-        return f'cannot write {error.filename or "a file of the run"}: {error.strerror}'
+    if isinstance(error, OSError) and error.errno in NOT_WRITTEN:
+        return f'cannot write {error.filename or _unnamed_file(error)}: {error.strerror}'
     if isinstance(error, SyntaxError) and error.filename:
         return f'{error.filename}, line {error.lineno}: {error.msg}'
     if isinstance(error, ValueError) and 'Expected more than 1 value per channel' in message:
@@ -60,6 +59,13 @@ def explanation(error: BaseException) -> str | None:
             "optim_wrapper.type='mmmuse.BFloat16OptimWrapper'"
         )
     return config_explanation(error, message) or library_explanation(error)
+
+
+def _unnamed_file(error: OSError) -> str:
+    """Return which file an error of a disk without a name is about, as far as it is known."""
+    config = config_of_run(error)
+    work_dir = None if config is None else config.get('work_dir')
+    return f'a file in {work_dir}' if work_dir else 'a file'
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from tempfile import mkdtemp
 
 from mmmuse.errors import InputError
 
+from .write_errors import naming_output
+
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; its first column is text, the others are figures."""
@@ -58,11 +60,14 @@ def check_new_path(path: Path) -> None:
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """Write into a temporary folder, which is renamed at the end, or removed on an error."""
-    folder = Path(mkdtemp(prefix=f'.{out.name}.', dir=out.absolute().parent))
+    parent = out.absolute().parent
+    with naming_output(out, parent):
+        folder = Path(mkdtemp(prefix=f'.{out.name}.', dir=parent))
     try:
-        yield folder
-        folder.chmod(0o755)
-        folder.rename(out)
+        with naming_output(out, folder):
+            yield folder
+            folder.chmod(0o755)
+            folder.rename(out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -71,7 +76,8 @@ def write_json(path: str | None, figures: dict, device: str = 'cpu') -> None:
     """Write figures to a file, with the command and the hardware they were measured on."""
     if path is not None:
         record = {'command': this_command(), **figures, 'hardware': hardware(device)}
-        Path(path).write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
+        with naming_output(Path(path)):
+            Path(path).write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
 
 
 def this_command() -> str:

@@ -11,6 +11,7 @@ from mmmuse.analysis.information_table import information_table, markdown_table,
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.progress import shown
+from mmmuse.command_line.write_errors import naming_output
 from mmmuse.errors import InputError
 
 
@@ -30,12 +31,14 @@ def main(args: argparse.Namespace) -> None:
             rows = information_table(runs, args.step)
             print(markdown_table(rows))
             if args.csv is not None:
-                write_csv(rows, args.csv)
+                with naming_output(args.csv):
+                    write_csv(rows, args.csv)
         if args.out is not None or not args.table:
             out = args.out or Path('information.png')
             with shown('reading the logs and drawing'):
                 runs = {title: read_information(folder) for title, folder in folders.items()}
-                draw_information(runs, out)
+                with naming_output(out):
+                    draw_information(runs, out)
             print(f'written to {out}')
 
 

@@ -147,6 +147,15 @@ def test_a_pure_python_config_and_its_bases_are_read(tmp_path, capsys):
     assert "did you mean 'train_cfg'?" in refused(write(tmp_path, **mistyped))
 
 
+def test_the_file_that_names_a_missing_base_is_named(tmp_path):
+    path = write(tmp_path, child="_base_ = 'middle.py'\n", middle="_base_ = ['nope.py']\n")
+    expected = f"{tmp_path / 'middle.py'}: cannot read its base 'nope.py': file not found"
+    assert refused(path) == expected
+    lazy = 'from mmengine.config import read_base\nwith read_base():\n    from .nope import *\n'
+    path = write(tmp_path, lazy=lazy)
+    assert refused(path).startswith(f'{path}: {tmp_path / "nope.py"} not found')
+
+
 def test_a_text_config_that_inherits_from_a_pure_python_one_is_refused(tmp_path):
     path = write(tmp_path, config="_base_ = 'child.py'\n", **PURE_PYTHON)
     assert 'cannot inherit from each other' in refused(path)

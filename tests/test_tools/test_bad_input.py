@@ -205,7 +205,8 @@ def test_a_distilled_config_has_another_name_than_the_file_of_the_student(
 
 def test_a_work_dir_that_is_a_file_is_named(tool, only_error, tmp_path):
     (tmp_path / 'run').write_text('mine')
-    assert f'cannot use {tmp_path / "run"}' in only_error(train(tool, tmp_path / 'run'))
+    said = only_error(train(tool, tmp_path / 'run'))
+    assert f'--work-dir {tmp_path / "run"} is a file; name a folder' in said
     assert (tmp_path / 'run').read_text() == 'mine'
 
 

@@ -47,6 +47,13 @@ def checked(*arguments: str) -> None:
         ('export coco.py best.pth --exit 1 --out x --int8', 'train_dataloader.dataset.data_root'),
         ('wrap coco.py --out best.pth', 'best.pth already exists'),
         ('wrap coco.py --out student.py', '--out student.py: a run writes the plain config'),
+        ('train coco.py --work-dir a.png', '--work-dir a.png is a file; name a folder'),
+        ('test coco.py best.pth --work-dir a.png', '--work-dir a.png is a file; name a folder'),
+        (
+            'train coco.py --cfg-options work_dir=a.png train_dataloader.dataset.type=CIFAR100 '
+            'model.teacher_checkpoint=best.pth --no-validate',
+            'work_dir a.png is a file; name a folder',
+        ),
         ('complexity coco.py --json a/b.json', 'no folder a to write --json into'),
         ('complexity coco.py --json data', '--json data is a folder; name a file'),
         (
