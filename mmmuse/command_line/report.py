@@ -100,4 +100,12 @@ def hardware(device: str = 'cpu') -> str:
     processor = name[1] if name else platform.processor() or platform.machine()
     if device.startswith('cuda'):
         processor = torch.cuda.get_device_name(device)
-    return f'{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}'
+    return f'{processor}, {threads()}, torch {torch.__version__}'
+
+
+def threads() -> str:
+    """Return with how many threads PyTorch computes, in words."""
+    import torch
+
+    number = torch.get_num_threads()
+    return f'{number} thread{"s" * (number != 1)}'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmmuse.commands import mmmuse_parser
+from mmmuse.commands import main, mmmuse_parser
 from mmmuse.commands.early_checks import check_early
 from mmmuse.errors import InputError
 
@@ -120,3 +120,18 @@ def test_options_are_read_as_mmengine_reads_them(repeated):
         'e': (1,),
         'f': 'g=h',
     }
+
+
+@pytest.mark.parametrize(
+    ('flags', 'said'),
+    [
+        (['--modles', '3'], "unrecognized arguments: --modles 3; did you mean '--modules'?"),
+        (['--teachr=x.py'], "unrecognized arguments: --teachr=x.py; did you mean '--teacher'?"),
+        (['--qqq', 'more'], 'unrecognized arguments: --qqq more'),
+    ],
+)
+def test_the_nearest_flag_is_named(capsys, flags, said):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments=['wrap', 'coco.py', '--out', 'x.py', *flags])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f'mmmuse wrap: error: {said}'

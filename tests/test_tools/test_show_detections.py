@@ -292,7 +292,9 @@ def test_bad_files_are_one_line_and_leave_nothing(tool, only_error, squares, tmp
     assert f'{squares} already exists' in refused(plain, squares / 'plain.pth', squares)
     assert 'no folder' in refused(plain, squares / 'plain.pth', work / 'deep' / 'out')
     classifier = ROOT / 'configs' / 'demo' / 'resnet18_digits.py'
-    assert 'no detector of mmdet' in refused(classifier, squares / 'plain.pth')
+    assert 'no detector of mmdet and no segmenter of mmseg: its model is ' in refused(
+        classifier, squares / 'plain.pth'
+    )
 
     other = write_config(
         squares / 'other.py', 'yolov5_s_coco.py', SMALL.replace('num_classes=2', 'num_classes=3')
