@@ -25,6 +25,7 @@ from .checked_checkpoint import (
     check_optimizer,
     check_some_are_used,
     is_fine_tuning,
+    name_of_file,
 )
 from .parts_by_name import check_parts_by_name
 from .student_config import StudentConfigHook
@@ -73,13 +74,14 @@ class StudentCheckpointHook(Hook):
         if model is None:
             return
         check_loaded(runner, checkpoint)
+        file = name_of_file(runner)
         weights = checkpoint.get('state_dict', checkpoint)
         weights = with_distiller_names(weights)
         own, own_rest = split_state_dict(model.state_dict())
         if is_fine_tuning(runner):  # The head may have other classes.
-            check_some_are_used(own, weights)
+            check_some_are_used(own, weights, file)
         else:
-            check_same('network', own, split_state_dict(weights)[0])
+            check_same('network', own, split_state_dict(weights)[0], file)
         rest = checkpoint.get(DISTILLER_KEY)
         if AVERAGES_KEY in checkpoint:
             others = checkpoint.get(DISTILLER_AVERAGES_KEY) or {}
@@ -87,18 +89,18 @@ class StudentCheckpointHook(Hook):
         if rest is not None:
             with_current_names(rest)
             if runner._resume:
-                check_same('neck or head', own_rest, rest)
+                check_same('neck or head', own_rest, rest, file)
             weights.update(rest)
         elif runner._resume:
             raise InputError(
-                "the checkpoint holds only the student's weights, so training cannot be resumed "
+                f"{file} holds only the student's weights, so training cannot be resumed "
                 'from it; start from its weights with load_from instead of --resume'
             )
         elif own_rest:
             runner.logger.warning(
                 "The checkpoint holds only the student's weights: exits and critics start untrained."
             )
-        check_some_are_used(model.state_dict(), weights)
+        check_some_are_used(model.state_dict(), weights, file)
         check_optimizer(runner, checkpoint)
         checkpoint['state_dict'] = weights
 
