@@ -35,9 +35,7 @@ def check_archive(path: str | Path, limited: bool = True) -> None:
     """
     size = os.path.getsize(path)
     if not size:
-        raise InputError(
-            f'{path} is truncated or not a checkpoint, it is empty; use an earlier checkpoint'
-        )
+        raise InputError(f'{path} is truncated or not a checkpoint, it is empty; use another file')
     limit = _limit()
     if limited and size > limit * 2**30:
         raise InputError(
@@ -48,15 +46,13 @@ def check_archive(path: str | Path, limited: bool = True) -> None:
         is_zip = file.read(4) == _ZIP
     if not is_zip:
         if tarfile.is_tarfile(path):  # Of PyTorch 0.1; reading one extracts files.
-            raise InputError(f'{path} is a tar file, not a checkpoint; use an earlier checkpoint')
+            raise InputError(f'{path} is a tar file, not a checkpoint; use another file')
         return
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
-        raise InputError(
-            f'{path} is truncated or not a checkpoint; use an earlier checkpoint'
-        ) from error
+        raise InputError(f'{path} is truncated or not a checkpoint; use another file') from error
     if any(entry.filename.endswith('/constants.pkl') for entry in entries):
         raise InputError(
             f'{path} is a TorchScript program, not a checkpoint; save only the weights, with '

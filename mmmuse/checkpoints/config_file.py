@@ -13,6 +13,7 @@ from mmengine.config.utils import ConfigParsingError
 from mmmuse.errors import InputError
 
 from .packaged_config import packaged_file
+from .regular_file import why_no_file
 
 # MMEngine's assertions about the imports of a pure-Python config.
 _NOT_LAZY = 'Illegal syntax in config!'
@@ -30,8 +31,10 @@ def read_config(path: str | Path) -> Config:
         raise InputError(f'{path} is not a config file: its name ends in .py, .json, .yaml or .yml')
     try:
         return Config.fromfile(path)
-    except (InputError, ConfigParsingError):
+    except InputError:
         raise
+    except ConfigParsingError as error:
+        raise InputError(f'{path}: {error}') from error
     except SyntaxError as error:
         if 'U+FEFF' in str(error):
             raise _byte_order_mark(Path(path)) from error
@@ -40,8 +43,8 @@ def read_config(path: str | Path) -> Config:
     except UnicodeDecodeError as error:
         raise InputError(f'{path} is not a config file: it is not text in UTF-8') from error
     except Exception as error:
-        for base in _bases_of_packages(Path(path)):
-            packaged_file(base)
+        for file, base in _bases(Path(path)):
+            _check_base(file, base)
         if 'BOM' in str(error):
             raise _byte_order_mark(Path(path)) from error
         if 'inheritance chain' in str(error):
@@ -56,15 +59,21 @@ def read_config(path: str | Path) -> Config:
         raise InputError(f'{path} is not a config file: {type(error).__name__}: {error}') from error
 
 
-def _bases_of_packages(path: Path) -> Iterator[str]:
-    """Yield the names of the bases that a config and its own bases inherit from installed packages."""
+def _bases(path: Path) -> Iterator[tuple[Path, str]]:
+    """Yield each base of a config and of its own bases, after the file that names it."""
     if path.suffix != '.py' or not path.is_file() or Config._is_lazy_import(str(path)):
         return
     for base in Config._get_base_files(str(path)):
-        if '::' in base:
-            yield base
-        else:
-            yield from _bases_of_packages(path.parent / base)
+        yield path, base
+        if '::' not in base:
+            yield from _bases(path.parent / base)
+
+
+def _check_base(file: Path, base: str) -> None:
+    if '::' in base:
+        packaged_file(base)
+    elif (why := why_no_file(file.parent / base)) is not None:
+        raise InputError(f'{file}: cannot read its base {base!r}: {why}')
 
 
 def _byte_order_mark(path: Path) -> InputError:

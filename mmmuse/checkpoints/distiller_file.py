@@ -35,5 +35,5 @@ def load_distiller(model: nn.Module, path: str, trust: bool = False) -> None:
     if rest is None and not split_state_dict(weights)[1]:
         raise InputError(f"{path} holds only the student's weights, without exits and critics")
     weights.update(with_current_names(dict(rest or {})))
-    check_same('network', model.state_dict(), weights)
+    check_same('network', model.state_dict(), weights, path)
     model.load_state_dict(weights)

@@ -115,6 +115,4 @@ def load_file(
                 f'{path} holds more than weights, and loading it could run code; if you '
                 f'trust its source, {flag}'
             ) from error
-        raise InputError(
-            f'{path} is truncated or not a checkpoint; use an earlier checkpoint'
-        ) from error
+        raise InputError(f'{path} is truncated or not a checkpoint; use another file') from error

@@ -118,8 +118,14 @@ def split_state_dict(weights: dict) -> tuple[dict, dict]:
     return student, {name: value for name, value in weights.items() if name not in student}
 
 
-def check_same(part: str, model: dict, file: dict) -> None:
+def check_same(part: str, model: dict, file: dict, path: str = 'the checkpoint') -> None:
     """Check that a checkpoint has the names, shapes and kinds of number of a model's weights.
+
+    Args:
+        part: What is compared, for the message.
+        model: Weights of the model.
+        file: Weights of the checkpoint.
+        path: Of the checkpoint, for the message.
 
     Raises:
         InputError: If they differ; the message names the tensors.
@@ -137,7 +143,7 @@ def check_same(part: str, model: dict, file: dict) -> None:
     if differ:
         more = f' and {len(differ) - 3} more' if len(differ) > 3 else ''
         raise InputError(
-            f'the checkpoint is of another {part}; these tensors differ: '
+            f'{path} is of another {part}; these tensors differ: '
             f'{"; ".join(sorted(differ)[:3])}{more}{_hint_on_width(own, found)}'
         )
 

@@ -15,7 +15,7 @@ def write_synced(path: str | Path, content: bytes) -> None:
     """Write a file beside its place, sync it, and rename it over the one that was there.
 
     Args:
-        path: Of the file; missing folders are created.
+        path: Of the file; missing folders are created. A device or a pipe (``/dev/stdout``) is written in place.
         content: Of the file.
 
     Raises:
@@ -24,6 +24,9 @@ def write_synced(path: str | Path, content: bytes) -> None:
     path = Path(path)
     unfinished = path.with_name(f'.{path.name}{_UNFINISHED}')
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(content)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with unfinished.open('wb') as file:

@@ -19,7 +19,7 @@ from mmmuse.heads.variants import variant_parts
 from mmmuse.tapping.loaded_order import loaded_order
 
 from .config_keys import check_keys_are_read, file_that_contains
-from .parts import check_config
+from .parts import check_config, check_optimizer
 from .wrapped_data import check_wrapped_data
 
 
@@ -212,9 +212,10 @@ def apply_training_flags(config: Config, args: argparse.Namespace) -> None:
     """Apply the flags of ``mmmuse train``.
 
     Raises:
-        InputError: If ``--auto-scale-lr`` has no base batch size to scale from.
+        InputError: If ``--auto-scale-lr`` has no base batch size to scale from, or if the optimizer is unknown.
     """
     apply_shared_flags(config, args)
+    check_optimizer(config)
     if args.no_validate:
         config.val_cfg = config.val_dataloader = config.val_evaluator = None
         hooks = config.get('default_hooks', {})

@@ -96,8 +96,12 @@ def _refuse_options(config: Config, options: Iterable[str], read: set[str]) -> N
     for key in options:
         top, _, rest = key.partition('.')
         if top not in read:
-            why = 'a variable of the config file, used before the command line is read'
-            raise InputError(unknown_key(top, read, why if top in config else None))
+            if top in config:
+                raise InputError(
+                    f'unknown config key {top!r}: it is a variable of the config file, used before the '
+                    'command line is read; set the keys that it is used for, or change the file'
+                )
+            raise InputError(unknown_key(top, read))
         known = _IGNORING.get(top)
         if known and rest and rest.partition('.')[0] not in known:
             raise InputError(unknown_key(f'{top}.{rest.partition(".")[0]}', known))

@@ -1,6 +1,5 @@
 """User-facing errors: one line on stderr and a nonzero exit."""
 
-import errno
 import os
 import re
 import sys
@@ -13,22 +12,14 @@ from mmengine.config.utils import ConfigParsingError
 
 from mmmuse.errors import TRACEBACK_VARIABLE, MMMuseError
 
+from .config_errors import config_explanation, config_of_run
 from .library_errors import library_explanation, library_failure
 from .signals import received, stopped_by_signals, stopping_signal
+from .write_errors import NOT_WRITTEN
 
-_UNKNOWN_ARGUMENT = re.compile(
-    r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
-)
-_MISSING_ARGUMENT = re.compile(
-    r'(\w+)(?:\.__init__)?\(\) missing \d+ required (?:\S+ )?arguments?: (.*)'
-)
-_NO_SUCH_TYPE = re.compile(r'Failed to get (.*)')
-_NO_TYPE = re.compile(r'must contain the key "type", but got (\{.*\})')
 _IN_WORKER = re.compile(r'Caught (?:\w+\.)*InputError in DataLoader worker.*InputError: (.*)')
-_UNKNOWN_TYPE = re.compile(r'[\'"]?(\S+ is not in the \S+(?: \w+)* registry)')
 # Packages that only some parts need, by the name of their module.
 _OPTIONAL = {'sklearn': 'scikit-learn', 'pycocotools': 'pycocotools', 'matplotlib': 'matplotlib'}
-_NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE}
 
 
 def explanation(error: BaseException) -> str | None:
@@ -51,8 +42,10 @@ def explanation(error: BaseException) -> str | None:
         )
     if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)):
         return f'cannot use {error.filename}: {error.strerror}'
-    if isinstance(error, OSError) and error.errno in _NOT_WRITTEN:
-        return f'cannot write {error.filename or "a file of the run"}: {error.strerror}'
+    if isinstance(error, OSError) and error.errno in NOT_WRITTEN:
+        return f'cannot write {error.filename or _unnamed_file(error)}: {error.strerror}'
+    if isinstance(error, RuntimeError) and 'inline_container.cc' in message:
+        return 'cannot write a file: PyTorch could not write all of it, as when the disk is full'
     if isinstance(error, SyntaxError) and error.filename:
         return f'{error.filename}, line {error.lineno}: {error.msg}'
     if isinstance(error, ValueError) and 'Expected more than 1 value per channel' in message:
@@ -67,32 +60,14 @@ def explanation(error: BaseException) -> str | None:
             'AmpOptimWrapper needs a GPU; pass --amp, or set '
             "optim_wrapper.type='mmmuse.BFloat16OptimWrapper'"
         )
-    return _of_config(error, message) or library_explanation(error)
+    return config_explanation(error, message) or library_explanation(error)
 
 
-def _of_config(error: BaseException, message: str) -> str | None:
-    """Return one line for what MMEngine's registry says about a config."""
-    if not _raised_while_building(error):
-        return None
-    if isinstance(error, TypeError) and (match := _UNKNOWN_ARGUMENT.search(message)):
-        return f'config: {match[1]} does not read the key {match[2]!r}'
-    if isinstance(error, TypeError) and (match := _MISSING_ARGUMENT.search(message)):
-        return f'config: {match[1]} needs {match[2]}'
-    if isinstance(error, KeyError) and (match := _UNKNOWN_TYPE.search(message)):
-        return f'config: {match[1]}'
-    if isinstance(error, RuntimeError) and (match := _NO_SUCH_TYPE.fullmatch(message)):
-        return f'config: there is no part of type {match[1]!r}'
-    if isinstance(error, KeyError) and (match := _NO_TYPE.search(message)):
-        return f'config: a part has no type: {match[1]}'
-    return None
-
-
-def _raised_while_building(error: BaseException) -> bool:
-    codes = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
-    return any(
-        code.co_name.startswith('build') or code.co_filename.endswith('build_functions.py')
-        for code in codes
-    )
+def _unnamed_file(error: OSError) -> str:
+    """Return which file an error of a disk without a name is about, as far as it is known."""
+    config = config_of_run(error)
+    work_dir = None if config is None else config.get('work_dir')
+    return f'a file in {work_dir}' if work_dir else 'a file'
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Words that are one or two letters apart."""
 
-from collections.abc import Iterable
+import difflib
+from collections.abc import Iterable, Mapping
 
 
 def edits(one: str, other: str) -> int:
@@ -40,6 +41,25 @@ def mistyped_word(word: str, known: Iterable[str]) -> str | None:
     """
     near = {other: edits(word, other) for other in known if _is_near(word, other)}
     return min(near, key=near.__getitem__) if near else None
+
+
+def did_you_mean(word: str, known: Iterable[str], written: Mapping[str, str] | None = None) -> str:
+    """Return the end of a message about an unknown word, with the nearest known one; empty if none is near.
+
+    Args:
+        word: That is not known.
+        known: Words to compare it with.
+        written: How to write each of them; as they are by default.
+
+    Example:
+        >>> did_you_mean('hiden_channels', ['hidden_channels', 'normalize'])
+        "; did you mean 'hidden_channels'?"
+        >>> did_you_mean('learning_rate', ['lr', 'momentum'])
+        ''
+    """
+    nearest = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    suggested = (written or {}).get(nearest[0], nearest[0]) if nearest else word
+    return '' if suggested == word else f'; did you mean {suggested!r}?'
 
 
 def _is_near(word: str, other: str) -> bool:

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from mmengine.config import DictAction
 from mmmuse.errors import InputError
 
 _QUOTES = ("'", '"')
+_DICT = re.compile(r'(?P<list>[\[(\s]*)(?:dict\(|\{\s*[\'"])')
 _BRACKETS = {'[': list, '(': tuple}
 
 
@@ -20,7 +22,7 @@ def parsed_options(options: Sequence[str]) -> dict[str, Any]:
     within a text are kept. Of a repeated key the last value counts.
 
     Raises:
-        InputError: If brackets do not match.
+        InputError: If brackets do not match, or a value is a dict or a list of dicts.
 
     Example:
         >>> parsed_options(['a=[1,b]', "b='1,2'", 'c=my data', "d=['1',2]"])
@@ -30,7 +32,9 @@ def parsed_options(options: Sequence[str]) -> dict[str, Any]:
 
 
 def _value(option: str) -> Any:
-    text = option.partition('=')[2].strip()
+    key, _, text = option.partition('=')
+    text = text.strip()
+    _refuse_dict(key, text)
     first = text[:1]
     if first in _QUOTES and len(text) > 1 and text.count(first) == 2 and text.endswith(first):
         return text[1:-1]
@@ -43,6 +47,20 @@ def _value(option: str) -> Any:
             return value
     read = _read_by_mmengine(option)
     return text if isinstance(read, str) and first not in _QUOTES else read
+
+
+def _refuse_dict(key: str, text: str) -> None:
+    dict_of = _DICT.match(text)
+    if dict_of is None:
+        return
+    if dict_of['list']:
+        raise InputError(
+            f'--cfg-options {key}: a list of dicts is not read; write it into a config file'
+        )
+    raise InputError(
+        f'--cfg-options {key}: a dict is not read; give each key of it, e.g. {key}.type=NAME, and '
+        f'{key}._delete_=True to remove those that the config has'
+    )
 
 
 def _is_plain(value: Any) -> bool:

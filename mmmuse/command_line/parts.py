@@ -1,16 +1,15 @@
 """Check the types and ranges in a config before anything is built."""
 
-import difflib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, get_type_hints
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from typing import Any, get_args, get_origin, get_type_hints
 
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.optim import BaseOptimWrapper
+from mmengine.optim import BaseOptimWrapper, DefaultOptimWrapperConstructor
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
-from mmengine.registry import Registry
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS, Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
@@ -19,6 +18,8 @@ from mmmuse.arguments import accepts, check_arguments, check_keys, described, sh
 from mmmuse.errors import ArgumentError, InputError
 
 from .library_arguments import BY_PATH, BY_TYPE, CLOSED, DEFAULT_TYPES, REQUIRED
+from .near_types import nearest_type
+from .near_words import did_you_mean
 
 # Scopes whose parts the table of libraries describes; those of any other scope are a user's.
 _LIBRARIES = {'', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmseg', 'torch'}
@@ -81,7 +82,22 @@ def check_top_level(config: Config) -> None:
         hints |= {f'{split}_dataloader': Any for split in _SPLITS}
     for key, value in config.items():
         if not accepts(hints.get(key, Any), value):
-            raise InputError(f'{key} is {described(hints[key])}, got {shown(value)}')
+            path, hint, found = _refused_item(key, hints[key], value)
+            accepted = described(hint)
+            raise InputError(
+                f'{path} is {accepted}, got {shown(found)}{_hint_on_type(path, found, accepted)}'
+            )
+
+
+def _refused_item(key: str, hint: Any, value: Any) -> tuple[str, Any, Any]:
+    """Return path, annotation and value of the item that a dict is refused for; of the dict itself if it is no item."""
+    for kind in (hint, *get_args(hint)):
+        if get_origin(kind) is dict and isinstance(value, dict):
+            of_item = get_args(kind)[1]
+            for name, item in value.items():
+                if not accepts(of_item, item):
+                    return f'{key}.{name}', of_item, item
+    return key, hint, value
 
 
 def check_parts(config: Config) -> None:
@@ -100,7 +116,16 @@ def check_parts(config: Config) -> None:
         try:
             _check(path, part, closed)
         except ArgumentError as error:
-            raise InputError(f'{path}.{error.key} is {error.fault}') from error
+            path = f'{path}.{error.key}'
+            hint = _hint_on_type(path, error.value, error.fault)
+            raise InputError(f'{path} is {error.fault}{hint}') from error
+
+
+def _hint_on_type(path: str, value: Any, accepted: str) -> str:
+    """Return how to name the type of a part, if its name was given for the part."""
+    name = value.rpartition('.')[2] if isinstance(value, str) else ''
+    is_name = name.isidentifier() and name[0].isupper()
+    return f'; write {path}.type={value}' if is_name and 'a dict' in accepted else ''
 
 
 def _refuse_unknown_keys(config: Config) -> None:
@@ -140,11 +165,46 @@ def check_multipliers(config: Config) -> None:
                 )
 
 
-def unknown_key(key: str, read: set[str], why: str | None = None) -> str:
+def check_optimizer(config: Config) -> None:
+    """Check, before a training, that the optimizer is known.
+
+    MMEngine's constructor fails at an unknown one without its name. Other constructors may read other keys; they and
+    runners of one's own are not checked.
+
+    Raises:
+        InputError: If it is not; the message has the nearest known name.
+    """
+    wrapper = config.get('optim_wrapper')
+    wrapper = wrapper if isinstance(wrapper, dict) else {}
+    optimizer = wrapper.get('optimizer')
+    name = optimizer.get('type') if isinstance(optimizer, dict) else None
+    if not isinstance(name, str) or name in OPTIMIZERS.module_dict or 'runner_type' in config:
+        return
+    scope = config.get('default_scope')
+    constructor = wrapper.get('constructor', DefaultOptimWrapperConstructor)
+    if isinstance(constructor, str):
+        constructor = _looked_up(OPTIM_WRAPPER_CONSTRUCTORS, constructor, scope)
+    if not isinstance(constructor, type) or not issubclass(
+        constructor, DefaultOptimWrapperConstructor
+    ):
+        return
+    if _looked_up(OPTIMIZERS, name, scope) is None:
+        with OPTIMIZERS.switch_scope_and_registry(scope) as optimizers:
+            nearest = nearest_type(optimizers, name)
+        raise InputError(f'optim_wrapper.optimizer.type: unknown optimizer {name!r}{nearest}')
+
+
+def _looked_up(parent: Registry, name: str, scope: str | None) -> Any:
+    try:
+        return registry.look_up(parent, name, scope)
+    except RuntimeError:  # MMEngine's "Failed to get".
+        return None
+
+
+def unknown_key(key: str, read: set[str]) -> str:
     """Return what to say about a config key that nothing reads, with the nearest known one."""
-    nearest = difflib.get_close_matches(key.rpartition('.')[2], read, n=1, cutoff=0.6)
-    hint = f'; did you mean {nearest[0]!r}?' if nearest and nearest[0] != key else ''
-    return f'unknown config key {key!r}{f" ({why})" if why else ""}{hint}'
+    hint = did_you_mean(key.rpartition('.')[2], read)
+    return f'unknown config key {key!r}{hint}'
 
 
 def path_in(config: Mapping, error: ArgumentError) -> str | None:
@@ -156,6 +216,25 @@ def path_in(config: Mapping, error: ArgumentError) -> str | None:
         and type(part[error.key]) is type(error.value)
         and part[error.key] == error.value
         and _name(part.get('type', error.part)) == error.part
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def path_of(config: Mapping, kinds: Container[str], key: str | None = None) -> str | None:
+    """Return where a config has its only part of some types; None if there is none, or more than one.
+
+    Args:
+        config: The config.
+        kinds: Names of the types, with or without their scope.
+        key: That the part has. With it, a part may also have no type of its own.
+    """
+    found = [
+        path
+        for path, part in _parts(config)
+        if (kind := part.get('type')) in kinds
+        or _name(kind) in kinds
+        or (kind is None and key is not None)
+        if key is None or key in part
     ]
     return found[0] if len(found) == 1 else None
 

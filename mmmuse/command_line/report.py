@@ -13,6 +13,8 @@ from tempfile import mkdtemp
 
 from mmmuse.errors import InputError
 
+from .write_errors import naming_output
+
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; its first column is text, the others are figures."""
@@ -58,11 +60,14 @@ def check_new_path(path: Path) -> None:
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """Write into a temporary folder, which is renamed at the end, or removed on an error."""
-    folder = Path(mkdtemp(prefix=f'.{out.name}.', dir=out.absolute().parent))
+    parent = out.absolute().parent
+    with naming_output(out, parent):
+        folder = Path(mkdtemp(prefix=f'.{out.name}.', dir=parent))
     try:
-        yield folder
-        folder.chmod(0o755)
-        folder.rename(out)
+        with naming_output(out, folder):
+            yield folder
+            folder.chmod(0o755)
+            folder.rename(out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -96,4 +101,12 @@ def hardware(device: str = 'cpu') -> str:
     processor = name[1] if name else platform.processor() or platform.machine()
     if device.startswith('cuda'):
         processor = torch.cuda.get_device_name(device)
-    return f'{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}'
+    return f'{processor}, {threads()}, torch {torch.__version__}'
+
+
+def threads() -> str:
+    """Return with how many threads PyTorch computes, in words."""
+    import torch
+
+    number = torch.get_num_threads()
+    return f'{number} thread{"s" * (number != 1)}'

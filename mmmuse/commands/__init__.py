@@ -59,7 +59,7 @@ def _parsed(command: str | None, arguments: Sequence[str]) -> tuple[argparse.Nam
             mmmuse_parser().parse_args(arguments)  # Ends with a message.
         command, *arguments = arguments
         prog = f'mmmuse {command}'
-    parser = argparse.ArgumentParser(prog=prog)
+    parser = _CommandParser(prog=prog)
     _describe(command, parser)
     return parser.parse_args(arguments), command
 
@@ -95,6 +95,27 @@ class _Parser(argparse.ArgumentParser):
             print(f'error: unknown command {value!r}; {hint}', file=sys.stderr)
             sys.exit(2)
         super()._check_value(action, value)
+
+
+class _CommandParser(argparse.ArgumentParser):
+    """Names the nearest flag for one that is unknown."""
+
+    def parse_args(self, *args, **kwargs) -> argparse.Namespace:
+        parsed, unknown = self.parse_known_args(*args, **kwargs)
+        if unknown:
+            self.error(f'unrecognized arguments: {" ".join(unknown)}{self._nearest(unknown)}')
+        return parsed
+
+    def _nearest(self, unknown: Sequence[str]) -> str:
+        import difflib
+
+        flags = [each.partition('=')[0] for each in unknown if each.startswith('--')]
+        nearest = {
+            flag: difflib.get_close_matches(flag, self._option_string_actions, n=1)
+            for flag in flags
+        }
+        found = ', '.join(repr(near[0]) for near in nearest.values() if near)
+        return f'; did you mean {found}?' if found else ''
 
 
 def _describe(command: str, parser: argparse.ArgumentParser) -> None:

@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> None:
         config = load_config(str(path), {})
         init_default_scope(config.default_scope)
         with shown('comparing the weights with the network'):
-            check_same('network', MODELS.build(config.model).state_dict(), weights)
+            check_same('network', MODELS.build(config.model).state_dict(), weights, args.source)
         meta = dict(dataset_meta=dict(CIFAR100.METAINFO))
         save_synced(dict(meta=meta, state_dict=weights), args.out)
         print(f'{args.out} loads with configs/baselines/{path.name}')

@@ -19,7 +19,7 @@ from mmmuse.errors import InputError
 from mmmuse.export.trained import (
     load_trained_detector,
     load_trained_segmenter,
-    trains_segmenter,
+    trained_kind,
 )
 
 from .early_checks import check_named_in_config
@@ -76,7 +76,13 @@ def pictures_of_masks(config: Config, args: argparse.Namespace) -> Iterator[Pict
 def show(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.cfg_options)
     check_named_in_config('detections', args, config)
-    draw = pictures_of_masks if trains_segmenter(config) else pictures_of_boxes
+    kind = trained_kind(config)
+    if kind == 'classifier':
+        raise InputError(
+            'the config has no detector of mmdet and no segmenter of mmseg: its model is '
+            f'{config.get("model", {}).get("type")}'
+        )
+    draw = pictures_of_masks if kind == 'segmenter' else pictures_of_boxes
     pictures = draw(config, args)
     first = next(pictures)  # What is wrong with the model shows before the folder is made.
     number = len(args.image_files) if args.image_files else args.images

@@ -44,6 +44,8 @@ def check_early(command: str, args: argparse.Namespace) -> None:
         check_output(command, Path(args.out))
     if command == 'wrap':
         check_new_config(args.out)
+    if command != 'report':  # Which reads it.
+        check_work_dir('--work-dir', getattr(args, 'work_dir', None))
     check_json(getattr(args, 'json', None))
     check_named_paths(command, args)
     checkpoint = getattr(args, 'checkpoint', None)
@@ -75,6 +77,20 @@ def check_new_config(out: Path) -> None:
         raise InputError(f'--out is a .py file in a folder that exists, got {out}')
 
 
+def check_work_dir(key: str, path: str | Path | None) -> None:
+    """Check that a work dir is a folder, or can become one.
+
+    Args:
+        key: That names it: of the config, or a flag.
+        path: Of the folder; None for none.
+
+    Raises:
+        InputError: If it is a file.
+    """
+    if path is not None and Path(path).exists() and not Path(path).is_dir():
+        raise InputError(f'{key} {path} is a file; name a folder')
+
+
 def check_output(command: str, out: Path) -> None:
     """Check that an output can be created."""
     if command == 'cache-teacher':  # Which makes the folder, or goes on in it.
@@ -103,6 +119,8 @@ def check_named_in_config(
     check_data_exists(config, data_that_is_read(command, args))
     if command in ('train', 'test', 'cache-teacher'):
         check_files_exist(config)
+    if command in ('train', 'test') and isinstance(config.get('work_dir'), str):
+        check_work_dir('work_dir', config['work_dir'])
     if command == 'train':
         check_named_file('load_from', config.get('load_from'), 'checkpoint file')
         check_pretrained_exist(config)

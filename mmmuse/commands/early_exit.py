@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from mmengine.config import Config
 from torch import Tensor
 
@@ -24,7 +23,7 @@ from mmmuse.command_line.config import check_at_least, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.input_shape import naming_input_shape
 from mmmuse.command_line.progress import shown, tracker
-from mmmuse.command_line.report import check_new_path, new_folder, print_table
+from mmmuse.command_line.report import check_new_path, new_folder, print_table, threads
 from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.errors import InputError
 from mmmuse.export.exit_network import check_exit, exits_of, num_exits
@@ -168,7 +167,7 @@ def show(args: argparse.Namespace, exits: 'Exits', rows: list[dict]) -> None:
     key, title = exits.accuracy
     print_table(
         f'{exits.num_images} images, thresholds chosen on as many other images; latency in batches of {args.batch_size}, '
-        f'{torch.get_num_threads()} threads; gain over the line between fixed exits; shares are of the {exits.counted}',
+        f'{threads()}; gain over the line between fixed exits; shares are of the {exits.counted}',
         ['network', title, 'MACs M', 'ms', 'gain at MACs', 'at ms', 'shares of the exits'],
         [
             [

@@ -13,8 +13,9 @@ from mmmuse.command_line.config import check_at_least, load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.input_shape import naming_input_shape
 from mmmuse.command_line.progress import shown, tracker
-from mmmuse.command_line.report import check_new_path, new_folder, print_table
+from mmmuse.command_line.report import check_new_path, new_folder, print_table, threads
 from mmmuse.datasets.load_checked_image import check_loaded_images
+from mmmuse.errors import InputError
 from mmmuse.export.data import image_shape, normalized_batches
 from mmmuse.export.exit_network import check_exit
 from mmmuse.export.exit_table import exit_costs
@@ -98,8 +99,7 @@ def choose(args: argparse.Namespace) -> None:
             choice.number,
         )
     print_table(
-        f'{len(record.correct)} images; latency of batch {args.batch_size}, '
-        f'{torch.get_num_threads()} threads',
+        f'{len(record.correct)} images; latency of batch {args.batch_size}, {threads()}',
         ['exit', 'module', 'top-1 %', 'params M', 'MACs M', 'ms', ''],
         [
             [
@@ -142,4 +142,8 @@ def main(args: argparse.Namespace) -> None:
         check_loaded_images()
         check_new_path(args.out)
         check_at_least(args, batch_size=1, max_loss=0, baseline=0)
+        if args.baseline is not None and args.baseline > 100:
+            raise InputError(
+                f'--baseline is an accuracy in percent, at most 100, got {args.baseline}'
+            )
         choose(args)

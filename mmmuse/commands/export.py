@@ -4,7 +4,6 @@ import argparse
 import re
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from mmmuse.command_line.config import load_config
 from mmmuse.command_line.explain import explained
 from mmmuse.command_line.input_shape import naming_input_shape
 from mmmuse.command_line.progress import shown, tracked, tracker
-from mmmuse.command_line.report import check_new_path, new_folder, print_table, write_json
+from mmmuse.command_line.report import check_new_path, new_folder, print_table, threads, write_json
 from mmmuse.datasets.load_checked_image import check_loaded_images
 from mmmuse.errors import InputError
 from mmmuse.export import formats
@@ -215,9 +214,10 @@ def show(
         ]
         for name, row in figures.items()
     ]
+    nms = '; times include NMS only in ONNX files with --nms' if target.library == 'mmdet' else ''
     print_table(
         f'{target.title} and the full network; batch {args.batch_size} of {shape} on the CPU, '
-        f'{torch.get_num_threads()} threads; times include NMS only in ONNX files with --nms',
+        f'{threads()}{nms}',
         ['form', *target.columns, 'params M', 'MACs M', 'file MiB', 'ms', check],
         rows,
     )

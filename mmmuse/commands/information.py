@@ -48,4 +48,4 @@ def check(args: argparse.Namespace) -> None:
         check_new_path(args.out)
     kinds = FigureCanvasBase.get_supported_filetypes()
     if args.out is not None and args.out.suffix[1:].lower() not in kinds:
-        raise InputError(f'--out is a picture (.{", .".join(kinds)}), got {args.out}')
+        raise InputError(f'--out is a picture (.png, .pdf, .svg, .jpg, ...), got {args.out}')

@@ -216,7 +216,7 @@ def load_content(network: BaseModel, content: dict, path: str) -> BaseModel:
     if isinstance(network, SelfDistiller):
         weights = _distiller_weights(network, weights, content.get(DISTILLER_KEY), path)
     else:
-        check_same('network', network.state_dict(), weights)
+        check_same('network', network.state_dict(), weights, path)
     network.load_state_dict(weights)
     network.dataset_meta = content.get('meta', {}).get('dataset_meta')
     return network.eval()
@@ -228,7 +228,7 @@ def _distiller_weights(
     """Return the trained weights of student and exits; critics keep those of the distiller."""
     own = distiller.state_dict()
     student, others = split_state_dict(with_distiller_names(weights))
-    check_same('network', split_state_dict(own)[0], student)
+    check_same('network', split_state_dict(own)[0], student, path)
     with_exits = isinstance(distiller, DenseSelfDistiller)
     parts = [distiller.exits] if with_exits else [distiller.adapters, distiller.muse.exits]
     prefixes = tuple(
@@ -242,5 +242,5 @@ def _distiller_weights(
         raise InputError(
             f"{path} holds only the student's weights: its exits have not been trained"
         )
-    check_same('exit', own_exits, exits)
+    check_same('exit', own_exits, exits, path)
     return {**own, **student, **exits}

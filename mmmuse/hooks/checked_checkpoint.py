@@ -10,11 +10,9 @@ from mmmuse.checkpoints.content import (
     check_weights,
     without_programs,
 )
-from mmmuse.checkpoints.state_dicts import kind_of
-from mmmuse.errors import InputError
+from mmmuse.checkpoints.state_dicts import check_same, kind_of
+from mmmuse.errors import InputError, first_line
 from mmmuse.registry import HOOKS
-
-_FILE = 'the checkpoint'  # No hook receives the file's name.
 
 
 @HOOKS.register_module()
@@ -42,23 +40,32 @@ class CheckedCheckpointHook(Hook):
             name.removeprefix('module.'): value  # As MMEngine does.
             for name, value in checkpoint.get('state_dict', checkpoint).items()
         }
-        check_some_are_used(model.state_dict(), weights)
+        file = name_of_file(runner)
+        check_some_are_used(model.state_dict(), weights, file)
         if is_fine_tuning(runner):
             return
+        parameters = {name for name, _ in model.named_parameters()}
         try:
             missing = model.load_state_dict(weights, strict=False).missing_keys
-        except RuntimeError as error:  # Of other shapes.
-            lines = [line.strip() for line in str(error).splitlines()[1:]]
-            raise InputError(
-                f'{_FILE} is of another network: {lines[0] if lines else error}'
-            ) from error
-        missing = sorted({name for name, _ in model.named_parameters()} & set(missing))
-        if missing:
-            more = f' and {len(missing) - 3} more' if len(missing) > 3 else ''
-            raise InputError(
-                f'{_FILE} is of another network; it has no {", ".join(missing[:3])}{more}'
-            )
+        except RuntimeError as error:
+            _check_shapes(model.state_dict(), weights, parameters, file)
+            raise InputError(f'{file} is of another network: {first_line(error)}') from error
+        missing = parameters & set(missing)
+        own = model.state_dict()
+        check_same('network', {name: own[name] for name in missing}, {}, file)
         check_optimizer(runner, checkpoint)
+
+
+def name_of_file(runner) -> str:
+    """Return the path of the checkpoint that a runner is loading, as far as it is known: no hook receives it."""
+    path = None if getattr(runner, '_has_loaded', True) else getattr(runner, '_load_from', None)
+    return path or 'the checkpoint'
+
+
+def _check_shapes(model: dict, weights: dict, parameters: set[str], file: str) -> None:
+    """Check the shapes of the weights that a model has in common with a file, and that all its parameters are there."""
+    own = {name: value for name, value in model.items() if name in weights or name in parameters}
+    check_same('network', own, {name: weights[name] for name in own if name in weights}, file)
 
 
 def is_fine_tuning(runner) -> bool:
@@ -73,15 +80,16 @@ def check_loaded(runner, checkpoint: dict) -> None:
         InputError: If it has no weights, or a run cannot be resumed from it.
     """
     without_programs(checkpoint)
-    check_weights(checkpoint, _FILE)
+    file = name_of_file(runner)
+    check_weights(checkpoint, file)
     if not runner._resume:
         return
-    check_resumable(checkpoint, _FILE)
+    check_resumable(checkpoint, file)
     loop = runner._train_loop
     if isinstance(loop, BaseLoop):
         by_epoch = isinstance(loop, EpochBasedTrainLoop)
         key, end = ('epoch', loop.max_epochs) if by_epoch else ('iter', loop.max_iters)
-        check_not_after_end(checkpoint, key, end, _FILE)
+        check_not_after_end(checkpoint, key, end, file)
 
 
 def check_optimizer(runner, checkpoint: dict) -> None:
@@ -98,7 +106,7 @@ def check_optimizer(runner, checkpoint: dict) -> None:
     )
     if own != found:
         raise InputError(
-            f'{_FILE} has an optimizer of another model or config: its groups have {found} '
+            f'{name_of_file(runner)} has an optimizer of another model or config: its groups have {found} '
             f'parameters, those of this run {own}; start from its weights with load_from '
             'instead of --resume'
         )
@@ -113,12 +121,13 @@ def _sizes_of_groups(saved: dict) -> Any:
     }
 
 
-def check_some_are_used(model: dict, weights: dict) -> None:
+def check_some_are_used(model: dict, weights: dict, file: str) -> None:
     """Check that a file has weights of a model, with numbers of the same kind.
 
     Args:
         model: State dict of the model.
         weights: Of the file.
+        file: Its path, for the message.
 
     Raises:
         InputError: If no tensor of the file has name and shape of one of the model, or one has
@@ -131,12 +140,12 @@ def check_some_are_used(model: dict, weights: dict) -> None:
     ]
     if not common:
         raise InputError(
-            f'{_FILE} is of another network: none of its {len(weights)} tensors has the name and '
+            f'{file} is of another network: none of its {len(weights)} tensors has the name and '
             f'shape of one in the model; its first is {next(iter(weights))}'
         )
     for name in common:
         found, own = kind_of(weights[name]), kind_of(model[name])
         if found != own:
             raise InputError(
-                f'{_FILE} is of another network: {name} is {found} in the file and {own} in the model'
+                f'{file} is of another network: {name} is {found} in the file and {own} in the model'
             )

@@ -28,6 +28,7 @@ from .checked_checkpoint import (
     check_optimizer,
     check_some_are_used,
     is_fine_tuning,
+    name_of_file,
 )
 from .parts_by_name import check_parts_by_name
 from .student_config import StudentConfigHook
@@ -76,13 +77,14 @@ class StudentCheckpointHook(Hook):
         if model is None:
             return
         check_loaded(runner, checkpoint)
+        file = name_of_file(runner)
         weights = checkpoint.get('state_dict', checkpoint)
         weights = with_distiller_names(weights)
         own, own_rest = split_state_dict(model.state_dict())
         if is_fine_tuning(runner):  # The head may have other classes.
-            check_some_are_used(own, weights)
+            check_some_are_used(own, weights, file)
         else:
-            check_same('network', own, split_state_dict(weights)[0])
+            check_same('network', own, split_state_dict(weights)[0], file)
         rest = checkpoint.get(DISTILLER_KEY)
         if AVERAGES_KEY in checkpoint:
             others = checkpoint.get(DISTILLER_AVERAGES_KEY) or {}
@@ -90,25 +92,25 @@ class StudentCheckpointHook(Hook):
         if rest is not None:
             with_current_names(rest)
             if runner._resume:
-                check_same('neck or head', own_rest, rest)
+                check_same('neck or head', own_rest, rest, file)
             elif not is_fine_tuning(runner):
-                rest = for_test(model, rest, runner.logger)
+                rest = for_test(model, rest, runner.logger, file)
             weights.update(rest)
         elif runner._resume:
             raise InputError(
-                "the checkpoint holds only the student's weights, so training cannot be resumed "
+                f"{file} holds only the student's weights, so training cannot be resumed "
                 'from it; start from its weights with load_from instead of --resume'
             )
         elif own_rest:
             runner.logger.warning(
                 "The checkpoint holds only the student's weights: exits and critics start untrained."
             )
-        check_some_are_used(model.state_dict(), weights)
+        check_some_are_used(model.state_dict(), weights, file)
         check_optimizer(runner, checkpoint)
         checkpoint['state_dict'] = weights
 
 
-def for_test(model: BaseDistiller, weights: dict, logger: logging.Logger) -> dict:
+def for_test(model: BaseDistiller, weights: dict, logger: logging.Logger, file: str) -> dict:
     """Return the weights that a test loads beside the student's.
 
     What belongs to a loss, such as its critics, is not used in a test, and may be of another size in the file.
@@ -117,6 +119,7 @@ def for_test(model: BaseDistiller, weights: dict, logger: logging.Logger) -> dic
         model: That is tested.
         weights: Of the file.
         logger: For a line that says what is left out.
+        file: Its name, for the message.
 
     Raises:
         InputError: If others are of another shape.
@@ -129,7 +132,9 @@ def for_test(model: BaseDistiller, weights: dict, logger: logging.Logger) -> dic
     ]
     if used := [name for name in differ if not name.startswith(of_losses)]:
         check_same(
-            'neck or head', *({name: side[name] for name in used} for side in (own, weights))
+            'neck or head',
+            *({name: side[name] for name in used} for side in (own, weights)),
+            file,
         )
     if differ:
         logger.info('The critics in the checkpoint are of another size; a test does not use them.')

@@ -105,3 +105,17 @@ def test_mmengines_backend_of_that_name_writes_bytes_and_text(tmp_path):
     backend.put(b'bytes', tmp_path / 'a')
     backend.put_text('text', tmp_path / 'b')
     assert ((tmp_path / 'a').read_bytes(), (tmp_path / 'b').read_text()) == (b'bytes', 'text')
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='a pipe of POSIX')
+def test_a_pipe_is_written_in_place(tmp_path):
+    pipe = tmp_path / 'pipe'
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_synced(pipe, b'new')
+        assert os.read(reader, 9) == b'new'
+    finally:
+        os.close(reader)
+    assert list(tmp_path.iterdir()) == [pipe]
+    assert not pipe.is_file()

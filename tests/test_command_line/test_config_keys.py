@@ -123,6 +123,11 @@ def test_an_option_that_nothing_reads_is_refused(tmp_path, key):
     assert f'unknown config key {key!r}' in refused(path, {key: 1})
 
 
+def test_an_option_that_is_a_variable_of_the_file_says_what_to_set(tmp_path):
+    path = write(tmp_path, config='size = 3\nmodel = dict(a=size)\n')
+    assert 'set the keys that it is used for, or change the file' in refused(path, {'size': 1})
+
+
 PURE_PYTHON = dict(
     child=(
         'from mmengine.config import read_base\n'
@@ -140,6 +145,15 @@ def test_a_pure_python_config_and_its_bases_are_read(tmp_path, capsys):
     assert 'no effect: unused (' in capsys.readouterr().err
     mistyped = {**PURE_PYTHON, 'base': 'rate = 0.5\ntarin_cfg = 1\n'}
     assert "did you mean 'train_cfg'?" in refused(write(tmp_path, **mistyped))
+
+
+def test_the_file_that_names_a_missing_base_is_named(tmp_path):
+    path = write(tmp_path, child="_base_ = 'middle.py'\n", middle="_base_ = ['nope.py']\n")
+    expected = f"{tmp_path / 'middle.py'}: cannot read its base 'nope.py': file not found"
+    assert refused(path) == expected
+    lazy = 'from mmengine.config import read_base\nwith read_base():\n    from .nope import *\n'
+    path = write(tmp_path, lazy=lazy)
+    assert refused(path).startswith(f'{path}: {tmp_path / "nope.py"} not found')
 
 
 def test_a_text_config_that_inherits_from_a_pure_python_one_is_refused(tmp_path):

@@ -62,6 +62,27 @@ def test_brackets_that_do_not_match_are_refused(text):
         parsed_options([f'a={text}'])
 
 
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        (
+            "dict(_delete_=True, type='X')",
+            r'a: a dict is not read; .* a\.type=NAME, and a\._delete_=True',
+        ),
+        ("{'type': 'X'}", 'a: a dict is not read'),
+        ("[dict(type='X')]", 'a: a list of dicts is not read; write it into a config file'),
+    ],
+)
+def test_how_to_write_a_dict_is_said(text, said):
+    with pytest.raises(InputError, match=f'--cfg-options {said}'):
+        parsed_options([f'a={text}'])
+
+
+@pytest.mark.parametrize('text', ['{:06d}.png', 'dict', "'dict(a)'"])
+def test_a_text_that_resembles_a_dict_is_read(text):
+    assert parsed_options([f'a={text}']) == {'a': text.strip("'")}
+
+
 @pytest.mark.parametrize('value', [dict(type='X'), object()])
 def test_what_cannot_be_written_is_refused(value):
     with pytest.raises(InputError, match='not a value for --cfg-options'):

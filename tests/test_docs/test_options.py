@@ -25,7 +25,7 @@ OF_PART = {
 SAID = {
     'head': 'MUSEHead',
     'head.discrepancy': 'MUSELoss',
-    'head.discrepancy.estimator': 'JensenShannon',
+    'head.discrepancy.estimator.type': 'JensenShannon',
 }
 
 

@@ -225,7 +225,7 @@ def test_resuming_from_another_network_names_the_tensors(trained, tmp_path):
     with pytest.raises(InputError) as error:
         train(tmp_path, other, load_from=str(trained[1]), resume=True)
     assert str(error.value) == (
-        'the checkpoint is of another network; these tensors differ: '
+        f'{trained[1]} is of another network; these tensors differ: '
         'head.fc.bias ((7,) in the model, (5,) in the file); '
         'head.fc.weight ((7, 64) in the model, (5, 64) in the file)'
     )
@@ -239,7 +239,7 @@ def test_resuming_with_other_critics_names_the_tensors(trained, tmp_path):
         train(tmp_path, other, load_from=str(trained[1]), resume=True)
     name = 'muse.discrepancies.0.mi_critics.0.pair_score.global_projection.weight'
     assert str(error.value).startswith(
-        'the checkpoint is of another neck or head; these tensors differ: '
+        f'{trained[1]} is of another neck or head; these tensors differ: '
         f'{name} ((9, 64) in the model, (8, 64) in the file); '
     )
 

@@ -43,7 +43,23 @@ def trained(tmp_path_factory) -> Path:
     (["train_dataloader.batch_size=1"], 'a batch needs at least 2 images, got 1'),
     (["train_dataloader.dataset.indices=0"], 'the dataset has no images'),
     (["model.head.discrepanzy.type=mmmuse.MUSELoss"],
-     "MUSEHead does not read the key 'discrepanzy'"),
+     "config: model.head: MUSEHead does not read the key 'discrepanzy'; did you mean 'discrepancy'?"),
+    (["model.head.discrepancy.critic.hiden_channels=64"],
+     "config: model.head.discrepancy.critic: GlobalLocalCritic does not read the key 'hiden_channels'; "
+     "did you mean 'hidden_channels'?"),
+    (["optim_wrapper.optimizer.learning_rate=0.1"],
+     "config: optim_wrapper.optimizer: SGD does not read the key 'learning_rate'; it reads lr, momentum, "),
+    (["optim_wrapper.optimizer.type=SDG"],
+     "optim_wrapper.optimizer.type: unknown optimizer 'SDG'; did you mean 'SGD'?"),
+    (["model.student.backbone.type=ResNett"],
+     "config: model.student.backbone.type: ResNett is not in the mmpretrain::model registry; "
+     "did you mean 'ResNet'?"),
+    (["param_scheduler.type=CosineAnealingLR"],
+     "config: param_scheduler.type: CosineAnealingLR is not in the parameter scheduler registry; "
+     "did you mean 'CosineAnnealingLR'?"),
+    (["model.type=SelfDistilller"],
+     "config: model.type: SelfDistilller is not in the mmpretrain::model registry; "
+     "did you mean 'mmmuse.SelfDistiller'?"),
     (["tarin_cfg.max_epochs=3"], "unknown config key 'tarin_cfg'; did you mean 'train_cfg'"),
     (["default_hooks.checkpoint.max_keep_ckpt=2"],
      "unknown config key 'default_hooks.checkpoint.max_keep_ckpt'; "
@@ -62,8 +78,15 @@ def trained(tmp_path_factory) -> Path:
     (["optim_wrapper.type=AmpOptimWrapper"], 'AmpOptimWrapper needs a GPU; pass --amp'),
     (["model.head.discrepancy=None", "train_dataloader.batch_size=1"],
      'a batch of one image cannot be normalised'),
+    (["default_hooks.channels_last=mmmuse.ChannelsLastHook"],
+     "default_hooks.channels_last is None, a built Hook or a dict, got 'mmmuse.ChannelsLastHook' (str); "
+     "write default_hooks.channels_last.type=mmmuse.ChannelsLastHook"),
+    (["model.head.discrepancy.estimator=mmmuse.InfoNCE"],
+     "model.head.discrepancy.estimator is None or a dict, got 'mmmuse.InfoNCE' (str); "
+     "write model.head.discrepancy.estimator.type=mmmuse.InfoNCE"),
     (["env_cfg.cudnn_bench=True"], "unknown config key 'env_cfg.cudnn_bench'"),
-    (["train_cfg.max_epoch=3"], "EpochBasedTrainLoop does not read the key 'max_epoch'"),
+    (["train_cfg.max_epoch=3"],
+     "train_cfg: EpochBasedTrainLoop does not read the key 'max_epoch'; did you mean 'max_epochs'?"),
     (["model.head.type=mmmuse.MuseHead"], 'mmmuse.MuseHead is not in the'),
     (["model.student.head.loss.loss_weight=2"], "a part has no type: {'loss_weight': 2}"),
     (["model.head.discrepancy.type=mmmuse.Wasserstein"],
@@ -189,7 +212,8 @@ def test_a_distilled_config_has_another_name_than_the_file_of_the_student(
 
 def test_a_work_dir_that_is_a_file_is_named(tool, only_error, tmp_path):
     (tmp_path / 'run').write_text('mine')
-    assert f'cannot use {tmp_path / "run"}' in only_error(train(tool, tmp_path / 'run'))
+    said = only_error(train(tool, tmp_path / 'run'))
+    assert f'--work-dir {tmp_path / "run"} is a file; name a folder' in said
     assert (tmp_path / 'run').read_text() == 'mine'
 
 

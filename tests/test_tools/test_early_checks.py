@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmmuse.commands import mmmuse_parser
+from mmmuse.commands import main, mmmuse_parser
 from mmmuse.commands.early_checks import check_early
 from mmmuse.errors import InputError
 
@@ -47,6 +47,13 @@ def checked(*arguments: str) -> None:
         ('export coco.py best.pth --exit 1 --out x --int8', 'train_dataloader.dataset.data_root'),
         ('wrap coco.py --out best.pth', 'best.pth already exists'),
         ('wrap coco.py --out student.py', '--out student.py: a run writes the plain config'),
+        ('train coco.py --work-dir a.png', '--work-dir a.png is a file; name a folder'),
+        ('test coco.py best.pth --work-dir a.png', '--work-dir a.png is a file; name a folder'),
+        (
+            'train coco.py --cfg-options work_dir=a.png train_dataloader.dataset.type=CIFAR100 '
+            'model.teacher_checkpoint=best.pth --no-validate',
+            'work_dir a.png is a file; name a folder',
+        ),
         ('complexity coco.py --json a/b.json', 'no folder a to write --json into'),
         ('complexity coco.py --json data', '--json data is a folder; name a file'),
         (
@@ -113,3 +120,18 @@ def test_options_are_read_as_mmengine_reads_them(repeated):
         'e': (1,),
         'f': 'g=h',
     }
+
+
+@pytest.mark.parametrize(
+    ('flags', 'said'),
+    [
+        (['--modles', '3'], "unrecognized arguments: --modles 3; did you mean '--modules'?"),
+        (['--teachr=x.py'], "unrecognized arguments: --teachr=x.py; did you mean '--teacher'?"),
+        (['--qqq', 'more'], 'unrecognized arguments: --qqq more'),
+    ],
+)
+def test_the_nearest_flag_is_named(capsys, flags, said):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments=['wrap', 'coco.py', '--out', 'x.py', *flags])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f'mmmuse wrap: error: {said}'

@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmengine.utils import digit_version
 
+from mmmuse.command_line.report import threads
 from mmmuse.export.exit_table import exit_costs
 
 from .conftest import run_command
@@ -62,6 +63,7 @@ def test_an_export_is_measured_beside_the_original(tool, checkpoint, metrics, tm
     assert all(row['milliseconds'] > 0 for row in report.values())
     for name in report:
         assert name in finished.out
+    assert 'NMS' not in finished.out
 
 
 def test_mmpretrain_tests_and_trains_an_export_without_mmmuse(tool, checkpoint, metrics, tmp_path):
@@ -257,7 +259,7 @@ def test_the_smallest_exit_that_is_good_enough_is_chosen(
         return finished.out
 
     assert 'exit 1 is the smallest that reaches' in choose('any', '--baseline', 0)
-    assert 'no exit reaches 100.50 %' in choose('none', '--baseline', 100.5)
+    assert 'no exit reaches 100.00 %' in choose('none', '--baseline', 100)
     assert 'exit 1 is the smallest' in choose('loss', '--max-loss', 100)
     rows = rows_of(tmp_path / 'any' / 'exits.csv')
     for i, row in enumerate(rows, 1):
@@ -303,6 +305,18 @@ def test_a_rule_that_is_no_number_from_0_is_refused(tool, only_error, tmp_path, 
     flags = [f'{flag}={number}', '--out', tmp_path / 'out']
     line = only_error(tool('analysis/choose_exit.py', DISTILLED, __file__, *flags))
     assert line.startswith(f'error: {flag} is at least 0, got {number}')
+
+
+@pytest.mark.parametrize(('number', 'said'), [(1, '1 thread'), (2, '2 threads')])
+def test_the_number_of_threads_is_in_words(monkeypatch, number, said):
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: number)
+    assert threads() == said
+
+
+def test_a_baseline_above_100_percent_is_refused(tool, only_error, tmp_path):
+    flags = ['--baseline', 150, '--out', tmp_path / 'out']
+    line = only_error(tool('analysis/choose_exit.py', DISTILLED, __file__, *flags))
+    assert line == 'error: --baseline is an accuracy in percent, at most 100, got 150.0'
 
 
 def test_an_early_exit_that_is_not_there_is_refused(tool, only_error, checkpoint, tmp_path):

@@ -127,7 +127,7 @@ def test_test_refuses_a_checkpoint_of_another_plain_network(tool, only_error, tm
     weights = MODELS.build(config.model).state_dict()
     torch.save(dict(state_dict=weights), tmp_path / 'a.pth')
     line = only_error(tool('test.py', BASELINE, tmp_path / 'a.pth', *_run(tmp_path)))
-    assert 'the checkpoint is of another network' in line
+    assert 'a.pth is of another network; these tensors differ: ' in line
 
 
 def test_no_text_of_a_checkpoint_is_run_on_resume(tool, tmp_path):

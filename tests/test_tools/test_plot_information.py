@@ -57,7 +57,7 @@ def test_the_table_and_the_picture_are_written_together_where_both_are_asked_for
         (['--table', '--step', 19], 'muse logged nothing up to step 19'),
         (['--table', '--titles', 'one'], 'got 1 titles for 3 runs'),
         (['--out', 'drawn.png'], 'logged no MI or SI'),
-        (['--out', 'drawn.foo'], '--out is a picture (.'),
+        (['--out', 'drawn.foo'], '--out is a picture (.png, .pdf, .svg, .jpg, ...), got drawn.foo'),
         (['--out', 'drawn'], '--out is a picture (.'),
         (['--out', 'docs'], 'docs is a folder; name a file'),
         (['--table', '--csv', 'docs'], 'docs is a folder; name a file'),

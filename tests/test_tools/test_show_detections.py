@@ -292,13 +292,15 @@ def test_bad_files_are_one_line_and_leave_nothing(tool, only_error, squares, tmp
     assert f'{squares} already exists' in refused(plain, squares / 'plain.pth', squares)
     assert 'no folder' in refused(plain, squares / 'plain.pth', work / 'deep' / 'out')
     classifier = ROOT / 'configs' / 'demo' / 'resnet18_digits.py'
-    assert 'no detector of mmdet' in refused(classifier, squares / 'plain.pth')
+    assert 'no detector of mmdet and no segmenter of mmseg: its model is ' in refused(
+        classifier, squares / 'plain.pth'
+    )
 
     other = write_config(
         squares / 'other.py', 'yolov5_s_coco.py', SMALL.replace('num_classes=2', 'num_classes=3')
     )
     said = refused(other, squares / 'plain.pth')
-    assert 'the checkpoint is of another network; these tensors differ: bbox_head.convs' in said
+    assert 'plain.pth is of another network; these tensors differ: bbox_head.convs' in said
 
 
 def test_a_checkpoint_of_other_exits_is_refused(tool, only_error, squares, tmp_path):
@@ -309,7 +311,7 @@ def test_a_checkpoint_of_other_exits_is_refused(tool, only_error, squares, tmp_p
     said = only_error(
         tool(TOOL, squares / 'distilled.py', tmp_path / 'other.pth', '--out', tmp_path / 'out')
     )
-    assert f'the checkpoint is of another exit; these tensors differ: {name}' in said
+    assert f'other.pth is of another exit; these tensors differ: {name}' in said
 
 
 def test_a_file_that_could_run_code_is_loaded_only_on_request(tool, only_error, squares, tmp_path):

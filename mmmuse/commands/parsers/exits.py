@@ -1,4 +1,4 @@
-"""List the accuracy and cost of every exit, and choose the smallest one that is good enough.
+"""List the accuracy and cost of every exit of a classifier, and choose the smallest one that is good enough.
 
 Good enough means at least the accuracy of a given baseline, as in table 3 of the paper, or at most
 a given loss against the full network. Writes ``exits.csv`` and ``exits.png``: accuracy against
@@ -12,7 +12,7 @@ from .shared import add_exit_flags
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('config', help='config of the distilled network')
+    parser.add_argument('config', help='config of the distilled classifier')
     parser.add_argument('checkpoint', help='checkpoint of its training')
     rule = parser.add_mutually_exclusive_group(required=True)
     rule.add_argument(

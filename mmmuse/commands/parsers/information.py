@@ -16,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('work_dirs', nargs='+', type=Path, help='work dirs of runs')
     parser.add_argument('--titles', nargs='+', help='titles of the runs; folder names by default')
     parser.add_argument(
-        '--out', type=Path, help='PNG to write, information.png by default; with --table none'
+        '--out',
+        type=Path,
+        help='picture to write (.png, .pdf, .svg, ...), information.png by default; with --table none',
     )
     parser.add_argument(
         '--table', action='store_true', help='print a Markdown table, a row for each network'
