@@ -53,7 +53,7 @@ def test_critics_of_another_width_do_not_matter_in_a_test(tool, trained, tmp_pat
 def test_exits_of_another_size_are_refused_in_a_test(tool, only_error, trained, tmp_path):
     options = ['model.head.discrepancy.critic.hidden_channels=16', 'model.neck.reduction=2']
     line = only_error(run_test(tool, trained, '--work-dir', tmp_path, options=options))
-    assert 'the checkpoint is of another neck or head; these tensors differ: adapters.' in line
+    assert 'epoch_1.pth is of another neck or head; these tensors differ: adapters.' in line
 
 
 @pytest.mark.parametrize('name', ['metrics.json', 'results.pkl'])
