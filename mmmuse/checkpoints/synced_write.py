@@ -24,7 +24,7 @@ def write_synced(path: str | Path, content: bytes) -> None:
     path = Path(path)
     unfinished = path.with_name(f'.{path.name}{_UNFINISHED}')
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():
+        if _is_written_in_place(path):
             path.write_bytes(content)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +42,12 @@ def write_synced(path: str | Path, content: bytes) -> None:
         raise InputError(
             f'cannot write {path}: {error.strerror or error}; earlier files are unchanged'
         ) from error
+
+
+def _is_written_in_place(path: Path) -> bool:
+    """Return whether a path is a device or a pipe. ``/dev/stdout`` may be a link to a file that a shell writes."""
+    is_special = path.exists() and not path.is_file() and not path.is_dir()
+    return is_special or Path('/dev') in path.absolute().parents
 
 
 def remove_unfinished(folder: str | Path) -> None:

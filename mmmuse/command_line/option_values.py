@@ -2,7 +2,6 @@
 
 import argparse
 import ast
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,6 @@ from mmengine.config import DictAction
 from mmmuse.errors import InputError
 
 _QUOTES = ("'", '"')
-_DICT = re.compile(r'(?P<list>[\[(\s]*)(?:dict\(|\{\s*[\'"])')
 _BRACKETS = {'[': list, '(': tuple}
 
 
@@ -50,17 +48,24 @@ def _value(option: str) -> Any:
 
 
 def _refuse_dict(key: str, text: str) -> None:
-    dict_of = _DICT.match(text)
-    if dict_of is None:
+    try:
+        value = ast.parse(text, mode='eval').body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
-    if dict_of['list']:
+    if _is_dict(value):
+        raise InputError(
+            f'--cfg-options {key}: a dict is not read; give each key of it, e.g. {key}.type=NAME, and '
+            f'{key}._delete_=True to remove those that the config has'
+        )
+    if isinstance(value, (ast.List, ast.Tuple)) and any(map(_is_dict, ast.walk(value))):
         raise InputError(
             f'--cfg-options {key}: a list of dicts is not read; write it into a config file'
         )
-    raise InputError(
-        f'--cfg-options {key}: a dict is not read; give each key of it, e.g. {key}.type=NAME, and '
-        f'{key}._delete_=True to remove those that the config has'
-    )
+
+
+def _is_dict(value: ast.AST) -> bool:
+    is_call = isinstance(value, ast.Call) and getattr(value.func, 'id', None) == 'dict'
+    return isinstance(value, ast.Dict) or (is_call and bool(value.keywords))
 
 
 def _is_plain(value: Any) -> bool:

@@ -168,7 +168,7 @@ def check_multipliers(config: Config) -> None:
 def check_optimizer(config: Config) -> None:
     """Check, before a training, that the optimizer is known.
 
-    MMEngine's constructor fails at an unknown one without its name. Other constructors may read other keys; they and
+    MMEngine's constructor fails at an unknown one without its name. Other constructors may read other keys. They and
     runners of one's own are not checked.
 
     Raises:
@@ -184,9 +184,10 @@ def check_optimizer(config: Config) -> None:
     constructor = wrapper.get('constructor', DefaultOptimWrapperConstructor)
     if isinstance(constructor, str):
         constructor = _looked_up(OPTIM_WRAPPER_CONSTRUCTORS, constructor, scope)
-    if not isinstance(constructor, type) or not issubclass(
-        constructor, DefaultOptimWrapperConstructor
-    ):
+    default = DefaultOptimWrapperConstructor
+    if not isinstance(constructor, type) or not issubclass(constructor, default):
+        return
+    if constructor.__call__ is not default.__call__:  # It may build an optimizer of its own.
         return
     if _looked_up(OPTIMIZERS, name, scope) is None:
         with OPTIMIZERS.switch_scope_and_registry(scope) as optimizers:

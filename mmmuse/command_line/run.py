@@ -253,13 +253,19 @@ def _discarded_unless(kept: Callable[[BaseException], bool], config: Config) -> 
 @contextmanager
 def _config_kept(config: Config) -> Iterator[None]:
     """Do not let MMEngine write the config of a run into its work dir where there is one."""
-    original = Runner.dump_config
-    if dumped_path(config).exists():
-        Runner.dump_config = lambda runner: None
+    kind = RUNNERS.get(config.get('runner_type', 'Runner'))
+    if kind is None or not dumped_path(config).exists():
+        yield
+        return
+    own = vars(kind).get('dump_config')
+    kind.dump_config = lambda runner: None
     try:
         yield
     finally:
-        Runner.dump_config = original
+        if own is None:
+            del kind.dump_config
+        else:
+            kind.dump_config = own
 
 
 def _discard(work_dir: Path, folders: set[Path], dumped_before: bytes | None, dumped: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmmuse.errors import InputError
 
 NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE}
+_ONLY_WRITING = NOT_WRITTEN - {errno.EIO, errno.ESTALE}  # Reading has the other errors too.
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def naming_output(out: Path, place: Path | None = None) -> Iterator[None]:
         raise InputError(f'cannot write {out}: {cause.strerror}') from error
     except OSError as error:
         if error.filename is None:
-            of_output = error.errno in NOT_WRITTEN
+            of_output = error.errno in _ONLY_WRITING
         else:
             of_output = Path(str(error.filename)).is_relative_to(place or out)
         if not of_output:

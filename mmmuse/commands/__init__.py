@@ -107,14 +107,12 @@ class _CommandParser(argparse.ArgumentParser):
         return parsed
 
     def _nearest(self, unknown: Sequence[str]) -> str:
-        import difflib
+        from mmmuse.command_line.near_words import mistyped_word
 
         flags = [each.partition('=')[0] for each in unknown if each.startswith('--')]
-        nearest = {
-            flag: difflib.get_close_matches(flag, self._option_string_actions, n=1)
-            for flag in flags
-        }
-        found = ', '.join(repr(near[0]) for near in nearest.values() if near)
+        known = self._option_string_actions.keys() - {'-h', '--help'}
+        near = [mistyped_word(flag, known) for flag in flags]
+        found = ', '.join(dict.fromkeys(repr(flag) for flag in near if flag is not None))
         return f'; did you mean {found}?' if found else ''
 
 

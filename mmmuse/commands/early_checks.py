@@ -23,7 +23,7 @@ from .named_paths import check_named_paths, config_file, with_data_root
 from .table_flags import check_table_flags
 
 # Commands whose --out is a file or a folder that they create.
-_CREATE = {'export', 'exits', 'early-exit', 'detections', 'cache-teacher', 'test'}
+_CREATE = {'export', 'exits', 'early-exit', 'detections', 'cache-teacher'}
 
 
 def check_early(command: str, args: argparse.Namespace) -> None:
@@ -40,7 +40,7 @@ def check_early(command: str, args: argparse.Namespace) -> None:
         check_table_flags(args)
     name = getattr(args, 'config', None)
     file = None if name is None else config_file(name)
-    if command in _CREATE and args.out is not None:
+    if command in _CREATE:
         check_output(command, Path(args.out))
     if command == 'wrap':
         check_new_config(args.out)

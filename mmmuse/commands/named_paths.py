@@ -88,6 +88,11 @@ def _check_information(args: argparse.Namespace) -> None:
         check_new_path(args.out)
 
 
+def _check_test(args: argparse.Namespace) -> None:
+    if args.out is not None and Path(args.out).exists():  # A missing folder is made.
+        raise InputError(f'{args.out} already exists')
+
+
 def _check_convert_teacher(args: argparse.Namespace) -> None:
     check_new_path(args.out)
     if ':' not in args.source:
@@ -138,5 +143,6 @@ _CHECKS = {
     'information': _check_information,
     'report': _check_report,
     'table': _check_table,
+    'test': _check_test,
     'wrap': _check_wrap,
 }

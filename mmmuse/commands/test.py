@@ -15,7 +15,6 @@ from mmmuse.checkpoints.synced_write import write_synced
 from mmmuse.command_line.checkpoint import check_before_loading
 from mmmuse.command_line.config import apply_shared_flags, load_config
 from mmmuse.command_line.explain import explained
-from mmmuse.command_line.report import check_new_path
 from mmmuse.command_line.run import end_process_group, run
 from mmmuse.command_line.tta import apply_test_time_augmentation
 from mmmuse.datasets.load_checked_image import check_loaded_images
@@ -31,7 +30,7 @@ def evaluate(runner: Runner, args: argparse.Namespace) -> None:
     metrics = runner.test()
     if (shares := shares_in_words(metrics)) is not None and is_main_process():
         print(shares)
-    if args.out and args.out_item == 'metrics':
+    if args.out and args.out_item == 'metrics' and is_main_process():
         content = mmengine.dump(metrics, file_format=Path(args.out).suffix[1:])
         write_synced(args.out, content if isinstance(content, bytes) else content.encode())
 
@@ -46,8 +45,6 @@ def main(args: argparse.Namespace) -> None:
         ends = ('.json', '.yaml', '.yml', '.pkl') if args.out_item == 'metrics' else ('.pkl',)
         if args.out and not args.out.endswith(ends):
             raise InputError(f'--out is a file that ends in {" or ".join(ends)}, got {args.out}')
-        if args.out:
-            check_new_path(Path(args.out))
         config = load_config(args.config, args.cfg_options)
         apply_shared_flags(config, args)
         config.load_from = args.checkpoint

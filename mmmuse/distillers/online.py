@@ -23,7 +23,7 @@ from .input_conversion import InputConversion
 from .offline import names_that_need_labels
 from .own_total import with_own_total
 from .peers import mean_logits, peer_network, read_peers, same_images, with_all_peers, with_ensemble
-from .self_supervised import refuse_self_supervised
+from .self_supervised import is_self_supervised
 
 
 @MODELS.register_module()
@@ -87,8 +87,10 @@ class OnlineDistiller(BaseDistiller):
             name: _build_peer(peer_network(peer['model']), data_preprocessor)
             for name, peer in peers.items()
         }
-        for network in networks.values():
-            refuse_self_supervised(network, but=())
+        for network in filter(is_self_supervised, networks.values()):
+            raise InputError(
+                f'{type(network).__name__} is not supported as a peer: it sees several views of each image'
+            )
         first, *others = peers
         preprocessor = networks[first].data_preprocessor
         if data_preprocessor is not None:

@@ -1,5 +1,3 @@
-import logging
-
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
@@ -16,7 +14,7 @@ from mmmuse.checkpoints.state_dicts import (
     with_distiller_names,
     with_plain_names,
 )
-from mmmuse.distillers import BaseDistiller
+from mmmuse.distillers import BaseDistiller, FeatureDistiller
 from mmmuse.errors import InputError
 from mmmuse.losses import DistillLoss
 from mmmuse.optim.separate_clipping import clip_separately
@@ -88,13 +86,20 @@ class StudentCheckpointHook(Hook):
         rest = checkpoint.get(DISTILLER_KEY)
         if AVERAGES_KEY in checkpoint:
             others = checkpoint.get(DISTILLER_AVERAGES_KEY) or {}
+            if others and not is_fine_tuning(runner) and not runner._resume:
+                others = for_test(model, others, file)
             checkpoint[AVERAGES_KEY] = join_averages(checkpoint[AVERAGES_KEY], others)
         if rest is not None:
             with_current_names(rest)
             if runner._resume:
                 check_same('neck or head', own_rest, rest, file)
             elif not is_fine_tuning(runner):
-                rest = for_test(model, rest, runner.logger, file)
+                used = for_test(model, rest, file)
+                if used is not rest:
+                    runner.logger.info(
+                        'The critics in the checkpoint are of another size; a test does not use them.'
+                    )
+                rest = used
             weights.update(rest)
         elif runner._resume:
             raise InputError(
@@ -110,35 +115,41 @@ class StudentCheckpointHook(Hook):
         checkpoint['state_dict'] = weights
 
 
-def for_test(model: BaseDistiller, weights: dict, logger: logging.Logger, file: str) -> dict:
+def for_test(model: BaseDistiller, weights: dict, file: str) -> dict:
     """Return the weights that a test loads beside the student's.
 
-    What belongs to a loss, such as its critics, is not used in a test, and may be of another size in the file.
+    What belongs to a loss, such as its critics, is not used in a test, and may be of another size in the file. A
+    ``FeatureDistiller`` uses it, for the loss on the test images.
 
     Args:
         model: That is tested.
         weights: Of the file.
-        logger: For a line that says what is left out.
         file: Its name, for the message.
 
+    Returns:
+        Those of the file, with the model's own for losses that differ.
+
     Raises:
-        InputError: If others are of another shape.
+        InputError: If other weights are of another shape.
     """
     own = split_state_dict(model.state_dict())[1]
-    losses = [name for name, part in model.named_modules() if isinstance(part, DistillLoss)]
-    of_losses = tuple(f'{name}.' for name in losses)
+    losses = [
+        f'{name}.' for name, part in model.named_modules() if isinstance(part, DistillLoss)
+    ] * (not isinstance(model, FeatureDistiller))
+    of_losses = {name for name in own.keys() | weights.keys() if name.startswith(tuple(losses))}
     differ = [
         name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape
     ]
-    if used := [name for name in differ if not name.startswith(of_losses)]:
+    if used := [name for name in differ if name not in of_losses]:
         check_same(
             'neck or head',
             *({name: side[name] for name in used} for side in (own, weights)),
             file,
         )
-    if differ:
-        logger.info('The critics in the checkpoint are of another size; a test does not use them.')
-    return {**weights, **{name: own[name] for name in differ}}
+    if not of_losses & (set(differ) | (own.keys() ^ weights.keys())):
+        return weights
+    kept = {name: value for name, value in weights.items() if name not in of_losses}
+    return {**kept, **{name: own[name] for name in of_losses & own.keys()}}
 
 
 class _SplitStudentHook(Hook):

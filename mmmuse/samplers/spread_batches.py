@@ -20,7 +20,7 @@ class SpreadBatches:
         # DataLoader refuses another sampler by its own __setattr__.
         object.__setattr__(loader, 'batch_sampler', self)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Sequence[int]]:
         """Return batches of indices."""
         return map(spread, self.inner)
 
@@ -34,15 +34,18 @@ class SpreadBatches:
         return getattr(self.inner, name)
 
 
-def spread(indices: Sequence[int]) -> list[int]:
+def spread(indices: Sequence[int]) -> Sequence[int]:
     """Return the indices in an order in which equal ones are not neighbours.
 
     The first and the last one count as neighbours. Equal ones stay neighbours only where one index is
     more than half of all. Indices without repetition keep their order.
     """
-    counts = Counter(indices)
+    try:
+        counts = Counter(indices)
+    except TypeError:  # A sampler of the user, whose indices have no hash.
+        return indices
     if len(counts) == len(indices):
-        return list(indices)
+        return indices
     # The most frequent first, on every second place, and then on the places between.
     ordered = [index for index, count in counts.most_common() for _ in range(count)]
     places = [*range(0, len(ordered), 2), *range(1, len(ordered), 2)]

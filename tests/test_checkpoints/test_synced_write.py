@@ -2,6 +2,8 @@ import errno
 import os
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,13 @@ def test_a_pipe_is_written_in_place(tmp_path):
         os.close(reader)
     assert list(tmp_path.iterdir()) == [pipe]
     assert not pipe.is_file()
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/stdout'), reason='a device of POSIX')
+def test_the_standard_output_is_written_in_place_where_it_is_a_file(tmp_path):
+    link = os.readlink('/dev/stdout')
+    program = "from mmmuse.checkpoints.synced_write import write_synced; write_synced('/dev/stdout', b'new')"
+    with (tmp_path / 'out').open('wb') as file:
+        subprocess.run([sys.executable, '-c', program], stdout=file, check=True)
+    assert (tmp_path / 'out').read_bytes() == b'new'
+    assert os.readlink('/dev/stdout') == link

@@ -70,6 +70,9 @@ def test_brackets_that_do_not_match_are_refused(text):
             r'a: a dict is not read; .* a\.type=NAME, and a\._delete_=True',
         ),
         ("{'type': 'X'}", 'a: a dict is not read'),
+        ('{}', 'a: a dict is not read'),
+        ('{type: X}', 'a: a dict is not read'),
+        ("[1, dict(type='X')]", 'a: a list of dicts is not read'),
         ("[dict(type='X')]", 'a: a list of dicts is not read; write it into a config file'),
     ],
 )
@@ -78,7 +81,7 @@ def test_how_to_write_a_dict_is_said(text, said):
         parsed_options([f'a={text}'])
 
 
-@pytest.mark.parametrize('text', ['{:06d}.png', 'dict', "'dict(a)'"])
+@pytest.mark.parametrize('text', ['{:06d}.png', "{'{id}'}.png", 'dict', 'dict(a)', "'dict(a)'"])
 def test_a_text_that_resembles_a_dict_is_read(text):
     assert parsed_options([f'a={text}']) == {'a': text.strip("'")}
 

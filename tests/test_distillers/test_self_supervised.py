@@ -105,13 +105,13 @@ def test_the_teacher_sees_the_first_view():
 
 
 def test_a_method_with_several_forwards_is_refused():
-    with pytest.raises(InputError, match=r'^SimSiam is no student'):
+    with pytest.raises(InputError, match=r'^SimSiam is not supported as a student'):
         SelfDistiller(simsiam(), TAPS, HEAD, input_shape=SHAPE)
 
 
 def test_none_is_a_peer():
     peers = [dict(name=name, model=contrastive('MoCo'), taps=TAPS) for name in 'ab']
-    with pytest.raises(InputError, match=r'^MoCo is no student'):
+    with pytest.raises(InputError, match=r'^MoCo is not supported as a peer'):
         OnlineDistiller(peers, [dict(type='mmmuse.MUSELoss')])
 
 

@@ -38,7 +38,9 @@ def text_prompted(num_words: int = 256) -> nn.Module:
 
 def check(model: nn.Module, classes: object = ('cat', 'dog')) -> None:
     loader = SimpleNamespace(dataset=SimpleNamespace(metainfo=dict(classes=classes)))
-    ClassCountHook().before_test(SimpleNamespace(model=model, test_dataloader=loader))
+    loop = SimpleNamespace(dataloader=loader)
+    runner = SimpleNamespace(model=model, test_loop=loop, test_dataloader=loader)
+    ClassCountHook().before_test(runner)
 
 
 WRAPPED = {
@@ -92,10 +94,8 @@ def classifier(num_classes: int) -> nn.Module:
 
 def check_training(model: nn.Module, labels: list[int], classes: tuple | None) -> None:
     dataset = SimpleNamespace(metainfo=dict(classes=classes), get_gt_labels=lambda: labels)
-    runner = SimpleNamespace(
-        model=model, train_dataloader=SimpleNamespace(dataset=dataset), val_loop=None
-    )
-    ClassCountHook().before_train(runner)
+    loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))
+    ClassCountHook().before_train(SimpleNamespace(model=model, train_loop=loop, val_loop=None))
 
 
 ANIMALS = ('cat', 'dog', 'cow')
@@ -111,6 +111,37 @@ def test_classes_without_an_image_need_no_logit():
     check_training(classifier(2), [0, 1, 1], ANIMALS)
     check_training(classifier(9), [0, 2, 1], ANIMALS)
     check_training(classifier(2), [0, 1], None)
+
+
+def test_wrapped_data_sets_are_checked():
+    parts_of_it = [
+        SimpleNamespace(metainfo={}, get_gt_labels=lambda labels=labels: labels)
+        for labels in ([0], [2])
+    ]
+    for dataset in (
+        SimpleNamespace(metainfo=dict(classes=ANIMALS), datasets=parts_of_it),
+        SimpleNamespace(metainfo=dict(classes=ANIMALS), dataset=parts_of_it[1]),
+    ):
+        loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset))
+        runner = SimpleNamespace(model=classifier(2), train_loop=loop, val_loop=None)
+        with pytest.raises(InputError, match=r'images of class 2 \(cow\)'):
+            ClassCountHook().before_train(runner)
+
+
+def test_a_label_without_a_name_is_refused_by_its_number():
+    with pytest.raises(InputError, match=r'images of class 5, .* set num_classes .* to 6'):
+        check_training(classifier(2), [0, 5], ANIMALS)
+
+
+@pytest.mark.parametrize('labels', [[[0, 2], [1]], [[0, 2], [1, 2]], [], [[]], [0.5]])
+def test_data_without_one_label_for_each_image_are_not_checked(labels):
+    check_training(classifier(2), labels, ANIMALS)
+
+
+def test_a_loop_without_a_data_loader_is_not_checked():
+    loops = dict(train_loop=SimpleNamespace(), val_loop=SimpleNamespace())
+    ClassCountHook().before_train(SimpleNamespace(model=classifier(2), **loops))
+    ClassCountHook().before_test(SimpleNamespace(model=classifier(2), test_loop=None))
 
 
 def test_student_and_peers_are_checked():

@@ -25,6 +25,11 @@ def test_indices_without_repetition_keep_their_order(indices):
     assert spread(indices) == indices
 
 
+def test_indices_without_a_hash_keep_their_order():
+    indices = [dict(source=0), dict(source=0)]
+    assert spread(indices) is indices
+
+
 @pytest.mark.parametrize('workers', [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_batches_of_a_loader_are_spread(workers):
     loader = DataLoader(

@@ -127,6 +127,11 @@ def test_options_are_read_as_mmengine_reads_them(repeated):
     [
         (['--modles', '3'], "unrecognized arguments: --modles 3; did you mean '--modules'?"),
         (['--teachr=x.py'], "unrecognized arguments: --teachr=x.py; did you mean '--teacher'?"),
+        (['--lr=1', '--halp'], 'unrecognized arguments: --lr=1 --halp'),
+        (
+            ['--modles', '3', '--modle=3'],
+            "unrecognized arguments: --modles 3 --modle=3; did you mean '--modules'?",
+        ),
         (['--qqq', 'more'], 'unrecognized arguments: --qqq more'),
     ],
 )

@@ -5,9 +5,12 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
 
 from .conftest import run_command
-from .test_train import DISTILLED, SHORT
+from .test_train import BASELINE, DISTILLED, SHORT
 
 TESTED = 'test_dataloader.dataset.indices=20'
 
@@ -50,10 +53,41 @@ def test_critics_of_another_width_do_not_matter_in_a_test(tool, trained, tmp_pat
     assert 'The critics in the checkpoint are of another size; a test does not use' in printed
 
 
+@pytest.mark.parametrize('options', [['hidden_channels=8'], ['architecture=dot']])
+def test_critics_of_averages_do_not_matter_either(tool, tmp_path, options):
+    config = tmp_path / 'averaged.py'
+    config.write_text(
+        f"_base_ = [{str(Path(DISTILLED).resolve())!r}]\ncustom_hooks = [dict(type='EMAHook')]\n"
+    )
+    critic = 'model.head.discrepancy.critic.'
+    flags = ['--work-dir', tmp_path / 'run', '--cfg-options', *SHORT, 'train_cfg.max_epochs=1']
+    assert run_command('train.py', config, *flags, f'{critic}hidden_channels=16') == 0
+    flags = [tmp_path / 'run' / 'epoch_1.pth', '--work-dir', tmp_path / 'test', '--cfg-options']
+    finished = tool('test.py', config, *flags, TESTED, *(critic + option for option in options))
+    assert finished.code == 0, finished.err
+    printed = finished.out + finished.err
+    assert not any(said in printed for said in ('size mismatch', 'unexpected key', 'missing keys'))
+    assert 'The critics in the checkpoint are of another size' in printed
+
+
 def test_exits_of_another_size_are_refused_in_a_test(tool, only_error, trained, tmp_path):
     options = ['model.head.discrepancy.critic.hidden_channels=16', 'model.neck.reduction=2']
     line = only_error(run_test(tool, trained, '--work-dir', tmp_path, options=options))
     assert 'epoch_1.pth is of another neck or head; these tensors differ: adapters.' in line
+
+
+@pytest.mark.slow
+def test_a_config_is_kept_by_a_test_with_another_runner(tool, tmp_path):
+    config = tmp_path / 'own.py'
+    base = str(Path(BASELINE).resolve())
+    config.write_text(f"_base_ = [{base!r}]  # Mine.\nrunner_type = 'FlexibleRunner'\n")
+    before = config.read_bytes()
+    network = Config.fromfile(BASELINE)
+    init_default_scope('mmpretrain')
+    weights = MODELS.build(network.model).state_dict()
+    torch.save(dict(meta={}, state_dict=weights), tmp_path / 'plain.pth')
+    tool('test.py', config, tmp_path / 'plain.pth', '--work-dir', tmp_path, '--cfg-options', TESTED)
+    assert config.read_bytes() == before
 
 
 @pytest.mark.parametrize('name', ['metrics.json', 'results.pkl'])

@@ -335,6 +335,23 @@ def train_one_of_two(rank: int, port: int, config: Path) -> None:
     assert torch.distributed.is_initialized() == (torch.__version__ < '2.11')
 
 
+@pytest.mark.slow
+def test_one_of_two_processes_writes_the_metrics_of_a_test(trained, tmp_path):
+    out = tmp_path / 'metrics.json'
+    launcher = ['torch.distributed.run', '--nproc_per_node=2', f'--master_port={free_port()}']
+    files = [DISTILLED, trained / 'epoch_2.pth', '--work-dir', tmp_path / 'test', '--out', out]
+    options = ['--launcher', 'pytorch', '--out-item', 'metrics', '--cfg-options', SHORT[3]]
+    finished = subprocess.run(
+        [sys.executable, '-m', *launcher, 'tools/test.py', *files, *options],
+        cwd=ROOT,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert 'accuracy/top1' in json.loads(out.read_text())
+
+
 def test_two_processes_train_in_a_model_wrapper_of_the_config(tmp_path):
     config = tmp_path / 'config.py'
     config.write_text(
