@@ -123,6 +123,7 @@ def test_a_pipe_is_written_in_place(tmp_path):
     assert not pipe.is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists('/dev/stdout'), reason='a device of POSIX')
 def test_the_standard_output_is_written_in_place_where_it_is_a_file(tmp_path):
     link = os.readlink('/dev/stdout')

@@ -39,7 +39,9 @@ def test_the_page_counts_the_verdicts_of_muse_as_the_table_has_them(builder):
     verdicts = Counter()
     for line in builder.table(FILE).splitlines()[2:]:
         setting, compared, *_, verdict = line.strip('| ').split(' | ')
-        is_other = 'obsolete' in setting or 'features' in setting  # Other weights than the defaults.
+        is_other = (
+            'obsolete' in setting or 'features' in setting
+        )  # Other weights than the defaults.
         if re.match('(MI|SI)|.* and MI', compared) and not is_other:
             verdicts[verdict.strip('*')] += 1
     del verdicts['not run']

@@ -49,7 +49,10 @@ def test_bad_flags_are_refused_before_anything_is_trained(tool, only_error, opti
 @pytest.mark.parametrize(
     ('options', 'said'),
     [
-        (['type=mmmuse.InfoNSE'], 'config: mmmuse.InfoNSE is not in the'),
+        (
+            ['type=mmmuse.InfoNSE'],
+            "estimator.type: mmmuse.InfoNSE is not in the mmpretrain::model registry; did you mean 'mmmuse.InfoNCE'",
+        ),
         (
             ['type=mmmuse.SmallResNetCIFAR', 'depth=20'],
             'InformationEstimator, got SmallResNetCIFAR',
