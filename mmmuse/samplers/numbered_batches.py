@@ -1,18 +1,18 @@
 from collections.abc import Iterator
-from typing import Any
 
 from torch.utils.data import DataLoader, IterableDataset
 
+from .around_batches import AroundBatches
 from .seeding import SeededBatch, seed_generators
 
 _ORDER, _DATA = range(2)  # What is drawn.
 
 
-class NumberedBatches:
+class NumberedBatches(AroundBatches):
     """A batch sampler around another one: the draws in a batch depend on its number only.
 
     They are drawn in the workers of the data loader or, without any, in the main process: both draw
-    the same. The other attributes are those of the sampler inside.
+    the same.
 
     Args:
         loader: The data loader, whose batch sampler is replaced.
@@ -22,12 +22,10 @@ class NumberedBatches:
     """
 
     def __init__(self, loader: DataLoader, seed: int, rank: int) -> None:
-        self.inner = loader.batch_sampler
+        super().__init__(loader)
         self.in_workers = loader.num_workers > 0
         self.seed, self.rank = seed, rank
         self.start(0)
-        # DataLoader refuses another sampler by its own __setattr__.
-        object.__setattr__(loader, 'batch_sampler', self)
 
     @staticmethod
     def fit(loader: DataLoader) -> bool:
@@ -58,12 +56,3 @@ class NumberedBatches:
             if not self.in_workers:
                 seed_generators(*words)
             yield SeededBatch(indices, words)
-
-    def __len__(self) -> int:
-        """Return the number of batches of an epoch."""
-        return len(self.inner)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == 'inner':  # While it is unpickled, in a worker that is not forked.
-            raise AttributeError(name)
-        return getattr(self.inner, name)
