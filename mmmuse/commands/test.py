@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from pathlib import Path
 
 import mmengine
 from mmengine.dist import is_main_process
@@ -11,7 +10,7 @@ from mmengine.runner import Runner
 
 from mmmuse.analysis.exit_shares import add_exit_shares, shares_in_words
 from mmmuse.checkpoints.mmengine_loading import refuse_code_in_files
-from mmmuse.checkpoints.synced_write import write_synced
+from mmmuse.checkpoints.synced_write import SYNCED
 from mmmuse.command_line.checkpoint import check_before_loading
 from mmmuse.command_line.config import apply_shared_flags, load_config
 from mmmuse.command_line.explain import explained
@@ -31,8 +30,7 @@ def evaluate(runner: Runner, args: argparse.Namespace) -> None:
     if (shares := shares_in_words(metrics)) is not None and is_main_process():
         print(shares)
     if args.out and args.out_item == 'metrics' and is_main_process():
-        content = mmengine.dump(metrics, file_format=Path(args.out).suffix[1:])
-        write_synced(args.out, content if isinstance(content, bytes) else content.encode())
+        mmengine.dump(metrics, args.out, backend_args=dict(backend=SYNCED))
 
 
 def main(args: argparse.Namespace) -> None:
